@@ -1,0 +1,90 @@
+//! How an interrupted context may wait.
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+
+/// The two ways to wait for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The task blocks on its futex; others run.
+    Schedule,
+    /// The core halts until the page is there; only interrupts run.
+    Halt,
+}
+
+/// The interrupted context, as the processor saved it.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Instruction that touched the page.
+    pub rip: u64,
+    /// Stack pointer at that instruction.
+    pub rsp: u64,
+    /// Whether interrupts were enabled (RFLAGS.IF).
+    pub interrupts_enabled: bool,
+}
+
+/// What the scheduler knows of the running task.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The task's own stack, where applications run.
+    pub user_stack: Range<u64>,
+    /// How many [`NonPreemptible`](crate::NonPreemptible) guards it holds.
+    pub critical_depth: u32,
+    /// Whether it is the core's idle task, which must never block.
+    pub is_idle: bool,
+}
+
+/// Decides how a context waits: schedule only for application code on its own
+/// task's stack with preemption enabled, halt for everything else.
+///
+/// `task` is asked only when the instruction lies outside `kernel_text`:
+/// kernel code may be interrupted while it changes the very structures that
+/// would have to be read.
+pub fn classify(context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Wait {
+    if kernel_text.contains(&context.rip) {
+        return Wait::Halt;
+    }
+    let task = task();
+    if task.is_idle || task.critical_depth > 0 || !task.user_stack.contains(&context.rsp) {
+        Wait::Halt
+    } else {
+        Wait::Schedule
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: Range<u64> = 0x1000..0x2000;
+
+    fn app() -> Task {
+        Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false }
+    }
+
+    fn at(rip: u64, rsp: u64) -> Context {
+        Context { rip, rsp, interrupts_enabled: true }
+    }
+
+    #[test]
+    fn application_code_on_its_own_stack_schedules() {
+        assert_eq!(classify(at(0x5000, 0x8800), &TEXT, app), Wait::Schedule);
+    }
+
+    #[test]
+    fn kernel_text_halts_without_asking_the_scheduler() {
+        for rip in [0x1000, 0x1fff] {
+            assert_eq!(classify(at(rip, 0x8800), &TEXT, || unreachable!()), Wait::Halt);
+        }
+    }
+
+    #[test]
+    fn guard_idle_and_foreign_stack_halt() {
+        let guarded = || Task { critical_depth: 2, ..app() };
+        let idle = || Task { is_idle: true, ..app() };
+        assert_eq!(classify(at(0x5000, 0x8800), &TEXT, guarded), Wait::Halt);
+        assert_eq!(classify(at(0x5000, 0x8800), &TEXT, idle), Wait::Halt);
+        assert_eq!(classify(at(0x5000, 0x9000), &TEXT, app), Wait::Halt);
+        assert_eq!(classify(at(0x5000, 0x7fff), &TEXT, app), Wait::Halt);
+    }
+}

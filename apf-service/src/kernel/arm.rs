@@ -1,0 +1,125 @@
+//! Self-check, arming and disarming. Each core does this for itself, in task
+//! context.
+
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::entry::{self, PREVIOUS_PAGE_FAULT};
+use super::wait::without_interrupts;
+use super::{CORES, MAX_CORES, VECTOR, fault, hooks, now, this_core, vcpu};
+use crate::abi::ArmError;
+use crate::event::CoreId;
+use crate::protocol::{self, CPUID_FEATURES, CPUID_SIGNATURE, Missing, msr};
+use crate::vcpu::VCpu;
+
+/// One bit for each armed core.
+static ARMED: AtomicU64 = AtomicU64::new(0);
+const _: () = assert!(MAX_CORES <= 64);
+
+/// Arms this core, unless something is missing.
+pub fn arm() -> Result<(), ArmError> {
+    let core = this_core();
+    if core >= MAX_CORES {
+        return Err(ArmError::TooManyCores);
+    }
+    check_host()?;
+    if ARMED.fetch_or(1 << core, Ordering::AcqRel) & (1 << core) != 0 {
+        return Err(ArmError::AlreadyArmed);
+    }
+    enable(core).inspect_err(|_| {
+        ARMED.fetch_and(!(1 << core), Ordering::AcqRel);
+    })
+}
+
+fn enable(core: usize) -> Result<(), ArmError> {
+    install_entries()?;
+    let vcpu = vcpu(core).unwrap_or_else(|| {
+        let new: &'static VCpu = Box::leak(Box::new(VCpu::new(CoreId(core as u16))));
+        CORES[core].store(core::ptr::from_ref(new).cast_mut(), Ordering::Release);
+        new
+    });
+    // SAFETY: a hook; it walks the page tables.
+    let area = unsafe { hooks::apf_hook_physical(&raw const vcpu.area as u64) };
+    let area = area.filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
+    without_interrupts(|| {
+        vcpu.begin();
+        // SAFETY: `check_host` saw that the MSRs exist. The area is never
+        // freed, and entries for both deliveries are installed. The vector
+        // goes first: from the second write on the host may use it.
+        unsafe {
+            x86::msr::wrmsr(msr::ASYNC_PF_INT, u64::from(VECTOR));
+            x86::msr::wrmsr(msr::ASYNC_PF_EN, protocol::enable_value(area));
+        }
+    });
+    // SAFETY: a hook in task context.
+    unsafe { hooks::apf_hook_log_armed(core as u32, true) };
+    Ok(())
+}
+
+/// Disarms this core and releases everyone who waits on it: the host forgets
+/// what is outstanding, so nobody else would. Their accesses fault again, and
+/// then stop the core like any fault without this service.
+pub fn disarm() -> Result<(), ArmError> {
+    let core = this_core();
+    let armed = core < MAX_CORES && ARMED.fetch_and(!(1 << core), Ordering::AcqRel) & (1 << core) != 0;
+    let vcpu = vcpu(core).filter(|_| armed).ok_or(ArmError::NotArmed)?;
+    without_interrupts(|| {
+        // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
+        unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
+        vcpu.area.reset();
+        vcpu.slots.release_everyone(now(), |word| {
+            // SAFETY: a hook that may be called with interrupts off.
+            unsafe { hooks::apf_hook_futex_wake(word) }
+        });
+    });
+    // SAFETY: a hook in task context.
+    unsafe { hooks::apf_hook_log_armed(core as u32, false) };
+    Ok(())
+}
+
+fn check_host() -> Result<(), ArmError> {
+    let signature = x86::cpuid::cpuid!(CPUID_SIGNATURE);
+    let features = x86::cpuid::cpuid!(CPUID_FEATURES).eax;
+    protocol::host_support([signature.ebx, signature.ecx, signature.edx], features).map_err(|missing| {
+        match missing {
+            Missing::Kvm => ArmError::NotKvm,
+            Missing::AsyncPf => ArmError::NoAsyncPf,
+            Missing::ReadyInterrupt => ArmError::NoReadyInterrupt,
+        }
+    })?;
+    /// Bit 11 of IA32_APIC_BASE: the local APIC is on (Intel SDM vol. 3, "Local APIC Status and Location").
+    const APIC_GLOBAL_ENABLE: u64 = 1 << 11;
+    // SAFETY: every processor with an APIC has this MSR, and KVM guests do.
+    let apic_base = unsafe { x86::msr::rdmsr(x86::msr::IA32_APIC_BASE) };
+    if apic_base & APIC_GLOBAL_ENABLE == 0 { Err(ArmError::NoLocalApic) } else { Ok(()) }
+}
+
+/// Installs both entries at the first call. The table of gates is shared by
+/// all cores; a core that is not armed chains every #PF to the kernel.
+fn install_entries() -> Result<(), ArmError> {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    // SAFETY: both entries fit their gates and stay in memory for ever.
+    let installed = without_interrupts(|| unsafe {
+        hooks::apf_hook_install(
+            entry::page_fault as *const () as u64,
+            VECTOR,
+            entry::ready as *const () as u64,
+            &PREVIOUS_PAGE_FAULT,
+        )
+    });
+    if !installed {
+        return Err(ArmError::VectorInUse);
+    }
+    INSTALLED.store(true, Ordering::Release);
+    Ok(())
+}
+
+/// Takes the tokens that a full queue left with the host.
+pub fn take_deferred() {
+    if let Some(vcpu) = vcpu(this_core()).filter(|vcpu| vcpu.take_deferred()) {
+        without_interrupts(|| fault::drain(vcpu));
+    }
+}

@@ -1,0 +1,96 @@
+//! What the program may call (see [`abi`](crate::abi)).
+
+use core::sync::atomic::Ordering;
+
+use super::{CORES, arm, fault, hooks, now, switch_if_withheld, vcpu};
+use crate::abi::ArmError;
+use crate::event::Event;
+use crate::slots::{Released, Ticket};
+use crate::stats::CoreStats;
+use crate::time::Tsc;
+
+/// Arms the core this runs on; see [`ArmError::decode`].
+#[unsafe(no_mangle)]
+extern "C" fn apf_arm() -> i32 {
+    ArmError::encode(arm::arm())
+}
+
+/// Disarms the core this runs on and releases its waiters.
+#[unsafe(no_mangle)]
+extern "C" fn apf_disarm() -> i32 {
+    ArmError::encode(arm::disarm())
+}
+
+/// Moves events of all cores to `buffer`; returns how many.
+///
+/// # Safety
+/// `buffer` holds `capacity` events.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn apf_events(buffer: *mut Event, capacity: usize) -> usize {
+    let all = (0..CORES.len()).filter_map(vcpu).flat_map(|v| core::iter::from_fn(|| v.next_event()));
+    let count = all.take(capacity).enumerate().fold(0, |_, (i, event)| {
+        // SAFETY: i < capacity.
+        unsafe { buffer.add(i).write(event) };
+        i + 1
+    });
+    arm::take_deferred();
+    count
+}
+
+/// How often there was work for the service thread, to be given to [`apf_sleep`].
+#[unsafe(no_mangle)]
+extern "C" fn apf_work() -> u32 {
+    fault::SERVICE_WORK.load(Ordering::Acquire)
+}
+
+/// Blocks until there is more work than `seen`.
+#[unsafe(no_mangle)]
+extern "C" fn apf_sleep(seen: u32) {
+    // SAFETY: a hook in task context.
+    unsafe { hooks::apf_hook_futex_wait(&fault::SERVICE_WORK, seen) };
+}
+
+/// Makes the service thread look, as if there were work.
+#[unsafe(no_mangle)]
+extern "C" fn apf_wake_service() {
+    fault::wake_up_service();
+}
+
+/// Ends the wait of `ticket` on `core`, whose page was ready at `ready`.
+#[unsafe(no_mangle)]
+extern "C" fn apf_release(core: u32, ticket: Ticket, ready: Tsc) {
+    let Some(vcpu) = vcpu(core as usize) else { return };
+    if vcpu.release(ticket, ready, now()) == Released::Scheduled {
+        // SAFETY: a hook; the word stays in memory for ever.
+        unsafe { hooks::apf_hook_futex_wake(vcpu.slots.get(ticket).word()) };
+    }
+}
+
+/// The running task must not be switched away from, until [`apf_guard_exit`].
+#[unsafe(no_mangle)]
+extern "C" fn apf_guard_enter() {
+    // SAFETY: a hook in task context.
+    unsafe { hooks::apf_hook_critical(1) };
+}
+
+/// Ends one [`apf_guard_enter`].
+#[unsafe(no_mangle)]
+extern "C" fn apf_guard_exit() {
+    // SAFETY: a hook in task context.
+    if unsafe { hooks::apf_hook_critical(-1) } == 0 {
+        switch_if_withheld();
+    }
+}
+
+/// What `core` counted; null if it was never armed.
+#[unsafe(no_mangle)]
+extern "C" fn apf_core_stats(core: u32) -> *const CoreStats {
+    vcpu(core as usize).map_or(core::ptr::null(), |v| &raw const v.stats)
+}
+
+/// The time-stamp counter's frequency in MHz.
+#[unsafe(no_mangle)]
+extern "C" fn apf_tsc_mhz() -> u32 {
+    // SAFETY: a hook that reads a constant.
+    unsafe { hooks::apf_hook_tsc_mhz() }
+}

@@ -1,0 +1,44 @@
+//! What the kernel provides to interrupt context and to waiters.
+//!
+//! Defined in the kernel's own source (`images/kernel/apf.rs`), where its
+//! private parts can be reached, and bound by the linker within the archive.
+//! Unlike the kernel's `sys_*` calls, these neither switch stacks nor enable
+//! interrupts.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::classify::Task;
+
+unsafe extern "Rust" {
+    /// This core's number.
+    pub fn apf_hook_core() -> u32;
+    /// The running task. The caller has made sure that no kernel code was interrupted.
+    pub fn apf_hook_task() -> Task;
+    /// Blocks the running task while `*word == expected`. Task context only.
+    pub fn apf_hook_futex_wait(word: &AtomicU32, expected: u32);
+    /// Wakes the task that waits on `word`. Callable with interrupts off.
+    pub fn apf_hook_futex_wake(word: &AtomicU32);
+    /// Lets the scheduler choose a task. Callable at the end of an interrupt.
+    pub fn apf_hook_reschedule();
+    /// Raises the running task's priority to that of a task just woken, and
+    /// returns what it was.
+    pub fn apf_hook_boost() -> u8;
+    /// Sets the running task's priority.
+    pub fn apf_hook_set_priority(priority: u8);
+    /// Changes the running task's count of `NonPreemptible` guards; returns the new count.
+    pub fn apf_hook_critical(change: i32) -> u32;
+    /// Ends the interrupt at the local APIC and counts it.
+    pub fn apf_hook_end_of_interrupt(vector: u8);
+    /// Points the #PF gate and `vector`'s gate at the given entries. The #PF
+    /// handler that was there is stored to `previous` before its gate changes.
+    /// Returns `false`, and does nothing, if `vector` is in use.
+    pub fn apf_hook_install(page_fault: u64, vector: u8, ready: u64, previous: &AtomicU64) -> bool;
+    /// Guest-physical address of a kernel object.
+    pub fn apf_hook_physical(virtual_address: u64) -> Option<u64>;
+    /// The time-stamp counter's frequency.
+    pub fn apf_hook_tsc_mhz() -> u32;
+    /// "async PF set up for core n" and its opposite.
+    pub fn apf_hook_log_armed(core: u32, armed: bool);
+    /// The host injected with interrupts off. There is no way on.
+    pub fn apf_hook_broken_host(token: u32, rip: u64) -> !;
+}

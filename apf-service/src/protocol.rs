@@ -1,0 +1,195 @@
+//! KVM's async page fault protocol: registers, bits and the shared area.
+//!
+//! Source: the Linux kernel's documentation, "KVM-specific MSRs"
+//! (virt/kvm/x86/msr.rst) and "KVM CPUID bits" (virt/kvm/x86/cpuid.rst), and
+//! its header arch/x86/include/uapi/asm/kvm_para.h.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Model-specific registers of the protocol.
+pub mod msr {
+    /// Guest-physical address of the [`Area`](super::Area) and the enable bits.
+    pub const ASYNC_PF_EN: u32 = 0x4b56_4d02;
+    /// Vector of the ready interrupt, bits 7:0. Written before `ASYNC_PF_EN`.
+    pub const ASYNC_PF_INT: u32 = 0x4b56_4d06;
+    /// Writing 1 tells the host that the token was taken and the next may come.
+    pub const ASYNC_PF_ACK: u32 = 0x4b56_4d07;
+}
+
+/// Bits of [`msr::ASYNC_PF_EN`].
+pub mod enable {
+    /// Async page faults are on.
+    pub const ENABLED: u64 = 1 << 0;
+    /// Deliver also when the guest runs in CPL 0, where a unikernel always is.
+    pub const SEND_ALWAYS: u64 = 1 << 1;
+    /// Ready by interrupt; without it nothing is delivered since Linux 5.9.
+    pub const READY_BY_INTERRUPT: u64 = 1 << 3;
+}
+
+/// Outstanding faults that KVM allows for each virtual CPU
+/// (`ASYNC_PF_PER_VCPU` in arch/x86/include/asm/kvm_host.h); the next one is
+/// served synchronously.
+pub const OUTSTANDING_PER_VCPU: usize = 64;
+
+/// CPUID leaf with KVM's signature in EBX, ECX and EDX, and its highest leaf in EAX.
+pub const CPUID_SIGNATURE: u32 = 0x4000_0000;
+/// CPUID leaf with KVM's feature bits in EAX.
+pub const CPUID_FEATURES: u32 = 0x4000_0001;
+/// "KVMKVMKVM\0\0\0" as EBX, ECX, EDX.
+pub const SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
+
+const FEATURE_ASYNC_PF: u32 = 1 << 4;
+const FEATURE_ASYNC_PF_INT: u32 = 1 << 14;
+
+/// What a host lacks for this service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The hypervisor is not KVM, or there is none.
+    Kvm,
+    /// KVM without async page faults (CPUID 0x4000_0001 EAX bit 4).
+    AsyncPf,
+    /// KVM without ready-by-interrupt (CPUID 0x4000_0001 EAX bit 14): before Linux 5.8.
+    ReadyInterrupt,
+}
+
+/// Judges a host by its CPUID answers: EBX, ECX, EDX of [`CPUID_SIGNATURE`]
+/// and EAX of [`CPUID_FEATURES`].
+///
+/// # Errors
+/// Names the first thing that is [`Missing`].
+pub fn host_support(signature: [u32; 3], features: u32) -> Result<(), Missing> {
+    if signature != SIGNATURE {
+        Err(Missing::Kvm)
+    } else if features & FEATURE_ASYNC_PF == 0 {
+        Err(Missing::AsyncPf)
+    } else if features & FEATURE_ASYNC_PF_INT == 0 {
+        Err(Missing::ReadyInterrupt)
+    } else {
+        Ok(())
+    }
+}
+
+/// The value to write to [`msr::ASYNC_PF_EN`] for an area at `guest_physical`.
+#[must_use]
+pub const fn enable_value(guest_physical: u64) -> u64 {
+    guest_physical | enable::ENABLED | enable::SEND_ALWAYS | enable::READY_BY_INTERRUPT
+}
+
+/// The host's name for one outstanding fault. Compared, never dereferenced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Token(pub u32);
+
+impl Token {
+    /// No token: the area is empty.
+    pub const NONE: Self = Self(0);
+    /// Wake everything that waits on this core: the host lost count, or was
+    /// just told to (re-)enable.
+    pub const WAKE_ALL: Self = Self(u32::MAX);
+}
+
+/// What the flags word says about a #PF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// An ordinary page fault of the guest's own.
+    Ordinary,
+    /// Async: the page is not present; the token is in CR2.
+    NotPresent,
+    /// Bits that this version of the protocol does not define.
+    Unknown(u32),
+}
+
+impl Reason {
+    const NOT_PRESENT: u32 = 1;
+
+    /// Decodes the flags word of the [`Area`].
+    #[must_use]
+    pub const fn decode(flags: u32) -> Self {
+        match flags {
+            0 => Self::Ordinary,
+            Self::NOT_PRESENT => Self::NotPresent,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+/// The 64 bytes that host and guest share, one for each virtual CPU.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Area {
+    flags: AtomicU32,
+    token: AtomicU32,
+    _padding: [u32; 14],
+}
+
+const _: () = assert!(size_of::<Area>() == 64 && align_of::<Area>() == 64);
+const _: () = assert!(core::mem::offset_of!(Area, flags) == 0 && core::mem::offset_of!(Area, token) == 4);
+
+impl Area {
+    /// Takes the reason of a #PF and clears it, so that the next ordinary
+    /// fault is not mistaken for an async one. The host writes the word only
+    /// when it injects, so with IF=0 load and store need not be one operation.
+    pub fn take_reason(&self) -> Reason {
+        let reason = Reason::decode(self.flags.load(Ordering::Relaxed));
+        if reason != Reason::Ordinary {
+            self.flags.store(0, Ordering::Relaxed);
+        }
+        reason
+    }
+
+    /// The token of a ready page, [`Token::NONE`] if there is none.
+    #[must_use]
+    pub fn ready_token(&self) -> Token {
+        Token(self.token.load(Ordering::Acquire))
+    }
+
+    /// Empties the token, which must happen *before* the acknowledgement: the
+    /// host looks for an empty word when it has the next token to deliver.
+    pub fn clear_token(&self) {
+        self.token.store(0, Ordering::Release);
+    }
+
+    /// Forgets what an earlier life left behind.
+    pub fn reset(&self) {
+        self.flags.store(0, Ordering::Relaxed);
+        self.token.store(0, Ordering::Relaxed);
+    }
+
+    /// What a host does to deliver (for tests and simulators).
+    pub fn host_write(&self, flags: u32, token: Token) {
+        self.flags.store(flags, Ordering::Relaxed);
+        self.token.store(token.0, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_judged_by_signature_and_both_features() {
+        let both = (1 << 4) | (1 << 14);
+        assert_eq!(host_support(SIGNATURE, both), Ok(()));
+        assert_eq!(host_support(SIGNATURE, 1 << 14), Err(Missing::AsyncPf));
+        assert_eq!(host_support(SIGNATURE, 1 << 4), Err(Missing::ReadyInterrupt));
+        assert_eq!(host_support([0; 3], both), Err(Missing::Kvm));
+        let text: alloc::vec::Vec<u8> = SIGNATURE.iter().flat_map(|r| r.to_le_bytes()).collect();
+        assert_eq!(text, b"KVMKVMKVM\0\0\0");
+    }
+
+    #[test]
+    fn the_reason_is_taken_once() {
+        let area = Area::default();
+        area.host_write(1, Token::NONE);
+        assert_eq!(area.take_reason(), Reason::NotPresent);
+        assert_eq!(area.take_reason(), Reason::Ordinary);
+        area.host_write(6, Token::NONE);
+        assert_eq!(area.take_reason(), Reason::Unknown(6));
+    }
+
+    #[test]
+    fn enable_keeps_the_address_and_sets_the_three_bits() {
+        assert_eq!(enable_value(0x1_2340), 0x1_2340 | 0b1011);
+    }
+}

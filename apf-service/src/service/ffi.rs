@@ -1,0 +1,159 @@
+//! Calls into the kernel archive; elsewhere than on Hermit, their absence.
+
+use crate::abi::ArmError;
+use crate::event::{CoreId, Event};
+use crate::slots::Ticket;
+use crate::stats::CoreStats;
+use crate::time::Tsc;
+
+#[cfg(target_os = "hermit")]
+mod hermit {
+    use super::*;
+
+    unsafe extern "C" {
+        pub safe fn apf_arm() -> i32;
+        pub safe fn apf_disarm() -> i32;
+        pub fn apf_events(buffer: *mut Event, capacity: usize) -> usize;
+        pub safe fn apf_work() -> u32;
+        pub safe fn apf_sleep(seen: u32);
+        pub safe fn apf_wake_service();
+        pub safe fn apf_release(core: u32, ticket: Ticket, ready: Tsc);
+        pub safe fn apf_guard_enter();
+        pub safe fn apf_guard_exit();
+        pub safe fn apf_core_stats(core: u32) -> *const CoreStats;
+        pub safe fn apf_tsc_mhz() -> u32;
+        pub fn sys_spawn2(
+            entry: extern "C" fn(usize),
+            argument: usize,
+            priority: u8,
+            stack_size: usize,
+            core: isize,
+        ) -> i32;
+        pub safe fn sys_join(task: i32) -> i32;
+        pub safe fn sys_get_processor_count() -> usize;
+    }
+}
+
+/// A task of the kernel.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(target_os = "hermit"), expect(dead_code, reason = "only Hermit has tasks to join"))]
+pub struct TaskId(i32);
+
+#[cfg(target_os = "hermit")]
+mod calls {
+    use super::*;
+
+    pub fn arm() -> Result<(), ArmError> {
+        ArmError::decode(hermit::apf_arm())
+    }
+
+    pub fn disarm() -> Result<(), ArmError> {
+        ArmError::decode(hermit::apf_disarm())
+    }
+
+    pub fn events(buffer: &mut [Event]) -> usize {
+        // SAFETY: the buffer holds as many events as it is long.
+        unsafe { hermit::apf_events(buffer.as_mut_ptr(), buffer.len()) }
+    }
+
+    pub fn work() -> u32 {
+        hermit::apf_work()
+    }
+
+    pub fn sleep(seen: u32) {
+        hermit::apf_sleep(seen);
+    }
+
+    pub fn wake_service() {
+        hermit::apf_wake_service();
+    }
+
+    pub fn release(core: CoreId, ticket: Ticket, ready: Tsc) {
+        hermit::apf_release(core.0.into(), ticket, ready);
+    }
+
+    pub fn guard_enter() {
+        hermit::apf_guard_enter();
+    }
+
+    pub fn guard_exit() {
+        hermit::apf_guard_exit();
+    }
+
+    pub fn core_stats(core: CoreId) -> Option<&'static CoreStats> {
+        // SAFETY: null, or a static of the archive; `CoreStats` has a C layout
+        // and only atomics in it.
+        unsafe { hermit::apf_core_stats(core.0.into()).as_ref() }
+    }
+
+    pub fn tsc_mhz() -> u32 {
+        hermit::apf_tsc_mhz()
+    }
+
+    pub fn spawn(entry: extern "C" fn(usize), priority: u8, stack_size: usize, core: CoreId) -> Option<TaskId> {
+        // SAFETY: the entry takes any argument.
+        let id = unsafe { hermit::sys_spawn2(entry, 0, priority, stack_size, core.0 as isize) };
+        (id >= 0).then_some(TaskId(id))
+    }
+
+    pub fn join(task: TaskId) {
+        hermit::sys_join(task.0);
+    }
+
+    pub fn cores() -> u16 {
+        hermit::sys_get_processor_count() as u16
+    }
+}
+
+/// Nothing calls most of these off Hermit, where [`arm`] fails.
+#[cfg(not(target_os = "hermit"))]
+#[allow(dead_code, reason = "the same names as on Hermit")]
+mod calls {
+    use super::*;
+
+    pub fn arm() -> Result<(), ArmError> {
+        Err(ArmError::NotKvm)
+    }
+
+    pub fn disarm() -> Result<(), ArmError> {
+        Err(ArmError::NotArmed)
+    }
+
+    pub fn events(_buffer: &mut [Event]) -> usize {
+        0
+    }
+
+    pub fn work() -> u32 {
+        0
+    }
+
+    pub fn sleep(_seen: u32) {}
+
+    pub fn wake_service() {}
+
+    pub fn release(_core: CoreId, _ticket: Ticket, _ready: Tsc) {}
+
+    pub fn guard_enter() {}
+
+    pub fn guard_exit() {}
+
+    pub fn core_stats(_core: CoreId) -> Option<&'static CoreStats> {
+        None
+    }
+
+    pub fn tsc_mhz() -> u32 {
+        1
+    }
+
+    pub fn spawn(_entry: extern "C" fn(usize), _priority: u8, _stack_size: usize, _core: CoreId) -> Option<TaskId> {
+        None
+    }
+
+    pub fn join(_task: TaskId) {}
+
+    pub fn cores() -> u16 {
+        1
+    }
+}
+
+pub use calls::*;

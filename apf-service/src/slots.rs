@@ -1,0 +1,362 @@
+//! Wait slots: where a waiter and its waker meet.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+use crate::classify::Wait;
+use crate::protocol::Token;
+use crate::time::Tsc;
+
+/// Slots of a core. More than [`OUTSTANDING_PER_VCPU`](crate::protocol::OUTSTANDING_PER_VCPU),
+/// since a released task keeps its slot until it has run.
+pub const SLOTS: usize = 256;
+/// Slots that only halting waiters may take: they nest only as deep as the
+/// wait path itself can fault, so a few would do.
+pub const HALT_RESERVE: usize = 32;
+
+const INDEX_BITS: u32 = 8;
+const _: () = assert!(SLOTS == 1 << INDEX_BITS);
+
+/// Names one use of one slot of a core. A ticket of an earlier use does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Ticket(pub u32);
+
+impl Ticket {
+    /// Nobody waits.
+    pub const NONE: Self = Self(0);
+
+    const fn new(use_count: u32, index: usize) -> Self {
+        Self(use_count << INDEX_BITS | index as u32)
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize % SLOTS
+    }
+
+    const fn use_count(self) -> u32 {
+        self.0 >> INDEX_BITS
+    }
+}
+
+/// The state in a wait word's low two bits; the use count is above them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum State {
+    Free = 0,
+    Schedule = 1,
+    Halt = 2,
+    Ready = 3,
+}
+
+const fn word(use_count: u32, state: State) -> u32 {
+    use_count << 2 | state as u32
+}
+
+/// One wait: a futex word, the token waited for, and the times of its stages.
+/// A cache line of its own, so that waiters do not slow each other down.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub struct Slot {
+    word: AtomicU32,
+    token: AtomicU32,
+    fault: AtomicU64,
+    parked: AtomicU64,
+    ready: AtomicU64,
+    released: AtomicU64,
+}
+
+/// The stages of a finished wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Stages {
+    /// #PF delivered.
+    pub fault: Tsc,
+    /// About to block or halt.
+    pub parked: Tsc,
+    /// Ready interrupt.
+    pub ready: Tsc,
+    /// Wait word set.
+    pub released: Tsc,
+}
+
+impl Slot {
+    /// The futex word. It equals [`waiting_value`](Self::waiting_value) while
+    /// there is something to wait for.
+    pub fn word(&self) -> &AtomicU32 {
+        &self.word
+    }
+
+    /// What the word holds while `ticket` waits by schedule.
+    #[must_use]
+    pub const fn waiting_value(ticket: Ticket) -> u32 {
+        word(ticket.use_count(), State::Schedule)
+    }
+
+    /// Whether the wait is over.
+    pub fn is_ready(&self, ticket: Ticket) -> bool {
+        self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
+    }
+
+    /// Notes that the waiter is about to block or halt.
+    pub fn park(&self, now: Tsc) {
+        self.parked.store(now.0, Relaxed);
+    }
+
+    /// How this slot is being waited on.
+    pub fn wait(&self) -> Wait {
+        if self.word.load(Relaxed) & 3 == State::Halt as u32 { Wait::Halt } else { Wait::Schedule }
+    }
+
+    fn stages(&self) -> Stages {
+        let at = |t: &AtomicU64| Tsc(t.load(Relaxed));
+        Stages {
+            fault: at(&self.fault),
+            parked: at(&self.parked),
+            ready: at(&self.ready),
+            released: at(&self.released),
+        }
+    }
+
+    /// Ends the wait of `state` and `use_count`, once.
+    ///
+    /// ```text
+    ///   waker                                waiter
+    ///   ready, released = times
+    ///   word: waiting → ready  (Release) ──► word == ready  (Acquire)
+    ///   futex_wake(&word)                    reads the times, frees the slot
+    /// ```
+    ///
+    /// The exchange fails when somebody else ended this wait, or the slot has
+    /// moved on to another use; then the waker must not touch it.
+    fn end(&self, use_count: u32, state: State, ready: Tsc, now: Tsc) -> bool {
+        if self.word.load(Relaxed) != word(use_count, state) {
+            return false;
+        }
+        self.ready.store(ready.0, Relaxed);
+        self.released.store(now.0, Relaxed);
+        self.word.compare_exchange(word(use_count, state), word(use_count, State::Ready), AcqRel, Relaxed).is_ok()
+    }
+}
+
+/// What became of a [`Slots::release`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// A scheduled waiter: its futex is to be woken.
+    Scheduled,
+    /// A halting waiter: it looks at its word after the next interrupt.
+    Halted,
+    /// Its wait was over already.
+    Stale,
+}
+
+/// The slots of one core. Taken and returned by that core with interrupts
+/// off; released from anywhere.
+#[derive(Debug)]
+pub struct Slots {
+    slots: [Slot; SLOTS],
+    /// Bit set: slot in use.
+    used: [AtomicU64; SLOTS / 64],
+    /// Bit set: slot in use by a halting waiter.
+    halting: [AtomicU64; SLOTS / 64],
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            slots: [const { Slot::new() }; SLOTS],
+            used: [const { AtomicU64::new(0) }; SLOTS / 64],
+            halting: [const { AtomicU64::new(0) }; SLOTS / 64],
+        }
+    }
+}
+
+impl Slot {
+    const fn new() -> Self {
+        Self {
+            word: AtomicU32::new(0),
+            token: AtomicU32::new(0),
+            fault: AtomicU64::new(0),
+            parked: AtomicU64::new(0),
+            ready: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Slots {
+    /// Takes a free slot for a wait; `None` when there is none for this kind.
+    pub fn take(&self, token: Token, wait: Wait, fault: Tsc) -> Option<Ticket> {
+        let limit = match wait {
+            Wait::Schedule => SLOTS - HALT_RESERVE,
+            Wait::Halt => SLOTS,
+        };
+        let index = self
+            .used
+            .iter()
+            .enumerate()
+            .map(|(i, bits)| i * 64 + bits.load(Relaxed).trailing_ones() as usize)
+            .zip(1..)
+            .find(|&(index, block)| index < block * 64)
+            .map(|(index, _)| index)
+            .filter(|&index| index < limit)?;
+        self.used[index / 64].fetch_or(1 << (index % 64), Relaxed);
+        let slot = &self.slots[index];
+        // Use counts start at 1, so that no ticket equals `Ticket::NONE`.
+        let use_count = ((slot.word.load(Relaxed) >> 2) + 1) % (1 << (32 - INDEX_BITS));
+        let use_count = use_count.max(1);
+        slot.token.store(token.0, Relaxed);
+        slot.fault.store(fault.0, Relaxed);
+        let state = match wait {
+            Wait::Schedule => State::Schedule,
+            Wait::Halt => State::Halt,
+        };
+        slot.word.store(word(use_count, state), Release);
+        if wait == Wait::Halt {
+            self.halting[index / 64].fetch_or(1 << (index % 64), Relaxed);
+        }
+        Some(Ticket::new(use_count, index))
+    }
+
+    /// The slot of a ticket.
+    pub fn get(&self, ticket: Ticket) -> &Slot {
+        &self.slots[ticket.index()]
+    }
+
+    /// Ends a wait whose page became ready at `ready`.
+    pub fn release(&self, ticket: Ticket, ready: Tsc, now: Tsc) -> Released {
+        let slot = self.get(ticket);
+        if slot.end(ticket.use_count(), State::Schedule, ready, now) {
+            Released::Scheduled
+        } else if slot.end(ticket.use_count(), State::Halt, ready, now) {
+            Released::Halted
+        } else {
+            Released::Stale
+        }
+    }
+
+    /// Ends the halting wait for `token`, if there is one.
+    pub fn release_halting(&self, token: Token, now: Tsc) -> bool {
+        self.halting_slots()
+            .find(|slot| slot.token.load(Relaxed) == token.0)
+            .is_some_and(|slot| slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now))
+    }
+
+    /// Ends every halting wait.
+    pub fn release_all_halting(&self, now: Tsc) {
+        for slot in self.halting_slots() {
+            slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now);
+        }
+    }
+
+    /// Ends every wait, and names each scheduled waiter's word to `wake`.
+    pub fn release_everyone(&self, now: Tsc, mut wake: impl FnMut(&AtomicU32)) {
+        self.release_all_halting(now);
+        for slot in self.marked(&self.used) {
+            if slot.end(slot.word.load(Relaxed) >> 2, State::Schedule, now, now) {
+                wake(&slot.word);
+            }
+        }
+    }
+
+    /// Returns a slot whose wait is over, and tells its stages.
+    pub fn finish(&self, ticket: Ticket) -> Stages {
+        let (slot, index) = (self.get(ticket), ticket.index());
+        let stages = slot.stages();
+        slot.word.store(word(ticket.use_count(), State::Free), Relaxed);
+        self.halting[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
+        self.used[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
+        stages
+    }
+
+    /// Slots in use.
+    pub fn in_use(&self) -> usize {
+        self.used.iter().map(|bits| bits.load(Relaxed).count_ones() as usize).sum()
+    }
+
+    fn halting_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.marked(&self.halting)
+    }
+
+    fn marked<'a>(&'a self, marks: &'a [AtomicU64; SLOTS / 64]) -> impl Iterator<Item = &'a Slot> {
+        marks.iter().enumerate().flat_map(move |(block, bits)| {
+            let mut rest = bits.load(Acquire);
+            core::iter::from_fn(move || {
+                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+                rest &= rest - 1;
+                Some(&self.slots[block * 64 + bit])
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::{boxed::Box, vec::Vec};
+
+    fn slots() -> Box<Slots> {
+        Box::default()
+    }
+
+    #[test]
+    fn a_wait_is_released_once_and_reports_its_stages() {
+        let s = slots();
+        let ticket = s.take(Token(7), Wait::Schedule, Tsc(1)).unwrap();
+        s.get(ticket).park(Tsc(2));
+        assert!(!s.get(ticket).is_ready(ticket));
+        assert_eq!(s.release(ticket, Tsc(3), Tsc(4)), Released::Scheduled);
+        assert_eq!(s.release(ticket, Tsc(5), Tsc(6)), Released::Stale);
+        assert!(s.get(ticket).is_ready(ticket));
+        let stages = s.finish(ticket);
+        assert_eq!((stages.fault, stages.parked), (Tsc(1), Tsc(2)));
+        assert_eq!((stages.ready, stages.released), (Tsc(3), Tsc(4)));
+        assert_eq!(s.in_use(), 0);
+    }
+
+    #[test]
+    fn a_ticket_of_an_earlier_use_does_not_match() {
+        let s = slots();
+        let old = s.take(Token(7), Wait::Schedule, Tsc(0)).unwrap();
+        s.release(old, Tsc(0), Tsc(0));
+        s.finish(old);
+        let new = s.take(Token(7), Wait::Schedule, Tsc(0)).unwrap();
+        assert_eq!(old.index(), new.index());
+        assert_eq!(s.release(old, Tsc(0), Tsc(0)), Released::Stale);
+        assert!(!s.get(new).is_ready(new));
+    }
+
+    #[test]
+    fn halting_waits_are_found_by_token() {
+        let s = slots();
+        let scheduled = s.take(Token(1), Wait::Schedule, Tsc(0)).unwrap();
+        let halting = s.take(Token(2), Wait::Halt, Tsc(0)).unwrap();
+        assert!(!s.release_halting(Token(1), Tsc(9)));
+        assert!(s.release_halting(Token(2), Tsc(9)));
+        assert!(s.get(halting).is_ready(halting) && !s.get(scheduled).is_ready(scheduled));
+    }
+
+    #[test]
+    fn wake_all_of_the_halting_spares_the_scheduled() {
+        let s = slots();
+        let scheduled = s.take(Token(1), Wait::Schedule, Tsc(0)).unwrap();
+        let halting: Vec<_> = (2..5).map(|t| s.take(Token(t), Wait::Halt, Tsc(0)).unwrap()).collect();
+        s.release_all_halting(Tsc(1));
+        assert!(halting.iter().all(|&t| s.get(t).is_ready(t)));
+        assert!(!s.get(scheduled).is_ready(scheduled));
+        let mut woken = 0;
+        s.release_everyone(Tsc(2), |_| woken += 1);
+        assert_eq!(woken, 1);
+    }
+
+    #[test]
+    fn scheduled_waits_leave_a_reserve_for_halting_ones() {
+        let s = slots();
+        let take = |wait| s.take(Token(1), wait, Tsc(0));
+        assert_eq!((0..SLOTS).map_while(|_| take(Wait::Schedule)).count(), SLOTS - HALT_RESERVE);
+        assert_eq!((0..SLOTS).map_while(|_| take(Wait::Halt)).count(), HALT_RESERVE);
+        assert_eq!(s.in_use(), SLOTS);
+    }
+}

@@ -1,0 +1,115 @@
+//! What the async page fault service needs of this kernel.
+//!
+//! This file is added to the kernel's source when the image is built. The
+//! service itself is the crate `apf-service`; its `kernel::hooks` declares
+//! these functions and says what each is for.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use apf_service::classify::Task;
+use memory_addresses::VirtAddr;
+
+use crate::arch::kernel::core_local::{core_id, core_scheduler, increment_irq_counter};
+use crate::arch::kernel::interrupts::{self, IDT};
+use crate::arch::kernel::{apic, processor};
+use crate::arch::mm::paging::virtual_to_physical;
+use crate::scheduler::PerCoreSchedulerExt;
+use crate::scheduler::task::{HIGH_PRIO, Priority};
+use crate::synch::futex::{self, Flags};
+
+#[unsafe(no_mangle)]
+fn apf_hook_core() -> u32 {
+	core_id()
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_task() -> Task {
+	core_scheduler().apf_task()
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_critical(change: i32) -> u32 {
+	core_scheduler().apf_critical(change)
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_futex_wait(word: &AtomicU32, expected: u32) {
+	futex::futex_wait(word, expected, None, Flags::empty());
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_futex_wake(word: &AtomicU32) {
+	futex::futex_wake(word, 1);
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_reschedule() {
+	core_scheduler().reschedule();
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_boost() -> u8 {
+	let priority = core_scheduler().get_current_task_prio();
+	core_scheduler().set_current_task_priority(priority.max(HIGH_PRIO));
+	priority.into()
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_set_priority(priority: u8) {
+	core_scheduler().set_current_task_priority(Priority::from(priority));
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_end_of_interrupt(vector: u8) {
+	increment_irq_counter(vector);
+	apic::eoi();
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_install(page_fault: u64, vector: u8, ready: u64, previous: &AtomicU64) -> bool {
+	if interrupts::is_named(vector) {
+		return false;
+	}
+	let mut idt = IDT.lock();
+	previous.store(idt.page_fault.handler_addr().as_u64(), Ordering::Release);
+	// SAFETY: the service's entries fit these gates. Both stay on interrupt
+	// stack 1 like every gate of this kernel.
+	unsafe {
+		idt[vector]
+			.set_handler_addr(x86_64::VirtAddr::new(ready))
+			.set_stack_index(0);
+		idt.page_fault
+			.set_handler_addr(x86_64::VirtAddr::new(page_fault))
+			.set_stack_index(0);
+	}
+	drop(idt);
+	interrupts::add_irq_name(vector - 32, "async PF");
+	true
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_physical(virtual_address: u64) -> Option<u64> {
+	virtual_to_physical(VirtAddr::new(virtual_address)).map(|address| address.as_u64())
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_tsc_mhz() -> u32 {
+	processor::get_frequency().into()
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_log_armed(core: u32, armed: bool) {
+	if armed {
+		info!("async PF set up for core {core}");
+	} else {
+		info!("async PF unregistered for core {core}");
+	}
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_broken_host(token: u32, rip: u64) -> ! {
+	panic!(
+		"the host is broken: it injected an async page fault (token {token:#x}) while interrupts \
+		 were disabled, at rip {rip:#x}; no wait is possible there"
+	)
+}

@@ -1,0 +1,31 @@
+//! The Hermit kernel as a static archive that a std program links.
+
+/// The edits (`images/kernel/edits.toml`).
+pub const EDITS: &str = include_str!("../kernel/edits.toml");
+/// The file added to the kernel's source as `src/apf.rs`: the service's hooks.
+pub const HOOKS: &str = include_str!("../kernel/apf.rs");
+/// The linker script that makes one object of the archive.
+pub const LINKER_SCRIPT: &str = include_str!("../kernel/link.ld");
+/// Features of the kernel that the image is built with.
+pub const FEATURES: [&str; 4] = ["acpi", "fsgsbase", "pci", "smp"];
+
+/// Whether a global symbol of the kernel keeps its name. All others become
+/// local to the archive, or they would clash with the program's own copies of
+/// `core` and `alloc`.
+#[must_use]
+pub fn is_exported(symbol: &str) -> bool {
+    matches!(symbol, "_start" | "__bss_start" | "runtime_entry")
+        || symbol.starts_with("sys_")
+        || (symbol.starts_with("apf_") && !symbol.starts_with("apf_hook_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interface_is_exported_and_the_inside_is_not() {
+        assert!(["_start", "sys_write", "apf_arm"].into_iter().all(is_exported));
+        assert!(["memcpy", "apf_hook_task", "_RNvCs_4core", "__rust_alloc"].into_iter().all(|s| !is_exported(s)));
+    }
+}

@@ -1,0 +1,87 @@
+//! Talking to the host.
+
+use std::io::Write;
+use std::thread;
+use std::time::Duration;
+
+use apf_service::histogram::Histogram;
+use apf_service::stats::{CoreStats, Counter, StageHistograms};
+use unikernel::mailbox::Mailbox;
+use unikernel::wire::{Counters, Message, PREFIX};
+
+static MAILBOX: Mailbox = Mailbox::new();
+/// The kernel busy-waits for less than 10 ms.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Prints a message in one write.
+pub fn tell(message: &Message) {
+    let line = format!("{PREFIX}{}\n", serde_json::to_string(message).expect("messages are plain data"));
+    let mut out = std::io::stdout().lock();
+    // Nobody listens any more: the host has ended the run, so will we.
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Has all memory paged out.
+pub fn evict() {
+    ask(|request| Message::Evict { request });
+}
+
+/// Has all memory brought back.
+pub fn restore() {
+    ask(|request| Message::Restore { request });
+}
+
+fn ask(message: impl FnOnce(u64) -> Message) {
+    let request = MAILBOX.next_request();
+    tell(&message(request));
+    while !MAILBOX.is_acknowledged(request) {
+        thread::sleep(POLL);
+    }
+}
+
+fn sum(field: impl Fn(&CoreStats) -> &Counter) -> u64 {
+    apf_service::stats().map(|(_, stats)| field(stats).get()).sum()
+}
+
+/// What the service has counted on all cores.
+pub fn counters() -> Counters {
+    Counters {
+        not_present: sum(|s| &s.not_present),
+        ready: sum(|s| &s.ready),
+        wake_all: sum(|s| &s.wake_all),
+        spurious_interrupts: sum(|s| &s.spurious_interrupts),
+        schedule_waits: sum(|s| &s.schedule_waits),
+        halt_waits: sum(|s| &s.halt_waits),
+        early_ready: sum(|s| &s.early_ready),
+        overflow_halts: sum(|s| &s.overflow_halts),
+        overflow_retries: sum(|s| &s.overflow_retries),
+        deferred_ready: sum(|s| &s.deferred_ready),
+        unknown_reason: sum(|s| &s.unknown_reason),
+        most_waiting: sum(|s| &s.most_waiting),
+    }
+}
+
+/// Tells the histograms of all cores, each summed up.
+pub fn tell_histograms() {
+    type Of<T> = fn(&T) -> &Histogram;
+    let stages: [(&str, Of<StageHistograms>); 5] = [
+        ("fault_to_parked", |h| &h.fault_to_parked),
+        ("host", |h| &h.host),
+        ("ready_to_service", |h| &h.ready_to_service),
+        ("ready_to_running", |h| &h.ready_to_running),
+        ("total", |h| &h.total),
+    ];
+    let waits: [(&str, fn(&CoreStats) -> &StageHistograms); 2] = [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
+    for (wait, of_kind) in waits {
+        for (stage, of_stage) in stages {
+            let mut buckets = std::collections::BTreeMap::<u64, u32>::new();
+            for (_, stats) in apf_service::stats() {
+                for (low, count) in of_stage(of_kind(stats)).nonempty() {
+                    *buckets.entry(low).or_default() += count;
+                }
+            }
+            let buckets = buckets.into_iter().collect();
+            tell(&Message::Histogram { wait: wait.into(), stage: stage.into(), buckets });
+        }
+    }
+}

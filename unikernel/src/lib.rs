@@ -1,0 +1,7 @@
+//! What the guest program and the host's driver share: the words they exchange.
+//!
+//! The guest prints one JSON object a line, behind [`wire::PREFIX`], on its
+//! console; the host answers through the guest's memory ([`mailbox`]).
+
+pub mod mailbox;
+pub mod wire;

@@ -1,0 +1,139 @@
+//! What the guest tells the host.
+
+use serde::{Deserialize, Serialize};
+
+/// Marks a console line as a [`Message`].
+pub const PREFIX: &str = "@apf ";
+
+/// Whether the service is on during a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Async page faults are on.
+    Async,
+    /// They are off: the host stops the core at each fault.
+    Blocked,
+}
+
+impl Mode {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Async => "async",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// One line of the guest.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Message {
+    /// The program runs.
+    Hello {
+        /// Frequency of the time-stamp counter.
+        tsc_mhz: u32,
+        /// Cores the kernel brought up.
+        cores: usize,
+        /// Size of the memory filled with fingerprints.
+        region_pages: usize,
+        /// Pages that each pass reads.
+        pages: usize,
+    },
+    /// A pass begins; the service is on or off as it should be.
+    Begin {
+        /// The pass.
+        mode: Mode,
+    },
+    /// The service could not be started.
+    ServiceOff {
+        /// Why.
+        reason: String,
+    },
+    /// Please page out all of the guest's memory, then acknowledge.
+    Evict {
+        /// Number of the request in the mailbox.
+        request: u64,
+    },
+    /// Please bring everything back at once, then acknowledge.
+    Restore {
+        /// Number of the request in the mailbox.
+        request: u64,
+    },
+    /// A histogram of the pass, in cycles.
+    Histogram {
+        /// Which kind of wait.
+        wait: String,
+        /// Which stage.
+        stage: String,
+        /// Smallest value of the bucket, and count.
+        buckets: Vec<(u64, u32)>,
+    },
+    /// Everything went well and the program ends.
+    Done,
+    /// A pass has ended.
+    Pass(Pass),
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pass {
+    /// Service on or off.
+    pub mode: Mode,
+    /// From the first read to the last, in seconds.
+    pub seconds: f64,
+    /// Pages read and compared while the clock ran.
+    pub pages: usize,
+    /// Of them, pages whose content was not what had been written.
+    pub wrong_pages: usize,
+    /// All pages of the region, compared afterwards.
+    pub verified_pages: usize,
+    /// Of them, wrong ones.
+    pub wrong_verified_pages: usize,
+    /// Share of its undisturbed speed that the computing task kept, 0 to 1.
+    pub compute_kept: f64,
+    /// What the service counted, summed over cores; zero when it is off.
+    pub counters: Counters,
+}
+
+/// The service's counters since the program began; see `apf_service::stats::CoreStats`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "documented where they are counted")]
+pub struct Counters {
+    pub not_present: u64,
+    pub ready: u64,
+    pub wake_all: u64,
+    pub spurious_interrupts: u64,
+    pub schedule_waits: u64,
+    pub halt_waits: u64,
+    pub early_ready: u64,
+    pub overflow_halts: u64,
+    pub overflow_retries: u64,
+    pub deferred_ready: u64,
+    pub unknown_reason: u64,
+    pub most_waiting: u64,
+}
+
+impl Message {
+    /// The message of a console line, if it is one.
+    ///
+    /// # Errors
+    /// The line is marked as a message and cannot be read.
+    pub fn parse(line: &str) -> Option<Result<Self, serde_json::Error>> {
+        line.strip_prefix(PREFIX).map(serde_json::from_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_told_from_other_lines() {
+        let line = format!("{PREFIX}{}", serde_json::to_string(&Message::Evict { request: 3 }).unwrap());
+        assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3 }))));
+        assert!(Message::parse("[INFO] Welcome to Hermit").is_none());
+        assert!(Message::parse("@apf {\"event\":\"ev").unwrap().is_err());
+    }
+}

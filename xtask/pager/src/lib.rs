@@ -1,0 +1,36 @@
+//! A userfaultfd pager that is preloaded into an unmodified VMM and makes its guest's RAM
+//! pageable, each page-in taking a programmed time.
+//!
+//! ```text
+//! APF_PAGER_SOCKET=/run/pager.sock LD_PRELOAD=…/libapf_pager.so  uhyve … | qemu-system-x86_64 …
+//! ```
+//!
+//! 1. When the library is loaded, `start` opens all that the pager will need (the VMM may
+//!    sandbox itself later) and starts its one thread. Without `APF_PAGER_SOCKET` it does nothing.
+//! 2. `hook` interposes `mmap`. The first private, anonymous, writable mapping of at least
+//!    64 MiB is the guest's RAM.
+//! 3. A controller connects to the socket and sends requests (`protocol`): evict everything,
+//!    set the latency, restore everything, tell the counts.
+//! 4. From the first eviction on, userfaultfd reports each touch of a page that is not there, and
+//!    `pager` brings the page back when its time has come.
+//!
+//! Set the variables for the VMM alone, not for a shell or a wrapper around it (not
+//! `timeout 9 uhyve`, but `timeout 9 env LD_PRELOAD=… uhyve`): the first process that loads the
+//! library takes the socket, and hides the library from its children and from what it executes.
+//!
+//! One thread owns everything and multiplexes faults, due times and connections with `ppoll`:
+//! there is no lock, and an eviction never runs beside the serving of a fault.
+
+mod due; // which fault is to be served when
+mod error; // what can go wrong, and what the user can do about it
+mod hook; // `mmap`, interposed
+mod latency; // how long a page-in takes
+mod mailbox; // how the pager tells a guest that it is done
+mod memory; // the guest's pages, which of them are present, and the store
+mod pager; // evict, serve, restore
+mod pages; // the state of each page
+mod protocol; // what a controller says and hears
+mod server; // the thread's loop: faults, due times, connections
+mod service; // requests to answers
+mod start; // what happens when the library is loaded
+mod uffd; // the userfaultfd ABI

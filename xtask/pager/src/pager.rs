@@ -1,0 +1,308 @@
+//! Evict, serve, restore.
+//!
+//! What must hold whatever the order of events: no write of the guest's is lost, and no fault waits
+//! for ever. All of this runs on one thread, so the only concurrency is with the kernel and with
+//! the threads (and vCPUs) that fault:
+//!
+//! - **A fault is a message, and a message is an entry.** Whoever waits in userfaultfd has a
+//!   message that either has not been read yet, or has an entry in the due queue, or found one
+//!   there. An entry ends in `UFFDIO_COPY`, which wakes every waiter of the page, of either kind.
+//! - **Messages are judged by the page's state when they are read**, not by what they say. A write
+//!   that ran into the write protection may send its message, or have it read, after the page was
+//!   dropped: it waits for a page that is gone, and is served like any other. A message for a page
+//!   that is back is out of date: lifting a protection that is not there wakes whoever waits, and
+//!   changes nothing else.
+//! - **Nothing overwrites memory.** `UFFDIO_COPY` only fills holes. If a page is there, it is newer
+//!   than the store.
+//! - **Only dropped pages fault.** The range is registered at the first eviction, not at the start:
+//!   a page that the guest has not touched before costs nothing while the guest boots. From then on
+//!   pages appear only through this thread, so what `pagemap` says about absent pages stays true.
+//! - **Outside an eviction no page is write-protected**, so this thread may write to present pages.
+//!   To an absent page it never goes: it would wait for itself.
+//!
+//! ```text
+//!  the guest                        the pager's thread
+//!  writes go on                     register for missing and write-protect faults (once)
+//!  writes to present pages wait     write-protect; TLBs and nested page tables are flushed
+//!  reads go on                      copy every present page to the store: it can only be read
+//!  every touch waits                drop all
+//!                                   every fault that waited: due at its arrival + latency
+//! ```
+//!
+//! Device DMA into pinned guest pages (vhost, VFIO, direct I/O) ignores write protection: what it
+//! writes while an eviction copies is lost.
+
+use crate::due::DueQueue;
+use crate::error::Error;
+use crate::latency::Sampler;
+use crate::mailbox;
+use crate::memory::{GuestRam, PAGE_BYTES, Pagemap, Store};
+use crate::pages::{PageState, Pages};
+use crate::protocol::{Evicted, Restored, Stats};
+use crate::uffd::{Copied, Fault, Uffd};
+use std::io;
+use std::time::{Duration, Instant};
+
+/// How many pages a restore brings back per call. Small enough that faults of other parts of the
+/// VMM are not kept from the address space's lock for long.
+const RESTORE_PAGES: usize = 512;
+/// When to try again what the kernel refused: soon if it asked for that, later if it is short of
+/// something.
+const SOON: Duration = Duration::from_micros(20);
+const LATER: Duration = Duration::from_millis(10);
+
+/// The pager of one guest's RAM.
+#[derive(Debug)]
+pub struct Pager {
+    uffd: Uffd,
+    pagemap: Pagemap,
+    ram: GuestRam,
+    registered: bool,
+    store: Store,
+    pages: Pages,
+    queue: DueQueue,
+    stats: Stats,
+    /// Kept between calls for its capacity only.
+    faults: Vec<Fault>,
+}
+
+impl Pager {
+    pub fn new(uffd: Uffd, pagemap: Pagemap, ram: GuestRam) -> Self {
+        Self {
+            uffd,
+            pagemap,
+            ram,
+            registered: false,
+            store: Store::new(ram.pages()),
+            pages: Pages::new(ram.pages()),
+            queue: DueQueue::default(),
+            stats: Stats::default(),
+            faults: Vec::with_capacity(1024),
+        }
+    }
+
+    pub fn uffd(&self) -> &Uffd {
+        &self.uffd
+    }
+
+    pub fn resident_pages(&self) -> usize {
+        self.pages.resident()
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats { in_flight: self.queue.len() as u64, ..self.stats.clone() }
+    }
+
+    /// When [`Self::serve_due`] has something to do.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.queue.next_due()
+    }
+
+    /// Reads the faults that have arrived, and gives each its due time.
+    pub fn take_faults(&mut self, latency: &mut Sampler) {
+        let mut faults = std::mem::take(&mut self.faults);
+        self.uffd.read_faults(&mut faults);
+        let arrival = Instant::now();
+        for fault in faults.drain(..) {
+            self.stats.late_write_protects += u64::from(fault.write_protect);
+            self.enqueue(fault, arrival, latency);
+        }
+        self.faults = faults;
+    }
+
+    fn enqueue(&mut self, fault: Fault, arrival: Instant, latency: &mut Sampler) {
+        self.stats.fault_messages += 1;
+        let Some(page) = self.ram.page_of(fault.address) else { return };
+        match self.pages.fault(page) {
+            PageState::Evicted => {
+                self.queue.push(arrival + latency.sample(), page);
+                self.stats.in_flight_max = self.stats.in_flight_max.max(self.queue.len() as u64);
+            }
+            // The entry that is there wakes this waiter, too.
+            PageState::InService => {}
+            PageState::Resident => self.release(page),
+        }
+    }
+
+    /// Somebody waits, or has waited, for a page that is not the pager's: back already, or dropped
+    /// by the VMM itself (a balloon), which leaves zeros.
+    fn release(&mut self, page: usize) {
+        self.stats.stale_messages += 1;
+        match self.uffd.copy(self.ram.address(page), &[0; PAGE_BYTES]) {
+            Copied::Bytes(_) => {}
+            Copied::Present => {
+                // Wakes, too. It can fail only if the mapping has gone, with all who waited for it.
+                let _ = self.uffd.write_unprotect(self.ram.address(page), PAGE_BYTES);
+            }
+            // Let it try again, and come back with a new message.
+            Copied::Again | Copied::Failed(_) => {
+                let _ = self.uffd.wake(self.ram.address(page), PAGE_BYTES);
+            }
+        }
+    }
+
+    /// Brings back every page whose time has come.
+    pub fn serve_due(&mut self) {
+        let mut now = Instant::now();
+        while let Some((due, page)) = self.queue.pop_due(now) {
+            match self.bring_back(page, 1) {
+                Ok(_) => {
+                    self.stats.served_pages += 1;
+                    let lateness = micros(due.elapsed());
+                    self.stats.lateness_total_us += lateness;
+                    self.stats.lateness_max_us = self.stats.lateness_max_us.max(lateness);
+                }
+                // Nothing is printed here: standard error may be a pipe that a thread of the VMM
+                // is writing guest memory to, and that thread may be waiting for this one.
+                Err(error) => {
+                    self.stats.retried_page_ins += 1;
+                    let again = error.kind() == io::ErrorKind::WouldBlock;
+                    self.queue.push(Instant::now() + if again { SOON } else { LATER }, page);
+                }
+            }
+            now = Instant::now();
+        }
+    }
+
+    /// Puts up to `count` pages in place and wakes their waiters. Tells how many: at least one.
+    fn bring_back(&mut self, page: usize, count: usize) -> io::Result<usize> {
+        let address = self.ram.address(page);
+        let done = match self.uffd.copy(address, self.store.pages(page, count)) {
+            Copied::Bytes(bytes) => bytes / PAGE_BYTES,
+            Copied::Present => {
+                self.uffd.wake(address, PAGE_BYTES)?;
+                1
+            }
+            Copied::Again => return Err(io::ErrorKind::WouldBlock.into()),
+            Copied::Failed(error) => return Err(error),
+        };
+        (page..page + done).for_each(|page| self.pages.bring_back(page));
+        Ok(done)
+    }
+
+    /// Pages everything out. With `ack`, acknowledges that request in the guest's mailboxes, in the
+    /// store: the guest learns of it by a touch that faults.
+    pub fn evict(&mut self, ack: Option<u64>, latency: &mut Sampler) -> Result<Evicted, Error> {
+        let started = Instant::now();
+        if !self.registered {
+            self.uffd.register(self.ram.start, self.ram.bytes).map_err(Error::Register)?;
+            self.registered = true;
+        }
+        let copied = self.copy_out(ack);
+        // Read, so as to count them, before the drop. They are entered after it.
+        let mut held_up = Vec::new();
+        self.uffd.read_faults(&mut held_up);
+        let arrival = Instant::now();
+        let dropped = copied.and_then(|counts| {
+            // SAFETY: the store has every page: those that were present were copied after they
+            // could no longer be written, the others were there before, or are zeros. Faults are
+            // served from it.
+            unsafe { self.ram.drop_all() }.map(|()| counts).map_err(Error::Drop)
+        });
+        if !matches!(dropped, Err(Error::WriteProtect(_) | Error::Pagemap(_))) {
+            // Also when the drop failed, perhaps half-way: a page that is present but marked is
+            // found present when it is to be brought back, and stays as it is.
+            self.pages.evict_all();
+        }
+        if dropped.is_err() {
+            // Wakes those held up, and they go on, or come back with a new message.
+            let _ = self.uffd.write_unprotect(self.ram.start, self.ram.bytes);
+        }
+        let held_up_writes = held_up.iter().filter(|fault| fault.write_protect).count() as u64;
+        self.stats.write_protect_waits += held_up_writes;
+        for fault in held_up {
+            self.enqueue(fault, arrival, latency);
+        }
+        let (dropped_pages, mailboxes) = dropped?;
+        self.stats.evictions += 1;
+        Ok(Evicted {
+            evicted_pages: (self.pages.len() - self.pages.resident()) as u64,
+            dropped_pages,
+            elapsed_us: micros(started.elapsed()),
+            mailboxes,
+            write_protect_waits: held_up_writes,
+        })
+    }
+
+    /// Write-protects the RAM and completes the store. Tells how many pages were copied, and how
+    /// many mailboxes acknowledged.
+    fn copy_out(&mut self, ack: Option<u64>) -> Result<(u64, u64), Error> {
+        self.uffd.write_protect(self.ram.start, self.ram.bytes).map_err(Error::WriteProtect)?;
+        let Self { pagemap, ram, store, pages, .. } = self;
+        let (mut copied, mut mailboxes) = (0, 0);
+        pagemap.scan(ram, |page, present| {
+            if present {
+                // SAFETY: present, and write-protected: it neither goes nor changes.
+                store.put(page, |contents| unsafe { ram.read(page, contents) });
+                copied += 1;
+            } else if pages.state(page) == PageState::Resident {
+                // Never touched, or dropped by the VMM.
+                store.clear(page);
+            }
+            // Else it is in the store, and nowhere else.
+            if ack.is_some_and(|request| store.acknowledge(page, request)) {
+                mailboxes += 1;
+            }
+        })?;
+        Ok((copied, mailboxes))
+    }
+
+    /// Brings everything back now. With `ack`, acknowledges that request in the guest's mailboxes,
+    /// after the last page: a guest that sees it will not fault any more.
+    pub fn restore(&mut self, ack: Option<u64>) -> Result<Restored, Error> {
+        let started = Instant::now();
+        let before = self.pages.resident();
+        let restored = self.restore_pages();
+        // Also when it failed: the waiters of the pages that are back are awake.
+        let pages = &self.pages;
+        self.queue.retain(|page| pages.state(page) == PageState::InService);
+        restored?;
+        let mailboxes = match ack {
+            Some(request) => self.acknowledge_in_memory(request)?,
+            None => 0,
+        };
+        self.stats.restores += 1;
+        Ok(Restored {
+            restored_pages: (self.pages.resident() - before) as u64,
+            resident_pages: self.pages.resident() as u64,
+            elapsed_us: micros(started.elapsed()),
+            mailboxes,
+        })
+    }
+
+    fn restore_pages(&mut self) -> Result<(), Error> {
+        let mut page = 0;
+        while let Some((start, count)) = self.pages.next_missing(page, RESTORE_PAGES) {
+            page = start;
+            match self.bring_back(start, count) {
+                Ok(done) => page += done,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(SOON),
+                Err(error) => return Err(Error::PageIn { page, error }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything is back, so the mailboxes are where the guest sees them.
+    fn acknowledge_in_memory(&self, request: u64) -> Result<u64, Error> {
+        let ram = &self.ram;
+        let mut mailboxes = 0;
+        self.pagemap.scan(ram, |page, present| {
+            // SAFETY: present, and this thread is the one that drops pages.
+            if present && mailbox::asks_for(&unsafe { ram.mailbox_header(page) }, request) {
+                // SAFETY: present, not write-protected outside an eviction, and a mailbox.
+                unsafe { ram.acknowledge(page, request) };
+                mailboxes += 1;
+            }
+        })?;
+        Ok(mailboxes)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    duration.as_micros() as u64
+}

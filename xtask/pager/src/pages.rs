@@ -1,0 +1,128 @@
+//! The state of each page of the guest's RAM.
+//!
+//! ```text
+//!             evict                 fault
+//!  Resident ---------> Evicted ---------------> InService
+//!     ^                   | restore                 | due, or restore
+//!     +-------------------+-------------------------+
+//! ```
+//!
+//! A page in service stays so over an eviction: it was not in memory, so the store holds its
+//! contents and its fault is still waiting. `InService` means that exactly one entry of the due
+//! queue will bring the page back.
+
+/// Where a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum PageState {
+    /// Not the pager's business: in memory, or never touched before the first eviction.
+    Resident,
+    /// In the store only.
+    Evicted,
+    /// In the store only, and somebody waits for it.
+    InService,
+}
+
+/// The states of all pages.
+#[derive(Debug)]
+pub struct Pages {
+    states: Vec<PageState>,
+    resident: usize,
+}
+
+impl Pages {
+    pub fn new(pages: usize) -> Self {
+        Self { states: vec![PageState::Resident; pages], resident: pages }
+    }
+
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    pub fn resident(&self) -> usize {
+        self.resident
+    }
+
+    pub fn state(&self, page: usize) -> PageState {
+        self.states[page]
+    }
+
+    /// All of memory has been dropped.
+    pub fn evict_all(&mut self) {
+        for state in &mut self.states {
+            if *state == PageState::Resident {
+                *state = PageState::Evicted;
+            }
+        }
+        self.resident = 0;
+    }
+
+    /// A thread waits for `page`. Returns the state it was in: a due time is to be set if and only
+    /// if that was `Evicted`.
+    pub fn fault(&mut self, page: usize) -> PageState {
+        let before = self.states[page];
+        if before == PageState::Evicted {
+            self.states[page] = PageState::InService;
+        }
+        before
+    }
+
+    /// `page` is in memory.
+    pub fn bring_back(&mut self, page: usize) {
+        if self.states[page] != PageState::Resident {
+            self.states[page] = PageState::Resident;
+            self.resident += 1;
+        }
+    }
+
+    /// The first run of pages, at `from` or later, that are not resident: start and length, the
+    /// length at most `max`.
+    pub fn next_missing(&self, from: usize, max: usize) -> Option<(usize, usize)> {
+        let missing = |state: &PageState| *state != PageState::Resident;
+        let start = from + self.states[from..].iter().position(missing)?;
+        let run = self.states[start..].iter().take(max).take_while(|s| missing(s)).count();
+        Some((start, run))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use PageState::*;
+
+    #[test]
+    fn a_page_out_and_in() {
+        let mut pages = Pages::new(4);
+        assert_eq!(pages.fault(1), Resident, "not the pager's before an eviction");
+        pages.evict_all();
+        assert_eq!((pages.resident(), pages.state(1)), (0, Evicted));
+        assert_eq!(pages.fault(1), Evicted);
+        assert_eq!(pages.fault(1), InService, "the second fault finds the first one's entry");
+        pages.bring_back(1);
+        assert_eq!((pages.resident(), pages.state(1)), (1, Resident));
+        pages.bring_back(1);
+        assert_eq!(pages.resident(), 1, "counted once");
+    }
+
+    #[test]
+    fn a_page_in_service_stays_so_over_an_eviction() {
+        let mut pages = Pages::new(2);
+        pages.evict_all();
+        pages.fault(0);
+        pages.evict_all();
+        assert_eq!((pages.state(0), pages.state(1)), (InService, Evicted));
+    }
+
+    #[test]
+    fn runs_of_missing_pages() {
+        let mut pages = Pages::new(8);
+        assert_eq!(pages.next_missing(0, 8), None);
+        pages.evict_all();
+        pages.fault(1);
+        [0, 4].into_iter().for_each(|page| pages.bring_back(page));
+        assert_eq!(pages.next_missing(0, 8), Some((1, 3)), "in service is missing, too");
+        assert_eq!(pages.next_missing(0, 2), Some((1, 2)));
+        assert_eq!(pages.next_missing(4, 8), Some((5, 3)));
+        assert_eq!(pages.next_missing(8, 8), None);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a controller says to the pager and hears from it: one JSON object per line, one response
+//! to each request, in order.
+//!
+//! This file needs nothing but serde and std, so that a controller can include it as it is.
+
+use serde::{Deserialize, Serialize};
+
+/// What a controller can ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Is there guest RAM, and can it be paged? Answered by [`Response::Status`].
+    Status {},
+    /// How long page-ins take from now on. Faults already waiting keep their due time.
+    /// Answered by [`Response::LatencySet`].
+    SetLatency {
+        /// The new model.
+        latency: Latency,
+    },
+    /// Page out all of the guest's RAM. Answered by [`Response::Evicted`] once nothing is resident.
+    Evict {
+        /// Tell the guest: acknowledge this request number in its mailboxes.
+        #[serde(default)]
+        ack: Option<u64>,
+    },
+    /// Bring everything back at once, without latency. Answered by [`Response::Restored`].
+    Restore {
+        /// Tell the guest: acknowledge this request number in its mailboxes, when all is back.
+        #[serde(default)]
+        ack: Option<u64>,
+    },
+    /// What has happened so far. Answered by [`Response::Stats`].
+    Stats {},
+}
+
+/// How long a page-in takes, from the arrival of the fault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "model", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Latency {
+    /// Always the same.
+    Constant {
+        /// Microseconds. 0 serves at once.
+        micros: u64,
+    },
+}
+
+/// What the pager answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "response", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Response {
+    /// To [`Request::Status`].
+    Status(Status),
+    /// To [`Request::SetLatency`].
+    LatencySet {},
+    /// To [`Request::Evict`].
+    Evicted(Evicted),
+    /// To [`Request::Restore`].
+    Restored(Restored),
+    /// To [`Request::Stats`].
+    Stats(Stats),
+    /// The request could not be understood, or could not be done.
+    Error {
+        /// What happened, and what to do about it.
+        error: String,
+    },
+}
+
+/// The state of the pager now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Size of the guest's RAM; 0 until the VMM has mapped it.
+    pub ram_bytes: u64,
+    /// Size of a page.
+    pub page_bytes: u64,
+    /// Pages that fault when touched (those in flight included).
+    pub evicted_pages: u64,
+    /// Pages that the pager does not hold. Before the first eviction that is all of them, also
+    /// those that the guest has never touched.
+    pub resident_pages: u64,
+    /// Pages with a fault waiting for its due time.
+    pub in_flight: u64,
+    /// The latency in force.
+    pub latency: Latency,
+    /// Why an eviction would fail now, or why the last one did.
+    pub error: Option<String>,
+}
+
+/// The result of an eviction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evicted {
+    /// Pages that fault when touched, now.
+    pub evicted_pages: u64,
+    /// Of these, pages that were in memory until this eviction.
+    pub dropped_pages: u64,
+    /// From the request to the last page dropped.
+    pub elapsed_us: u64,
+    /// Mailboxes acknowledged.
+    pub mailboxes: u64,
+    /// Writes that were held up by this eviction.
+    pub write_protect_waits: u64,
+}
+
+/// The result of a restore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Pages brought back by this request.
+    pub restored_pages: u64,
+    /// Pages that the pager does not hold, now.
+    pub resident_pages: u64,
+    /// From the request to the last page and acknowledgement.
+    pub elapsed_us: u64,
+    /// Mailboxes acknowledged.
+    pub mailboxes: u64,
+}
+
+/// Counts since the start of the VMM.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Evictions completed.
+    pub evictions: u64,
+    /// Restores completed.
+    pub restores: u64,
+    /// Fault messages from the kernel, of all kinds. A page touched by several threads sends several.
+    pub fault_messages: u64,
+    /// Pages brought back because they were touched.
+    pub served_pages: u64,
+    /// Writes that were held up by an eviction.
+    pub write_protect_waits: u64,
+    /// Writes held up by an eviction whose message came only after the page had been dropped.
+    pub late_write_protects: u64,
+    /// Messages for pages that were back already.
+    pub stale_messages: u64,
+    /// Page-ins that the kernel refused for the moment and that were tried again.
+    pub retried_page_ins: u64,
+    /// Pages with a fault waiting for its due time, now.
+    pub in_flight: u64,
+    /// The most pages that were ever in flight at a time.
+    pub in_flight_max: u64,
+    /// Time between due time and service, the worst case.
+    pub lateness_max_us: u64,
+    /// Time between due time and service, summed over all served pages.
+    pub lateness_total_us: u64,
+}

@@ -1,0 +1,124 @@
+//! From requests to answers.
+
+use crate::error::Error;
+use crate::hook;
+use crate::latency::Sampler;
+use crate::memory::{PAGE_BYTES, Pagemap};
+use crate::pager::Pager;
+use crate::protocol::{Request, Response, Stats, Status};
+use crate::uffd::Uffd;
+
+/// What the pager needs from the kernel, opened when the library is loaded.
+#[derive(Debug)]
+pub struct Handles {
+    pub uffd: Uffd,
+    pub pagemap: Pagemap,
+}
+
+impl Handles {
+    pub fn open() -> Result<Self, Error> {
+        Ok(Self { uffd: Uffd::open()?, pagemap: Pagemap::open()? })
+    }
+}
+
+/// The pager, and what a controller can do with it before there is any.
+#[derive(Debug)]
+pub struct Service {
+    /// Until there is guest RAM to use them on. An error stays.
+    handles: Result<Option<Handles>, String>,
+    pager: Option<Pager>,
+    latency: Sampler,
+    /// Why the last eviction or restore failed.
+    failure: Option<String>,
+}
+
+impl Service {
+    pub fn new(handles: Result<Handles, Error>) -> Self {
+        let handles = handles.map(Some).map_err(|error| error.to_string());
+        Self { handles, pager: None, latency: Sampler::default(), failure: None }
+    }
+
+    /// The pager, as soon as there is guest RAM.
+    pub fn pager(&self) -> Option<&Pager> {
+        self.pager.as_ref()
+    }
+
+    /// Serves what is due.
+    pub fn serve_due(&mut self) {
+        if let Some(pager) = &mut self.pager {
+            pager.serve_due();
+        }
+    }
+
+    /// Takes in the faults that have arrived.
+    pub fn take_faults(&mut self) {
+        if let Some(pager) = &mut self.pager {
+            pager.take_faults(&mut self.latency);
+        }
+    }
+
+    /// Answers one line.
+    pub fn answer(&mut self, line: &[u8]) -> Response {
+        match serde_json::from_slice(line) {
+            Ok(request) => self.execute(request).unwrap_or_else(|error| Response::Error { error }),
+            Err(error) => Response::Error { error: format!("not a request: {error}") },
+        }
+    }
+
+    fn execute(&mut self, request: Request) -> Result<Response, String> {
+        match request {
+            Request::Status {} => Ok(Response::Status(self.status())),
+            Request::SetLatency { latency } => {
+                self.latency = Sampler::new(latency);
+                Ok(Response::LatencySet {})
+            }
+            Request::Stats {} => {
+                Ok(Response::Stats(self.pager.as_ref().map_or_else(Stats::default, Pager::stats)))
+            }
+            Request::Evict { ack } => {
+                self.attach()?;
+                self.page(|pager, latency| pager.evict(ack, latency).map(Response::Evicted))
+            }
+            Request::Restore { ack } => {
+                self.attach()?;
+                self.page(|pager, _| pager.restore(ack).map(Response::Restored))
+            }
+        }
+    }
+
+    fn page(
+        &mut self,
+        action: impl FnOnce(&mut Pager, &mut Sampler) -> Result<Response, Error>,
+    ) -> Result<Response, String> {
+        let pager = self.pager.as_mut().ok_or_else(|| Error::NoGuestRam.to_string())?;
+        let result = action(pager, &mut self.latency).map_err(|error| error.to_string());
+        self.failure = result.as_ref().err().cloned();
+        result
+    }
+
+    /// Makes the pager, if there is none yet and all it needs is there.
+    fn attach(&mut self) -> Result<(), String> {
+        let handles = self.handles.as_mut().map_err(|error| error.clone())?;
+        if self.pager.is_none() {
+            let ram = hook::guest_ram().ok_or_else(|| Error::NoGuestRam.to_string())?;
+            self.pager = handles.take().map(|Handles { uffd, pagemap }| Pager::new(uffd, pagemap, ram));
+        }
+        Ok(())
+    }
+
+    fn status(&mut self) -> Status {
+        let error = self.attach().err().or_else(|| self.failure.clone());
+        let ram = hook::guest_ram();
+        let pages = ram.map_or(0, |ram| ram.pages());
+        let resident = self.pager.as_ref().map_or(pages, Pager::resident_pages);
+        Status {
+            ram_bytes: ram.map_or(0, |ram| ram.bytes) as u64,
+            page_bytes: PAGE_BYTES as u64,
+            evicted_pages: (pages - resident) as u64,
+            resident_pages: resident as u64,
+            in_flight: self.pager.as_ref().map_or(0, Pager::in_flight) as u64,
+            latency: self.latency.model().clone(),
+            error,
+        }
+    }
+}

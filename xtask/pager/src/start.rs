@@ -1,0 +1,80 @@
+//! What happens when the library is loaded, before the VMM's `main`.
+
+use crate::hook;
+use crate::server;
+use crate::service::{Handles, Service};
+use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{env, fs, io, mem, process, ptr, thread};
+
+/// The path of the control socket. Without it the library does nothing.
+const SOCKET_VARIABLE: &str = "APF_PAGER_SOCKET";
+
+/// The loader calls this before `main`, when the process has one thread. Not in this crate's own
+/// unit tests, which are no VMM.
+#[used]
+#[cfg_attr(not(test), unsafe(link_section = ".init_array"))]
+static START: extern "C" fn() = start;
+
+extern "C" fn start() {
+    let started = catch_unwind(|| match env::var_os(SOCKET_VARIABLE) {
+        Some(path) => {
+            // SAFETY: the process has one thread. Children of the VMM must not be paged.
+            ["LD_PRELOAD", SOCKET_VARIABLE].iter().for_each(|name| unsafe { env::remove_var(name) });
+            listen(path)
+        }
+        None => Ok(()),
+    });
+    match started {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            eprintln!("apf-pager: cannot listen on the socket that {SOCKET_VARIABLE} names: {error}")
+        }
+        Err(_) => eprintln!("apf-pager: cannot start; the VMM runs without a pager"),
+    }
+}
+
+/// Everything that the VMM's sandbox might forbid later, then the thread. The thread starts here
+/// and not at the first request so that it is outside of a sandbox that the VMM puts around the
+/// thread that calls for it (Landlock).
+fn listen(path: OsString) -> io::Result<()> {
+    // What an earlier VMM left behind. Anything else than a socket is in the way, and stays.
+    if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
+        fs::remove_file(&path)?;
+    }
+    let listener = UnixListener::bind(&path)?;
+    listener.set_nonblocking(true)?;
+    let handles = Handles::open();
+    if let Err(error) = &handles {
+        eprintln!("apf-pager: {error}");
+    }
+    let service = Service::new(handles);
+    with_signals_blocked(|| {
+        thread::Builder::new().name("apf-pager".into()).spawn(move || {
+            // Without its pager the guest would hang at its next fault, and nobody would know why.
+            let ended = catch_unwind(AssertUnwindSafe(|| server::run(&listener, service)));
+            if ended.is_err() {
+                process::abort();
+            }
+        })
+    })?;
+    hook::watch();
+    Ok(())
+}
+
+/// The thread made in here has every signal blocked for its whole life: the VMM's signals are for
+/// the VMM's threads (QEMU kicks its vCPUs with SIGUSR1).
+fn with_signals_blocked<T>(make_thread: impl FnOnce() -> T) -> T {
+    // SAFETY: both sets are initialised, by `sigfillset` and by `pthread_sigmask`, before they are
+    // read, and the calls take valid pointers.
+    unsafe {
+        let (mut all, mut before) = (mem::zeroed(), mem::zeroed());
+        libc::sigfillset(&mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut before);
+        let result = make_thread();
+        libc::pthread_sigmask(libc::SIG_SETMASK, &before, ptr::null_mut());
+        result
+    }
+}

@@ -1,0 +1,206 @@
+//! What runs under the library: memory like a guest's, threads that work on it like a guest's
+//! vCPUs, and commands from the parent on standard input, each answered with one line.
+
+use std::hint::black_box;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{env, io, process, ptr};
+
+pub const VARIABLE: &str = "APF_PAGER_TEST_CHILD";
+pub const MARK: &str = "@@ ";
+/// 64 MiB: the least that the library takes for guest RAM.
+pub const PAGES: usize = (64 << 20) / WORDS / 8;
+const WORDS: usize = 512;
+/// Page 0: the mailbox. Page 1: counters that all threads increment. Then those of the workers.
+const OWN_PAGES: usize = 2;
+const WORKERS: usize = 6;
+
+type Page = [AtomicU64; WORDS];
+
+pub fn random(seed: u64) -> u64 {
+    let mut x = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+pub fn run() -> ! {
+    let mut memory: &'static [Page] = &[];
+    let mut workers = Vec::new();
+    let mut touches: Vec<JoinHandle<u64>> = Vec::new();
+    let stop = Arc::new(AtomicBool::new(false));
+    for line in io::stdin().lines().map_while(Result::ok) {
+        let (command, number) = line.split_once(' ').unwrap_or((&line, "0"));
+        let number: u64 = number.parse().unwrap();
+        let mut answer = "done".to_owned();
+        match command {
+            "map" => {
+                let inherited = ["LD_PRELOAD", "APF_PAGER_SOCKET"].iter().any(|n| env::var_os(n).is_some());
+                answer = if inherited { "dirty" } else { "clean" }.to_owned();
+                memory = map();
+            }
+            "work" => {
+                workers = (0..WORKERS)
+                    .map(|index| {
+                        let stop = stop.clone();
+                        thread::spawn(move || Worker::new(memory, index).work(&stop))
+                    })
+                    .collect();
+            }
+            "verify" => {
+                stop.store(true, SeqCst);
+                let steps: u64 = workers.drain(..).map(|worker| worker.join().unwrap()).sum();
+                let counted: u64 = memory[1].iter().map(|counter| counter.load(SeqCst)).sum();
+                if counted != steps {
+                    wrong(&format!("{steps} increments, {counted} counted"));
+                }
+                answer = format!("{steps} steps");
+            }
+            "request" => {
+                memory[0][2].store(number.to_le(), SeqCst);
+            }
+            "acked" => wait_for(|| u64::from_le(memory[0][3].load(SeqCst)) == number, "acknowledged"),
+            // Pages that nobody has touched yet, and such as have been written to, in turns.
+            "touch-one-by-one" => {
+                let fastest = (0..number as usize).map(|n| touch(&memory[100 + 7 * n])).min();
+                answer = fastest.unwrap().to_string();
+            }
+            "touch-together" => {
+                let begin = Instant::now();
+                let touches = begin_touches(memory, number);
+                touches.into_iter().for_each(|touch| assert!(touch.join().is_ok()));
+                answer = begin.elapsed().as_micros().to_string();
+            }
+            "begin-touches" => touches = begin_touches(memory, number),
+            "end-touches" => {
+                let fastest = touches.drain(..).map(|touch| touch.join().unwrap()).min();
+                answer = fastest.unwrap().to_string();
+            }
+            _ => wrong(command),
+        }
+        println!("{MARK}{answer}");
+    }
+    process::exit(0)
+}
+
+fn wrong(what: &str) -> ! {
+    println!("{MARK}WRONG: {what}");
+    process::exit(1)
+}
+
+fn wait_for(done: impl Fn() -> bool, what: &str) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !done() {
+        if Instant::now() > deadline {
+            wrong(&format!("not {what}"));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// As QEMU does it: reserve, then map over the reservation.
+fn map() -> &'static [Page] {
+    let bytes = PAGES * WORDS * 8;
+    let anonymous = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
+    let rw = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping, and one over it; page-aligned, zeroed, never unmapped, and valid as
+    // atomics.
+    unsafe {
+        let reserved = libc::mmap(ptr::null_mut(), bytes + (2 << 20), libc::PROT_NONE, anonymous, -1, 0);
+        assert_ne!(reserved, libc::MAP_FAILED);
+        let memory = libc::mmap(reserved, bytes, rw, anonymous | libc::MAP_FIXED, -1, 0);
+        assert_eq!(memory, reserved);
+        let memory = std::slice::from_raw_parts(memory.cast::<Page>(), PAGES);
+        memory[0][0].store(u64::from_ne_bytes(*b"apf-mail"), SeqCst);
+        memory[0][1].store(u64::from_ne_bytes(*b"box\0v1\0\0"), SeqCst);
+        memory
+    }
+}
+
+/// Reads a word; the time it took in microseconds.
+fn touch(page: &Page) -> u64 {
+    let begin = Instant::now();
+    black_box(page[8].load(SeqCst));
+    begin.elapsed().as_micros() as u64
+}
+
+fn begin_touches(memory: &'static [Page], count: u64) -> Vec<JoinHandle<u64>> {
+    (0..count as usize).map(|n| thread::spawn(move || touch(&memory[5000 + 3 * n]))).collect()
+}
+
+/// Owns every page whose number is its index modulo the number of workers, and knows what must be
+/// in each.
+struct Worker {
+    memory: &'static [Page],
+    index: usize,
+    versions: Vec<u64>,
+    pipe: (PipeReader, PipeWriter),
+}
+
+impl Worker {
+    fn new(memory: &'static [Page], index: usize) -> Self {
+        Self { memory, index, versions: vec![0; PAGES / WORKERS], pipe: io::pipe().unwrap() }
+    }
+
+    /// Verifies and rewrites random pages, then verifies all. The number of steps.
+    fn work(mut self, stop: &AtomicBool) -> u64 {
+        let (mut seed, mut steps) = (self.index as u64, 0);
+        while !stop.load(SeqCst) {
+            seed = random(seed);
+            // Half of the time in a small set, so that the workers meet in an eviction, and pages
+            // are written to over and over.
+            let range = if seed & 1 == 0 { 16 } else { self.pages() };
+            let own = (seed >> 8) as usize % range;
+            self.verify(own);
+            self.rewrite(own, seed & 6 == 0);
+            // All workers on one page, without a lock: increments must not get lost either.
+            self.memory[1][(seed >> 40) as usize % WORDS].fetch_add(1, SeqCst);
+            steps += 1;
+        }
+        (0..self.pages()).for_each(|own| self.verify(own));
+        steps
+    }
+
+    fn pages(&self) -> usize {
+        (PAGES - OWN_PAGES) / WORKERS
+    }
+
+    fn page(&self, own: usize) -> &'static Page {
+        &self.memory[OWN_PAGES + own * WORKERS + self.index]
+    }
+
+    fn expected(&self, own: usize, word: usize) -> u64 {
+        match self.versions[own] {
+            0 => 0,
+            version => random((self.index << 56 | own << 32 | word) as u64 ^ version << 16),
+        }
+    }
+
+    fn verify(&self, own: usize) {
+        for (word, cell) in self.page(own).iter().enumerate() {
+            let (found, expected) = (cell.load(SeqCst), self.expected(own, word));
+            if found != expected {
+                wrong(&format!("worker {} page {own} word {word}: {found:x}, not {expected:x}", self.index));
+            }
+        }
+    }
+
+    /// Word by word, so that an eviction comes in between; or by the kernel, whose accesses fault
+    /// as KVM's do.
+    fn rewrite(&mut self, own: usize, by_kernel: bool) {
+        self.versions[own] += 1;
+        let page = self.page(own);
+        if !by_kernel {
+            page.iter().enumerate().for_each(|(word, cell)| cell.store(self.expected(own, word), SeqCst));
+            return;
+        }
+        let contents: Vec<u8> = (0..WORDS).flat_map(|word| self.expected(own, word).to_ne_bytes()).collect();
+        self.pipe.1.write_all(&contents).unwrap();
+        // SAFETY: the page is this worker's alone, and mapped for good.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(page.as_ptr().cast_mut().cast(), WORDS * 8) };
+        self.pipe.0.read_exact(bytes).unwrap();
+    }
+}

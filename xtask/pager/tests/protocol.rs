@@ -1,0 +1,74 @@
+//! The protocol as a controller sees it. Broken by: a renamed field or request, a response that does
+//! not survive the way through JSON, or a `protocol.rs` that needs the rest of the crate.
+
+#[path = "../src/protocol.rs"]
+mod protocol;
+
+use protocol::{Evicted, Latency, Request, Response, Restored, Stats, Status};
+use serde_json::{from_str, to_string};
+
+#[test]
+fn requests_as_they_are_written() {
+    let latency = Latency::Constant { micros: 200 };
+    for (request, json) in [
+        (Request::Status {}, r#"{"request":"status"}"#),
+        (Request::Stats {}, r#"{"request":"stats"}"#),
+        (Request::Evict { ack: Some(7) }, r#"{"request":"evict","ack":7}"#),
+        (Request::Restore { ack: None }, r#"{"request":"restore","ack":null}"#),
+        (
+            Request::SetLatency { latency },
+            r#"{"request":"set_latency","latency":{"model":"constant","micros":200}}"#,
+        ),
+    ] {
+        assert_eq!(to_string(&request).unwrap(), json);
+        assert_eq!(from_str::<Request>(json).unwrap(), request);
+    }
+    assert_eq!(from_str::<Request>(r#"{"request":"evict"}"#).unwrap(), Request::Evict { ack: None });
+}
+
+#[test]
+fn what_is_not_a_request() {
+    for json in [
+        "",
+        "status",
+        r#"{"request":"explode"}"#,
+        r#"{"request":"status","ack":1}"#,
+        r#"{"request":"evict","ack":-1}"#,
+        r#"{"request":"set_latency","latency":{"model":"constant"}}"#,
+    ] {
+        assert!(from_str::<Request>(json).is_err(), "{json}");
+    }
+}
+
+#[test]
+fn responses_survive_the_way() {
+    let status = Status {
+        ram_bytes: 1 << 28,
+        page_bytes: 4096,
+        evicted_pages: 1,
+        resident_pages: 65_535,
+        in_flight: 0,
+        latency: Latency::Constant { micros: 0 },
+        error: Some("a \"quoted\"\nline".into()),
+    };
+    let evicted = Evicted {
+        evicted_pages: 4,
+        dropped_pages: 3,
+        elapsed_us: 2,
+        mailboxes: 1,
+        write_protect_waits: u64::MAX,
+    };
+    let restored = Restored { restored_pages: 4, resident_pages: 3, elapsed_us: 2, mailboxes: 1 };
+    for response in [
+        Response::Status(status),
+        Response::LatencySet {},
+        Response::Evicted(evicted),
+        Response::Restored(restored),
+        Response::Stats(Stats { served_pages: 9, ..Stats::default() }),
+        Response::Error { error: "no".into() },
+    ] {
+        let line = to_string(&response).unwrap();
+        assert!(!line.contains('\n'), "one line each");
+        assert_eq!(from_str::<Response>(&line).unwrap(), response);
+    }
+}

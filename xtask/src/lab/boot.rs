@@ -1,0 +1,145 @@
+//! From power-on to the job's exit code.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    process::{ChildStdout, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Job, machine};
+use crate::{
+    process::{Running, Step, command},
+    setup::LabParts,
+};
+
+/// Booting takes about 5 s on an idle machine.
+const BOOT_LIMIT: Duration = Duration::from_secs(120);
+/// From the job's end to QEMU's.
+const OFF_LIMIT: Duration = Duration::from_secs(15);
+
+/// What `images/lab/init` says on the second serial port before the job's output.
+mod says {
+    pub const INIT: &str = "lab: init";
+    pub const NO_KVM: &str = "lab: no kvm";
+    pub const FAILED: &str = "lab: failed: ";
+    pub const RUN: &str = "lab: run";
+}
+
+/// How far the lab has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Kernel,
+    Init,
+    Job,
+}
+
+/// Boots the lab, runs the job, gives each line it prints (standard output and
+/// standard error, in order) to `on_line`, and returns its exit code.
+///
+/// Call it from a thread that lives on: QEMU dies with the thread that started it.
+///
+/// # Errors
+/// The lab does not boot, has no KVM, dies, or the time limit is over; the message
+/// names the console's log.
+pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result<i32> {
+    parts.qemu.fit_for_lab()?;
+    job.write()?;
+    let _ = fs::remove_file(&job.console);
+    let qemu_log = job.console.with_extension("qemu.log");
+    let mut command = machine::command(parts, job).quiet();
+    command.std().stdout(Stdio::piped()).stderr(File::create(&qemu_log)?);
+    let mut qemu = command.spawn()?;
+    let lines = lines_of(qemu.child.stdout.take().context("no standard output")?)?;
+    let stage = follow(job, &lines, on_line).and_then(|stage| {
+        qemu.wait(Some(OFF_LIMIT))?;
+        Ok(stage)
+    });
+    let code =
+        stage.and_then(|stage| job.exit_code().with_context(|| how_it_died(&mut qemu, stage, &qemu_log)));
+    code.with_context(|| format!("the lab failed (its console: {})", job.console.display()))
+}
+
+/// Reads the job's port until it closes, which is when QEMU ends, or until the job
+/// has left its exit code and the port is silent.
+fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) -> Result<Stage> {
+    let started = Instant::now();
+    let mut stage = Stage::Kernel;
+    let mut step = Some(Step::start("booting the lab"));
+    loop {
+        let limit = if stage == Stage::Job { job.timeout } else { job.timeout.min(BOOT_LIMIT) };
+        let Some(left) = limit.checked_sub(started.elapsed()) else { bail!(too_late(stage, limit)) };
+        let line = match lines.recv_timeout(left) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => return Ok(stage),
+            Err(RecvTimeoutError::Timeout) => continue,
+        };
+        if stage == Stage::Job {
+            on_line(&line);
+            continue;
+        }
+        match line.trim_end() {
+            says::INIT => stage = Stage::Init,
+            says::NO_KVM => bail!("its Linux has no /dev/kvm: KVM's modules did not load"),
+            says::RUN => {
+                stage = Stage::Job;
+                step = None;
+            }
+            other => {
+                if let Some(what) = other.strip_prefix(says::FAILED) {
+                    bail!("its init cannot go on: {what}");
+                }
+            }
+        }
+        if let Some(step) = &step
+            && stage == Stage::Init
+        {
+            step.say("setting up the lab's KVM and files");
+        }
+    }
+}
+
+fn too_late(stage: Stage, limit: Duration) -> String {
+    let what = match stage {
+        Stage::Kernel => "its Linux did not reach its init",
+        Stage::Init => "its init did not reach the command",
+        Stage::Job => "the command did not end",
+    };
+    format!("{what} within {} s", limit.as_secs())
+}
+
+fn how_it_died(qemu: &mut Running, stage: Stage, qemu_log: &std::path::Path) -> String {
+    let text = fs::read_to_string(qemu_log).unwrap_or_default();
+    let said = if text.trim().is_empty() { String::new() } else { format!(":\n{}", command::tail(&text, 5)) };
+    let how = qemu.wait(Some(Duration::ZERO)).ok().flatten().map_or("still runs".into(), command::describe);
+    let when = match stage {
+        Stage::Kernel => "before its Linux reached its init",
+        Stage::Init => "before the command started",
+        Stage::Job => "before the command ended",
+    };
+    format!("the machine went off {when} (QEMU: {how}){said}")
+}
+
+/// The port's lines, from a reader thread that ends with QEMU.
+fn lines_of(stdout: ChildStdout) -> Result<Receiver<String>> {
+    let (sender, receiver) = mpsc::channel();
+    let read = move || {
+        let mut reader = BufReader::new(stdout);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+            if line.last() == Some(&b'\n') {
+                line.pop();
+            }
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    };
+    thread::Builder::new().name("lab-output".into()).spawn(read).context("cannot start a thread")?;
+    Ok(receiver)
+}

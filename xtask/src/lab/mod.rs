@@ -1,0 +1,59 @@
+//! The lab: real KVM on a machine without it. QEMU's TCG emulates AMD SVM with nested
+//! paging, Debian's kernel runs KVM on that, and the host's root file system is
+//! shared read-only, so that every program of the host runs in there unchanged.
+//!
+//! - [`machine`]: the emulated machine's command line
+//! - [`job`]: what is to be run in there, as a script in the share
+//! - [`boot`]: from power-on to the job's exit code
+
+mod boot;
+mod job;
+mod machine;
+
+use std::{env, ffi::OsString, time::Duration};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+pub use boot::run;
+pub use job::Job;
+
+use crate::{
+    dirs,
+    process::Scratch,
+    setup::{self, Needs},
+};
+
+/// Where the writable share is mounted in the lab.
+pub const SHARE: &str = "/run/apf";
+
+/// `cargo xtask lab -- COMMAND…`
+#[derive(Debug, Args)]
+pub struct LabArgs {
+    /// Stop the command after this many seconds
+    #[arg(long, default_value_t = 600)]
+    timeout_s: u64,
+    /// The command and its arguments; programs and files are the host's (read-only,
+    /// /tmp is a scratch copy), /run/apf is shared and writable
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+/// `cargo xtask lab -- COMMAND…`: runs it, shows its output, passes on its exit code.
+///
+/// # Errors
+/// The lab cannot be set up or booted, or the command takes too long.
+pub fn verb(args: &LabArgs) -> Result<u8> {
+    let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
+    let share = Scratch::dir("lab-share")?;
+    let job = Job {
+        share: share.path().to_path_buf(),
+        console: dirs::log("lab-console")?,
+        argv: args.command.clone(),
+        env: Vec::new(),
+        cwd: env::current_dir().context("the current folder is gone")?,
+        timeout: Duration::from_secs(args.timeout_s),
+    };
+    let code = run(tools.lab()?, &job, &mut |line| println!("{line}"))?;
+    Ok(u8::try_from(code).unwrap_or(u8::MAX))
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask …`: set-up, builds, runs, experiments and reports.
+//!
+//! One file or folder per verb; the rest is what verbs share:
+//!
+//! - [`dirs`], [`versions`]: where things are and which versions are relied upon
+//! - [`process`]: running other programs so that none survives us
+//! - [`setup`]: finding and installing what a verb needs
+//! - [`probe`]: does this machine's KVM run the guest?
+//! - [`lab`]: real KVM in an emulated machine, where it does not
+
+#![expect(dead_code, reason = "the verbs that use the rest of the shared parts are being added")]
+
+mod dirs;
+mod lab;
+mod probe;
+mod process;
+mod setup;
+mod versions;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, boots and measures the async page fault service.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Installs what is missing; says what and why. Implied by the other verbs
+    Setup(setup::SetupArgs),
+    /// Says whether this machine's KVM runs the guest, or the lab is needed
+    Probe(probe::ProbeArgs),
+    /// Runs a command inside the lab (real KVM in an emulated machine), for development
+    #[command(hide = true)]
+    Lab(lab::LabArgs),
+    /// The part of `probe` that may hang
+    #[command(hide = true)]
+    ProbeGuest,
+}
+
+impl Verb {
+    /// Runs the verb; the number is the exit code.
+    fn run(self) -> Result<u8> {
+        match self {
+            Self::Setup(args) => setup::run(&args).map(|()| 0),
+            Self::Probe(args) => probe::run(&args).map(|()| 0),
+            Self::Lab(args) => lab::verb(&args),
+            Self::ProbeGuest => probe::guest::run().map(|()| 0),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = process::guard::install().and_then(|()| cli.verb.run());
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            process::guard::park_if_interrupted();
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! One external command: echoed before it runs, with a time limit, its output
+//! captured, logged or passed on.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Step, guard};
+
+/// How many lines of a log are shown when its command failed.
+const TAIL_LINES: usize = 15;
+
+/// A command to be run.
+pub struct Cmd {
+    inner: Command,
+    words: Vec<OsString>,
+    echo: bool,
+    doing: Option<String>,
+    timeout: Option<Duration>,
+}
+
+/// What a captured command printed and how it ended.
+#[derive(Debug)]
+pub struct Output {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Cmd {
+    /// A command whose standard input is empty.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut inner = Command::new(&program);
+        inner.stdin(Stdio::null());
+        Self { inner, words: vec![program.as_ref().into()], echo: true, doing: None, timeout: None }
+    }
+
+    /// Adds an argument.
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.words.push(arg.as_ref().into());
+        self.inner.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        for arg in args {
+            self = self.arg(arg);
+        }
+        self
+    }
+
+    /// Sets a variable in the command's environment.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.inner.env(name, value);
+        self
+    }
+
+    /// Takes a variable out of the command's environment.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.inner.env_remove(name);
+        self
+    }
+
+    /// Sets the folder it runs in.
+    pub fn cwd(mut self, dir: impl AsRef<Path>) -> Self {
+        self.inner.current_dir(dir);
+        self
+    }
+
+    /// Does not echo: for questions such as `--version`.
+    pub fn quiet(mut self) -> Self {
+        self.echo = false;
+        self
+    }
+
+    /// What it is doing, for the progress line; the program's name if not told.
+    pub fn doing(mut self, text: impl Into<String>) -> Self {
+        self.doing = Some(text.into());
+        self
+    }
+
+    /// Kills the command and all it started after this long.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// The underlying builder, for what this one lacks (standard streams, say).
+    pub fn std(&mut self) -> &mut Command {
+        &mut self.inner
+    }
+
+    /// The command as one would type it.
+    pub fn line(&self) -> String {
+        self.words.iter().map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
+    }
+
+    fn name(&self) -> String {
+        Path::new(&self.words[0]).file_name().unwrap_or(&self.words[0]).to_string_lossy().into_owned()
+    }
+
+    /// Starts it; the caller has set up the streams through [`Cmd::std`].
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn spawn(mut self) -> Result<Running> {
+        if self.echo {
+            println!("$ {}", self.line());
+        }
+        let child =
+            guard::spawn(&mut self.inner).with_context(|| format!("cannot start `{}`", self.name()))?;
+        Ok(Running { name: self.name(), child, done: None })
+    }
+
+    /// Runs it and returns what it printed, whatever its exit status.
+    ///
+    /// # Errors
+    /// It cannot be started, or takes longer than its time limit.
+    pub fn output(mut self) -> Result<Output> {
+        self.inner.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (limit, step) = self.start();
+        let mut running = self.spawn()?;
+        // The readers end when the pipes do; they are not the spawning thread.
+        let stdout = read_all(running.child.stdout.take());
+        let stderr = read_all(running.child.stderr.take());
+        let status = running.finish(limit)?;
+        drop(step);
+        let text = |reader: thread::JoinHandle<Vec<u8>>| {
+            String::from_utf8_lossy(&reader.join().unwrap_or_default()).into_owned()
+        };
+        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+    }
+
+    /// Runs it and returns what it printed to standard output.
+    ///
+    /// # Errors
+    /// It cannot be started, takes too long, or fails: then with what it printed.
+    pub fn capture(self) -> Result<String> {
+        let name = self.name();
+        let output = self.output()?;
+        if !output.status.success() {
+            bail!("`{name}` failed ({}):\n{}", describe(output.status), tail(&output.stderr, TAIL_LINES));
+        }
+        Ok(output.stdout)
+    }
+
+    /// Runs it with everything it prints going to the file `log`.
+    ///
+    /// # Errors
+    /// It cannot be started, takes too long, or fails: then with the log's last lines.
+    pub fn logged(mut self, log: &Path) -> Result<()> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        self.inner.stdout(file.try_clone()?).stderr(file);
+        let (limit, step) = self.start();
+        let name = self.name();
+        let status = self.spawn()?.finish(limit);
+        drop(step);
+        let failed = match status {
+            Ok(status) if status.success() => return Ok(()),
+            Ok(status) => format!("`{name}` failed ({})", describe(status)),
+            Err(error) => format!("{error:#}"),
+        };
+        let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+        bail!("{failed}; its last lines, from {}:\n{}", log.display(), tail(&text, TAIL_LINES))
+    }
+
+    fn start(&self) -> (Option<Duration>, Step) {
+        (self.timeout, Step::start(self.doing.clone().unwrap_or_else(|| format!("running {}", self.name()))))
+    }
+}
+
+/// A started command. Dropping it kills its whole group.
+pub struct Running {
+    name: String,
+    /// Its streams may be taken; waiting goes through this type.
+    pub child: Child,
+    done: Option<ExitStatus>,
+}
+
+impl Running {
+    /// Its process id, which is also its group's.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits up to `limit` (for ever if `None`); `Ok(None)` when it still runs.
+    ///
+    /// # Errors
+    /// The operating system refuses to wait.
+    pub fn wait(&mut self, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
+        let started = Instant::now();
+        // Short commands are answered quickly, long ones do not cost polling.
+        let mut pause = Duration::from_millis(1);
+        loop {
+            if self.done.is_none() {
+                self.done =
+                    self.child.try_wait().with_context(|| format!("cannot wait for `{}`", self.name))?;
+            }
+            if self.done.is_some() || limit.is_some_and(|limit| started.elapsed() >= limit) {
+                return Ok(self.done);
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for its end; past `limit` kills it, which is an error.
+    ///
+    /// # Errors
+    /// The time limit is over.
+    pub fn finish(mut self, limit: Option<Duration>) -> Result<ExitStatus> {
+        match self.wait(limit)? {
+            Some(status) => Ok(status),
+            None => bail!(
+                "`{}` took longer than {} s and was stopped",
+                self.name,
+                limit.unwrap_or_default().as_secs()
+            ),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        guard::finish(&mut self.child);
+    }
+}
+
+/// How a command ended, in words.
+pub fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (_, Some(signal)) => format!("killed by signal {signal}"),
+        _ => status.to_string(),
+    }
+}
+
+/// The last `count` lines of a text that are not blank, indented.
+pub fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(count)..];
+    last.iter().map(|line| format!("    {}", line.trim_end())).collect::<Vec<_>>().join("\n")
+}
+
+/// A word as a POSIX shell wants it: quoted only where it must be.
+pub fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.into() } else { shell_quote(word) }
+}
+
+/// A word in single quotes, whatever it contains.
+pub fn shell_quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The folder or file given, or a plain sentence.
+pub fn must_exist(path: PathBuf, what: &str) -> Result<PathBuf> {
+    if path.exists() { Ok(path) } else { bail!("{what} is missing: {}", path.display()) }
+}
+
+fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // A read error ends the text; the exit status tells the story.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        bytes
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_and_exit_status_come_back() {
+        let output = Cmd::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).quiet().output().unwrap();
+        assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
+        assert_eq!(output.status.code(), Some(3));
+    }
+
+    #[test]
+    fn a_command_past_its_limit_is_killed_with_its_children() {
+        let started = Instant::now();
+        // Without the group being killed, `sleep` would hold the pipe for a minute.
+        let result = Cmd::new("sh")
+            .args(["-c", "sleep 60 & sleep 60"])
+            .quiet()
+            .timeout(Duration::from_millis(200))
+            .output();
+        assert!(format!("{:#}", result.unwrap_err()).contains("took longer"));
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn words_are_quoted_only_where_a_shell_would_split_them() {
+        assert_eq!(shell_word("--root=/a/b-1.0"), "--root=/a/b-1.0");
+        assert_eq!(shell_word("a b"), "'a b'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+        assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn the_tail_skips_blank_lines() {
+        assert_eq!(tail("a\n\nb\nc\n\n", 2), "    b\n    c");
+    }
+}

@@ -1,0 +1,371 @@
+//! Debian packages: installed as root, named in one command otherwise; or downloaded
+//! without being installed.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::geteuid;
+
+use super::toolchain;
+use crate::{
+    dirs,
+    process::{
+        Cmd,
+        command::{shell_quote, shell_word},
+    },
+    versions::{Packages, VERSIONS},
+};
+
+/// Where a suite of our own is added; the file is ours alone.
+const SOURCES_DIR: &str = "/etc/apt/sources.list.d";
+/// A mirror that does not answer must not hold anyone up for minutes.
+const OPTIONS: [&str; 8] = [
+    "-o",
+    "Acquire::Retries=1",
+    "-o",
+    "Acquire::http::Timeout=20",
+    "-o",
+    "Acquire::https::Timeout=20",
+    "-o",
+    "DPkg::Lock::Timeout=300",
+];
+
+/// Packages to be installed, and why.
+pub struct Want {
+    pub packages: &'static Packages,
+    /// The upstream version, where no other will do.
+    pub version: Option<&'static str>,
+    pub why: String,
+}
+
+impl Want {
+    fn arguments(&self) -> Vec<String> {
+        let names = self.packages.packages.iter();
+        match self.version {
+            None => names.cloned().collect(),
+            Some(version) => names.map(|name| format!("{name}={version}*")).collect(),
+        }
+    }
+
+    fn is_backport(&self) -> bool {
+        self.packages.suite.ends_with("-backports")
+    }
+}
+
+/// Has this machine apt and Debian's packages?
+pub fn on_debian() -> bool {
+    os_release("ID").as_deref() == Some("debian") && which::which("apt-get").is_ok()
+}
+
+/// Is it the release whose packages are named in `images/versions.toml`?
+pub fn on_our_debian() -> bool {
+    on_debian() && os_release("VERSION_CODENAME").as_ref() == Some(&VERSIONS.debian.codename)
+}
+
+/// The operating system's name for people.
+pub fn os_name() -> String {
+    os_release("PRETTY_NAME").unwrap_or_else(|| "unknown".into())
+}
+
+fn os_release(key: &str) -> Option<String> {
+    let text = fs::read_to_string("/etc/os-release").ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
+    Some(value.trim_matches('"').to_owned())
+}
+
+/// Installs what is wanted, or says how to.
+///
+/// # Errors
+/// Not Debian, not root, or apt fails; the message says what to do.
+pub fn install(wants: &[Want]) -> Result<()> {
+    for want in wants {
+        println!("  install  {}: {}", want.packages.packages.join(" "), want.why);
+    }
+    if !on_our_debian() {
+        bail!(toolchain::by_hand());
+    }
+    let source = wants.iter().find(|want| want.is_backport()).map(backports_source).transpose()?.flatten();
+    if !geteuid().is_root() {
+        bail!(
+            "packages are missing and only root can install them; please type:\n\n{}\n",
+            one_line(wants, source.as_ref())
+        );
+    }
+    if let Some(Source { file, line }) = &source {
+        println!("  add      {}: {line}", file.display());
+        fs::write(file, format!("{line}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let update = update()?;
+    for command in commands(wants) {
+        apt_get(&command).doing("installing packages").logged(&dirs::log("apt-install")?).map_err(
+            |error| {
+                // Often the reason lies one step back: a mirror that was not reached.
+                if update.is_empty() { error } else { error.context(update.clone()) }
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Downloads packages into `dir`, uninstalled.
+///
+/// # Errors
+/// They cannot be had.
+pub fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
+    // As root, apt downloads as a user of its own, who may not see our folder.
+    let words =
+        ["download", "-o", "APT::Sandbox::User=root"].iter().chain(packages).map(|&word| word.to_owned());
+    let words: Vec<String> = words.collect();
+    let fetch = || apt_get(&words).cwd(dir).doing("downloading").logged(&dirs::log("apt-download")?);
+    if let Err(error) = fetch() {
+        // The lists may name a version that the mirror has already replaced.
+        refresh_lists().context(format!("{error:#}"))?;
+        fetch()?;
+    }
+    let files = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    Ok(files
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect())
+}
+
+/// The kernel package that a meta package stands for.
+///
+/// # Errors
+/// apt does not know it.
+pub fn concrete_kernel(meta: &str) -> Result<String> {
+    let ask = || -> Result<Option<String>> {
+        let text = Cmd::new("apt-cache").args(["depends", "--important", meta]).quiet().output()?.stdout;
+        Ok(first_kernel(&text))
+    };
+    if let Some(name) = ask()? {
+        return Ok(name);
+    }
+    refresh_lists()?;
+    ask()?.with_context(|| format!("apt knows no package {meta}"))
+}
+
+fn first_kernel(depends: &str) -> Option<String> {
+    let names = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    names.map(str::trim).find(|name| name.starts_with("linux-image-")).map(str::to_owned)
+}
+
+fn refresh_lists() -> Result<()> {
+    if !geteuid().is_root() {
+        bail!("apt's package lists are missing or out of date; please type: sudo apt-get update");
+    }
+    let trouble = update()?;
+    if !trouble.is_empty() {
+        println!("  note     {trouble}");
+    }
+    Ok(())
+}
+
+/// `apt-get update`. Returns which mirrors could not be reached, or nothing: one that
+/// has nothing we need must not stop us, so whether it matters shows in what follows.
+fn update() -> Result<String> {
+    let log = dirs::log("apt-update")?;
+    let result = apt_get(&["update".to_owned()]).doing("reading package lists").logged(&log);
+    let text = fs::read_to_string(&log).unwrap_or_default();
+    let unreached = unreached(&text);
+    match result {
+        Err(error) if unreached.is_empty() => Err(error),
+        _ if unreached.is_empty() => Ok(String::new()),
+        _ => Ok(format!("no answer from the package mirror {}", unreached.join(", "))),
+    }
+}
+
+/// The mirrors in apt's `Failed to fetch` lines.
+fn unreached(log: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for line in log.lines() {
+        let Some((_, rest)) = line.split_once("Failed to fetch ") else { continue };
+        let address = rest.split_whitespace().next().unwrap_or_default();
+        let mirror = address.split('/').take(3).collect::<Vec<_>>().join("/");
+        if !found.contains(&mirror) {
+            found.push(mirror);
+        }
+    }
+    found
+}
+
+fn apt_get(words: &[String]) -> Cmd {
+    Cmd::new("apt-get")
+        .args(OPTIONS)
+        .args(words)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("LC_ALL", "C")
+        .timeout(Duration::from_secs(30 * 60))
+}
+
+/// The words after `apt-get`, one command per target release.
+fn commands(wants: &[Want]) -> Vec<Vec<String>> {
+    let install = |wants: Vec<&Want>, release: &[&str]| -> Option<Vec<String>> {
+        let words =
+            ["install", "-y", "--no-install-recommends"].iter().chain(release).map(|&word| word.to_owned());
+        let names: Vec<String> = wants.iter().flat_map(|want| want.arguments()).collect();
+        (!names.is_empty()).then(|| words.chain(names).collect())
+    };
+    let (backports, plain): (Vec<&Want>, Vec<&Want>) = wants.iter().partition(|want| want.is_backport());
+    // For that suite's packages only: it must not raise anything else.
+    let suite = backports.first().map(|want| want.packages.suite.as_str()).unwrap_or_default();
+    [install(plain, &[]), install(backports, &["-t", suite])].into_iter().flatten().collect()
+}
+
+/// All of it as the one command a user without root rights is to type.
+fn one_line(wants: &[Want], source: Option<&Source>) -> String {
+    let mut script = String::new();
+    if let Some(Source { file, line }) = source {
+        let _ = write!(script, "echo {} > {} && ", shell_double(line), file.display());
+    }
+    script += "apt-get update; ";
+    let commands = commands(wants).into_iter().map(|words| {
+        let words: Vec<String> = words.iter().map(|word| word.replace('*', "\\*")).collect();
+        format!("DEBIAN_FRONTEND=noninteractive apt-get {}", words.join(" "))
+    });
+    script += &commands.collect::<Vec<_>>().join(" && ");
+    format!("{} {} {}", shell_word("sudo"), "sh -c", shell_quote(&script))
+}
+
+/// In double quotes, so that it can stand inside single ones.
+fn shell_double(word: &str) -> String {
+    format!("\"{}\"", word.replace(['"', '$', '`', '\\'], ""))
+}
+
+/// A line to be added to apt's sources.
+struct Source {
+    file: PathBuf,
+    line: String,
+}
+
+/// The backports suite from the mirror that serves the release; `None` if apt has it.
+fn backports_source(want: &Want) -> Result<Option<Source>> {
+    let suite = &want.packages.suite;
+    let package = &want.packages.packages[0];
+    let known = Cmd::new("apt-cache").args(["madison", package]).quiet().output()?.stdout;
+    if known.lines().any(|line| line.contains(suite.as_str())) {
+        return Ok(None);
+    }
+    let mut texts = vec![fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()];
+    for entry in fs::read_dir(SOURCES_DIR).into_iter().flatten().filter_map(Result::ok) {
+        texts.push(fs::read_to_string(entry.path()).unwrap_or_default());
+    }
+    if texts.iter().any(|text| has_suite(text, suite)) {
+        // Configured, only never read: `apt-get update` will.
+        return Ok(None);
+    }
+    let codename = &VERSIONS.debian.codename;
+    let (mirror, key) = texts.iter().find_map(|text| mirror_of(text, codename)).with_context(|| {
+        format!("apt has no source for {codename} main, so {suite} cannot be added: please add it to {SOURCES_DIR}")
+    })?;
+    let options = key.map(|key| format!("[signed-by={key}] ")).unwrap_or_default();
+    let file = Path::new(SOURCES_DIR).join(format!("{suite}.list"));
+    Ok(Some(Source { file, line: format!("deb {options}{mirror} {suite} main") }))
+}
+
+/// Does a sources file mention the suite in a line that counts?
+fn has_suite(text: &str, suite: &str) -> bool {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    lines.flat_map(str::split_whitespace).any(|word| word == suite)
+}
+
+/// The mirror, and its key file, that a sources file in either format names for a suite.
+fn mirror_of(text: &str, suite: &str) -> Option<(String, Option<String>)> {
+    let lines: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .fold(String::new(), |all, line| all + line + "\n");
+    for stanza in lines.split("\n\n") {
+        let field = |name: &str| {
+            stanza
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(|value| value.trim().to_owned())
+        };
+        if let (Some(uris), Some(suites)) = (field("URIs"), field("Suites"))
+            && suites.split_whitespace().any(|word| word == suite)
+        {
+            let key = field("Signed-By").filter(|key| key.starts_with('/'));
+            return Some((uris.split_whitespace().next()?.to_owned(), key));
+        }
+        for line in stanza.lines().filter_map(|line| line.strip_prefix("deb ")) {
+            let (options, rest) =
+                match line.trim_start().strip_prefix('[').and_then(|line| line.split_once(']')) {
+                    Some((options, rest)) => (options, rest),
+                    None => ("", line),
+                };
+            let mut words = rest.split_whitespace();
+            if let (Some(uri), Some(word)) = (words.next(), words.next())
+                && word == suite
+            {
+                let key = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
+                return Some((uri.to_owned(), key.map(str::to_owned)));
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wants() -> [Want; 2] {
+        let debian = &VERSIONS.debian;
+        [
+            Want { packages: &debian.qemu, version: None, why: String::new() },
+            Want { packages: &debian.toolchain, version: Some("1.96.0"), why: String::new() },
+        ]
+    }
+
+    #[test]
+    fn only_the_backport_comes_from_backports() {
+        let commands = commands(&wants()).iter().map(|words| words.join(" ")).collect::<Vec<_>>();
+        assert_eq!(
+            commands,
+            [
+                "install -y --no-install-recommends rustc-web=1.96.0* cargo-web=1.96.0* rust-web-src=1.96.0* \
+                 rust-web-llvm=1.96.0*",
+                "install -y --no-install-recommends -t bookworm-backports qemu-system-x86",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_command_for_people_is_one_line_that_a_shell_parses() {
+        let source = Source { file: "/tmp/x.list".into(), line: "deb http://mirror/debian s main".into() };
+        let line = one_line(&wants(), Some(&source));
+        assert!(line.starts_with("sudo sh -c '") && line.ends_with('\'') && !line.contains('\n'), "{line}");
+        let parsed = Cmd::new("sh").args(["-nc", &line]).quiet().output().unwrap();
+        assert!(parsed.status.success(), "{}", parsed.stderr);
+    }
+
+    #[test]
+    fn a_mirror_is_found_in_both_formats() {
+        let old =
+            "# deb http://no/ bookworm main\ndeb [signed-by=/k.gpg] http://m/debian bookworm main contrib\n";
+        assert_eq!(mirror_of(old, "bookworm"), Some(("http://m/debian".into(), Some("/k.gpg".into()))));
+        let new = "Types: deb\nURIs: http://m/debian-security\nSuites: bookworm-security\n\n\
+                   Types: deb\nURIs: http://m/debian\nSuites: bookworm bookworm-updates\nSigned-By: /k.gpg\n";
+        assert_eq!(mirror_of(new, "bookworm"), Some(("http://m/debian".into(), Some("/k.gpg".into()))));
+        assert_eq!(mirror_of(new, "trixie"), None);
+        assert!(has_suite(new, "bookworm-updates") && !has_suite(old, "bookworm-backports"));
+    }
+
+    #[test]
+    fn mirrors_that_do_not_answer_are_named_once() {
+        let log = "Err:1 http://a x\nW: Failed to fetch http://a/x/y  Timeout\nE: Failed to fetch http://a/z  Timeout\n";
+        assert_eq!(unreached(log), ["http://a"]);
+    }
+
+    #[test]
+    fn the_concrete_kernel_is_what_the_meta_package_depends_on() {
+        let text = "linux-image-amd64\n  Depends: linux-image-6.1.0-56-amd64\n";
+        assert_eq!(first_kernel(text).as_deref(), Some("linux-image-6.1.0-56-amd64"));
+    }
+}

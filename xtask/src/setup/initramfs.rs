@@ -1,0 +1,66 @@
+//! The archive the lab boots from: busybox, `images/lab/init`, kernel modules.
+
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use cpio::newc::{Builder, trailer};
+
+use super::modules::{self, Modules};
+
+/// The lab's first process.
+pub const INIT: &str = include_str!("../../../images/lab/init");
+/// The modules it loads.
+pub const MODULES: &str = include_str!("../../../images/lab/modules");
+
+const DIR: u32 = 0o040_755;
+const EXECUTABLE: u32 = 0o100_755;
+const REGULAR: u32 = 0o100_644;
+const CHAR_DEVICE: u32 = 0o020_600;
+
+/// Writes the archive to `target`, from an unpacked kernel's module folder.
+///
+/// # Errors
+/// A part is missing or the file cannot be written.
+pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
+    let order = Modules::list(module_dir)?.load_order(&modules::parse_list(MODULES))?;
+    let file = File::create(target).with_context(|| format!("cannot write {}", target.display()))?;
+    let mut archive = Archive { out: BufWriter::new(file), inode: 0 };
+    for dir in ["bin", "dev", "proc", "sys", "modules", "host"] {
+        archive.add(Builder::new(dir).mode(DIR), &[])?;
+    }
+    // The kernel opens it for the first process before anything is mounted.
+    archive.add(Builder::new("dev/console").mode(CHAR_DEVICE).rdev_major(5).rdev_minor(1), &[])?;
+    archive.add(Builder::new("init").mode(EXECUTABLE), INIT.as_bytes())?;
+    archive.add(Builder::new("bin/busybox").mode(EXECUTABLE), &read(busybox)?)?;
+    for (index, path) in order.iter().enumerate() {
+        // The number makes the shell's `*` the load order.
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        archive.add(Builder::new(&format!("modules/{index:02}-{name}")).mode(REGULAR), &read(path)?)?;
+    }
+    let mut out = trailer(archive.out)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+struct Archive {
+    out: BufWriter<File>,
+    inode: u32,
+}
+
+impl Archive {
+    fn add(&mut self, entry: Builder, bytes: &[u8]) -> Result<()> {
+        self.inode += 1;
+        let mut writer = entry.ino(self.inode).nlink(1).write(self.out.by_ref(), u32::try_from(bytes.len())?);
+        writer.write_all(bytes)?;
+        writer.finish()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! The lab's parts below `target/apf/lab`: Debian's kernel, busybox, the initramfs.
+//! Nothing of it is installed on the host.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::{Qemu, apt, initramfs};
+use crate::{
+    dirs,
+    process::{Cmd, Scratch},
+    versions::VERSIONS,
+};
+
+/// What it takes to boot the lab.
+#[derive(Clone, Debug)]
+pub struct LabParts {
+    pub qemu: Qemu,
+    pub kernel: PathBuf,
+    pub initramfs: PathBuf,
+    /// `uname -r` in there.
+    pub release: String,
+}
+
+impl fmt::Display for LabParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linux {} ({})", self.release, self.kernel.display())
+    }
+}
+
+/// What is unpacked: kernel, modules, busybox.
+struct Unpacked {
+    root: PathBuf,
+    release: String,
+}
+
+impl Unpacked {
+    fn at(root: PathBuf) -> Option<Self> {
+        let mut releases = fs::read_dir(root.join("lib/modules")).ok()?.filter_map(Result::ok);
+        let release = releases.next()?.file_name().into_string().ok()?;
+        let unpacked = Self { root, release };
+        (unpacked.kernel().is_file() && unpacked.busybox().is_file()).then_some(unpacked)
+    }
+
+    fn kernel(&self) -> PathBuf {
+        self.root.join(format!("boot/vmlinuz-{}", self.release))
+    }
+
+    fn busybox(&self) -> PathBuf {
+        self.root.join("bin/busybox")
+    }
+
+    fn modules(&self) -> PathBuf {
+        self.root.join("lib/modules").join(&self.release)
+    }
+}
+
+fn root() -> PathBuf {
+    dirs::apf().join("lab/root")
+}
+
+/// Are kernel and busybox there already?
+pub fn is_unpacked() -> bool {
+    Unpacked::at(root()).is_some()
+}
+
+/// Finds, downloads and builds them. What is unpacked once is kept: a newer kernel in
+/// Debian changes nothing until `target/apf/lab` is removed.
+///
+/// # Errors
+/// The packages cannot be had.
+pub fn ensure(qemu: Qemu) -> Result<LabParts> {
+    let unpacked = match Unpacked::at(root()) {
+        Some(unpacked) => unpacked,
+        None => unpack()?,
+    };
+    let initramfs = dirs::apf().join("lab/initramfs.cpio");
+    let stamp_file = dirs::apf().join("lab/initramfs.stamp");
+    let stamp = format!("{}\n{}\n{}", unpacked.release, initramfs::MODULES, initramfs::INIT);
+    if !initramfs.is_file()
+        || fs::read_to_string(&stamp_file).is_ok_and(|old| old != stamp)
+        || !stamp_file.is_file()
+    {
+        let new = Scratch::guard(initramfs.with_extension("new"));
+        initramfs::build(new.path(), &unpacked.modules(), &unpacked.busybox())
+            .context("cannot make the lab's initramfs")?;
+        fs::rename(new.path(), &initramfs)?;
+        fs::write(&stamp_file, stamp)?;
+    }
+    Ok(LabParts { qemu, kernel: unpacked.kernel(), initramfs, release: unpacked.release })
+}
+
+fn unpack() -> Result<Unpacked> {
+    let wanted = &VERSIONS.debian.lab;
+    println!(
+        "  download {} and {}, which the lab boots (unpacked, not installed)",
+        wanted.kernel, wanted.busybox
+    );
+    let scratch = Scratch::dir("lab")?;
+    let kernel = apt::concrete_kernel(&wanted.kernel)?;
+    let packages = apt::download(&[&kernel, &wanted.busybox], scratch.path())?;
+    let new = scratch.path().join("root");
+    for package in &packages {
+        Cmd::new("dpkg-deb")
+            .arg("-x")
+            .arg(package)
+            .arg(&new)
+            .doing("unpacking")
+            .logged(&dirs::log("lab-unpack")?)?;
+    }
+    drop_what_is_not_used(&new);
+    // Complete or not there at all, even when interrupted.
+    let _ = fs::remove_dir_all(root());
+    fs::create_dir_all(root().parent().context("no parent folder")?)?;
+    fs::rename(&new, root()).with_context(|| format!("cannot move {} into place", new.display()))?;
+    Unpacked::at(root()).with_context(|| format!("{kernel} does not contain a kernel and its modules"))
+}
+
+/// Much of the kernel package is drivers for hardware QEMU does not have.
+fn drop_what_is_not_used(root: &Path) {
+    let _ = fs::remove_dir_all(root.join("usr"));
+    for release in fs::read_dir(root.join("lib/modules")).into_iter().flatten().filter_map(Result::ok) {
+        let kernel = release.path().join("kernel");
+        for part in [
+            "sound",
+            "drivers/gpu",
+            "drivers/media",
+            "drivers/staging",
+            "drivers/net/wireless",
+            "drivers/infiniband",
+        ] {
+            let _ = fs::remove_dir_all(kernel.join(part));
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! Set-up: find what a verb needs, install what is missing, say what and why.
+//!
+//! - [`apt`]: Debian packages, installed or downloaded
+//! - [`toolchain`]: the guest's Rust and its binary tools
+//! - [`qemu`]: the emulator and its version
+//! - [`uhyve`]: the VMM, built from its crate
+//! - [`lab`]: the lab's kernel, userland and initramfs
+//! - [`modules`]: which kernel modules in which order
+//! - [`initramfs`]: the archive the lab boots from
+
+pub mod apt;
+pub mod initramfs;
+pub mod lab;
+pub mod modules;
+pub mod qemu;
+pub mod toolchain;
+pub mod uhyve;
+
+use std::{fs::File, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+
+pub use self::{
+    lab::LabParts,
+    qemu::Qemu,
+    toolchain::{BuildTools, Toolchain},
+};
+use crate::{
+    dirs,
+    probe::{self, Host, Verdict},
+    versions::VERSIONS,
+};
+use apt::Want;
+
+/// `cargo xtask setup`
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Where guests are going to run: decides whether the lab is set up
+    #[arg(long, value_enum, default_value_t = Host::Auto)]
+    host: Host,
+}
+
+/// What a verb is going to use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    /// The guest's Rust and binary tools.
+    pub guest: bool,
+    /// The VMM uhyve.
+    pub uhyve: bool,
+    /// QEMU, any version that starts.
+    pub qemu: bool,
+    /// The lab: a QEMU that can host it, its kernel and initramfs.
+    pub lab: bool,
+}
+
+/// What was asked for, found; what was not asked for is `None`.
+#[derive(Clone, Debug, Default)]
+pub struct Tools {
+    pub toolchain: Option<Toolchain>,
+    pub build: Option<BuildTools>,
+    pub uhyve: Option<PathBuf>,
+    pub qemu: Option<Qemu>,
+    pub lab: Option<LabParts>,
+}
+
+impl Tools {
+    /// The guest's Rust.
+    ///
+    /// # Errors
+    /// It was not asked for: a mistake of the calling verb. So for all of these.
+    pub fn toolchain(&self) -> Result<&Toolchain> {
+        self.toolchain.as_ref().ok_or_else(|| not_asked_for("guest"))
+    }
+
+    /// LLVM's and lld's programs for the kernel archive.
+    pub fn build(&self) -> Result<&BuildTools> {
+        self.build.as_ref().ok_or_else(|| not_asked_for("guest"))
+    }
+
+    /// The uhyve program.
+    pub fn uhyve(&self) -> Result<&PathBuf> {
+        self.uhyve.as_ref().ok_or_else(|| not_asked_for("uhyve"))
+    }
+
+    /// QEMU.
+    pub fn qemu(&self) -> Result<&Qemu> {
+        self.qemu.as_ref().ok_or_else(|| not_asked_for("qemu"))
+    }
+
+    /// The lab's parts.
+    pub fn lab(&self) -> Result<&LabParts> {
+        self.lab.as_ref().ok_or_else(|| not_asked_for("lab"))
+    }
+}
+
+fn not_asked_for(what: &str) -> anyhow::Error {
+    anyhow!("internal: `{what}` is used but was not asked for in Needs")
+}
+
+/// How much set-up says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    /// Everything that is needed, also what is there: the verb `setup`.
+    All,
+    /// Only what is being done: the other verbs.
+    Changes,
+}
+
+impl Voice {
+    fn found(self, what: &str, detail: impl std::fmt::Display) {
+        if self == Self::All {
+            println!("  ok       {what}: {detail}");
+        }
+    }
+}
+
+/// `cargo xtask setup`
+///
+/// # Errors
+/// Something is missing and cannot be had; the message says what to do.
+pub fn run(args: &SetupArgs) -> Result<()> {
+    println!("what this project needs on this machine:");
+    let verdict = probe::choose(args.host)?;
+    println!("  host     {verdict}");
+    let lab = matches!(verdict, Verdict::Lab { .. });
+    ensure_with(Needs { guest: true, uhyve: true, qemu: true, lab }, Voice::All)?;
+    println!("everything is in place");
+    Ok(())
+}
+
+/// Finds what is needed; installs what is missing, telling what and why.
+///
+/// # Errors
+/// Something is missing and cannot be had; the message says what to do.
+pub fn ensure(need: Needs) -> Result<Tools> {
+    ensure_with(need, Voice::Changes)
+}
+
+fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
+    let _lock = lock()?;
+    let wants = missing_packages(need)?;
+    if !wants.is_empty() {
+        apt::install(&wants)?;
+    }
+    let mut tools = Tools::default();
+    if need.guest {
+        let toolchain = toolchain::ensure()?;
+        voice.found("guest toolchain", &toolchain);
+        let build = BuildTools::find().context(still_missing("LLVM's tools and lld"))?;
+        voice.found("kernel archive tools", build.bin.display());
+        (tools.toolchain, tools.build) = (Some(toolchain), Some(build));
+    }
+    if need.qemu || need.lab {
+        let qemu = Qemu::find()?.context(still_missing("qemu-system-x86_64"))?;
+        voice.found("QEMU", &qemu);
+        if need.lab {
+            qemu.fit_for_lab()?;
+        }
+        tools.qemu = Some(qemu);
+    }
+    if need.uhyve {
+        let uhyve = uhyve::ensure()?;
+        voice.found("uhyve", format_args!("{} ({})", VERSIONS.uhyve.version, uhyve.display()));
+        tools.uhyve = Some(uhyve);
+    }
+    if need.lab {
+        let lab = lab::ensure(tools.qemu()?.clone())?;
+        voice.found("lab", &lab);
+        tools.lab = Some(lab);
+    }
+    Ok(tools)
+}
+
+/// What apt has to bring, with the reason for each.
+fn missing_packages(need: Needs) -> Result<Vec<Want>> {
+    let debian = &VERSIONS.debian;
+    let mut wants = Vec::new();
+    if need.guest && toolchain::find()?.is_none() && apt::on_our_debian() {
+        wants.push(Want {
+            packages: &debian.toolchain,
+            version: Some(&VERSIONS.rust.guest),
+            why: format!("Rust {} with its std source, which compiles the guest", VERSIONS.rust.guest),
+        });
+    }
+    if need.guest && BuildTools::find().is_none() {
+        wants.push(Want { packages: &debian.build, version: None, why: "make the kernel archive".into() });
+    }
+    if need.qemu || need.lab {
+        let qemu = Qemu::find()?;
+        let why = match &qemu {
+            None => Some("runs guests".to_owned()),
+            Some(qemu) if need.lab => qemu.fit_for_lab().err().map(|error| error.to_string()),
+            Some(_) => None,
+        };
+        wants.extend(why.map(|why| Want { packages: &debian.qemu, version: None, why }));
+    }
+    if need.lab && !lab::is_unpacked() && !apt::on_debian() {
+        bail!(
+            "the lab boots Debian's kernel, and this machine has no apt to fetch it with: \
+             use a Debian {} machine or container, or a machine whose KVM runs guests",
+            debian.codename
+        );
+    }
+    Ok(wants)
+}
+
+fn still_missing(what: &str) -> String {
+    format!("{what} cannot be found, though the packages that bring it are installed")
+}
+
+/// One set-up at a time: two would unpack over each other.
+fn lock() -> Result<File> {
+    let path = dirs::sub("")?.join("setup.lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if file.try_lock().is_err() {
+        println!("another cargo xtask is setting up; waiting for it");
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+    }
+    Ok(file)
+}

@@ -1,0 +1,40 @@
+//! uhyve, Hermit's VMM, unmodified, built from its crate into `target/apf/tools`.
+
+use std::{env, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    dirs,
+    process::{Cmd, Scratch, command},
+    versions::VERSIONS,
+};
+
+/// Finds or builds it.
+///
+/// # Errors
+/// It cannot be downloaded or built.
+pub fn ensure() -> Result<PathBuf> {
+    let version = &VERSIONS.uhyve.version;
+    let root = dirs::apf().join("tools");
+    let program = root.join("bin/uhyve");
+    // cargo's own record of what it installed: no need to start the program.
+    let record = fs::read_to_string(root.join(".crates.toml")).unwrap_or_default();
+    if program.is_file() && record.contains(&format!("\"uhyve {version} ")) {
+        return Ok(program);
+    }
+    println!(
+        "  install  uhyve {version}, the VMM that boots the guest: built from its crate, about 3 minutes"
+    );
+    // Here and not in the temporary folder: an interrupted build leaves nothing behind.
+    let build = Scratch::dir("uhyve-build")?;
+    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["install", "uhyve", "--version", &format!("={version}"), "--locked", "--force", "--root"])
+        .arg(&root)
+        .env("CARGO_TARGET_DIR", build.path())
+        .doing(format!("building uhyve {version}"))
+        .timeout(Duration::from_secs(30 * 60))
+        .logged(&dirs::log("uhyve-build")?)
+        .context("uhyve could not be installed from the crate registry that cargo is set up for")?;
+    command::must_exist(program, "uhyve")
+}
