@@ -11,6 +11,8 @@ fn main() {
             println!("cargo:rustc-link-lib=static=hermit");
             println!("cargo:rerun-if-changed={dir}/libhermit.a");
         }
-        Err(_) => println!("cargo:error=HERMIT_KERNEL_DIR is not set: build the image with `cargo xtask build`"),
+        Err(_) => {
+            println!("cargo:error=HERMIT_KERNEL_DIR is not set: build the image with `cargo xtask build`")
+        }
     }
 }

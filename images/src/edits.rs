@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn edits_of_one_file_build_on_each_other() {
-        let changed = apply(tree("one two").path(), &[edit("one", "three"), edit("three two", "four")]).unwrap();
+        let changed =
+            apply(tree("one two").path(), &[edit("one", "three"), edit("three two", "four")]).unwrap();
         assert_eq!(changed[Path::new("a.rs")], "four");
     }
 

@@ -26,6 +26,8 @@ mod tests {
     #[test]
     fn the_interface_is_exported_and_the_inside_is_not() {
         assert!(["_start", "sys_write", "apf_arm"].into_iter().all(is_exported));
-        assert!(["memcpy", "apf_hook_task", "_RNvCs_4core", "__rust_alloc"].into_iter().all(|s| !is_exported(s)));
+        assert!(
+            ["memcpy", "apf_hook_task", "_RNvCs_4core", "__rust_alloc"].into_iter().all(|s| !is_exported(s))
+        );
     }
 }

@@ -71,7 +71,8 @@ pub fn tell_histograms() {
         ("ready_to_running", |h| &h.ready_to_running),
         ("total", |h| &h.total),
     ];
-    let waits: [(&str, fn(&CoreStats) -> &StageHistograms); 2] = [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
+    let waits: [(&str, fn(&CoreStats) -> &StageHistograms); 2] =
+        [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
     for (wait, of_kind) in waits {
         for (stage, of_stage) in stages {
             let mut buckets = std::collections::BTreeMap::<u64, u32>::new();

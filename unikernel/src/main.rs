@@ -44,7 +44,10 @@ struct Options {
 }
 
 fn only(name: &str) -> Result<Mode, String> {
-    [Mode::Async, Mode::Blocked].into_iter().find(|m| m.name() == name).ok_or_else(|| "async or blocked".into())
+    [Mode::Async, Mode::Blocked]
+        .into_iter()
+        .find(|m| m.name() == name)
+        .ok_or_else(|| "async or blocked".into())
 }
 
 fn main() -> ExitCode {
@@ -71,7 +74,12 @@ fn run(options: &Options) -> ExitCode {
         return ExitCode::from(2);
     }
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    host::tell(&Message::Hello { tsc_mhz: apf_service::tsc_mhz(), cores, region_pages, pages: options.pages });
+    host::tell(&Message::Hello {
+        tsc_mhz: apf_service::tsc_mhz(),
+        cores,
+        region_pages,
+        pages: options.pages,
+    });
     let region = Arc::new(region::Region::filled(region_pages, options.seed));
     for mode in [Mode::Async, Mode::Blocked] {
         if options.only.is_some_and(|only| only != mode) {

@@ -89,7 +89,10 @@ pub fn run(mode: Mode, region: &Arc<Region>, options: &Options) -> Pass {
 }
 
 fn spawn(body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    Builder::new().stack_size(STACK).spawn(body).expect("a task: give the guest more memory, or use fewer tasks")
+    Builder::new()
+        .stack_size(STACK)
+        .spawn(body)
+        .expect("a task: give the guest more memory, or use fewer tasks")
 }
 
 #[cfg(test)]

@@ -45,7 +45,10 @@ impl Region {
     /// Reads one page, every byte, and says whether it is what was written.
     pub fn is_right(&self, seed: u64, page: usize) -> bool {
         let first = page * WORDS;
-        self.words[first..first + WORDS].iter().zip(first..).all(|(&word, index)| word == fingerprint(seed, index))
+        self.words[first..first + WORDS]
+            .iter()
+            .zip(first..)
+            .all(|(&word, index)| word == fingerprint(seed, index))
     }
 }
 

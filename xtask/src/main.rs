@@ -7,14 +7,21 @@
 //! - [`setup`]: finding and installing what a verb needs
 //! - [`probe`]: does this machine's KVM run the guest?
 //! - [`lab`]: real KVM in an emulated machine, where it does not
+//! - [`build`]: what gets booted
+//! - [`drive`]: one VM, from power-on to its last word
+//! - [`run`]: an experiment and its report
+//! - [`test`]: all tests, counted
 
-#![expect(dead_code, reason = "the verbs that use the rest of the shared parts are being added")]
-
+mod build;
 mod dirs;
+mod drive;
 mod lab;
 mod probe;
 mod process;
+mod report;
+mod run;
 mod setup;
+mod test;
 mod versions;
 
 use std::process::ExitCode;
@@ -34,11 +41,20 @@ struct Cli {
 enum Verb {
     /// Installs what is missing; says what and why. Implied by the other verbs
     Setup(setup::SetupArgs),
+    /// Builds the unikernel, its kernel and the pager
+    Build(build::BuildArgs),
+    /// Boots the guest, pages its memory out, and reports what async page faults gain
+    Run(run::RunArgs),
+    /// Runs all tests, and counts them
+    Test(test::TestArgs),
     /// Says whether this machine's KVM runs the guest, or the lab is needed
     Probe(probe::ProbeArgs),
     /// Runs a command inside the lab (real KVM in an emulated machine), for development
     #[command(hide = true)]
     Lab(lab::LabArgs),
+    /// The part of `run` that needs KVM: drives one VM
+    #[command(hide = true)]
+    Drive(drive::DriveArgs),
     /// The part of `probe` that may hang
     #[command(hide = true)]
     ProbeGuest,
@@ -49,6 +65,10 @@ impl Verb {
     fn run(self) -> Result<u8> {
         match self {
             Self::Setup(args) => setup::run(&args).map(|()| 0),
+            Self::Build(args) => build::run(&args).map(|()| 0),
+            Self::Run(args) => run::run(&args).map(|()| 0),
+            Self::Test(args) => test::run(&args),
+            Self::Drive(args) => drive::run(&args).map(|()| 0),
             Self::Probe(args) => probe::run(&args).map(|()| 0),
             Self::Lab(args) => lab::verb(&args),
             Self::ProbeGuest => probe::guest::run().map(|()| 0),

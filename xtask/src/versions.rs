@@ -72,7 +72,6 @@ pub struct Packages {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabPackages {
-    pub suite: String,
     pub kernel: String,
     pub busybox: String,
 }

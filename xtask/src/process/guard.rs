@@ -201,5 +201,10 @@ fn sweep(parent: &Path) {
 }
 
 fn remove(path: &Path) {
-    let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    // A tracing instance of the kernel's is a folder that goes only as a whole.
+    let _ = if path.is_dir() {
+        fs::remove_dir(path).or_else(|_| fs::remove_dir_all(path))
+    } else {
+        fs::remove_file(path)
+    };
 }

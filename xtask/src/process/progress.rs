@@ -20,7 +20,6 @@ const REPEAT: Duration = Duration::from_secs(15);
 
 /// Something that is going on. Ends when dropped.
 pub struct Step {
-    started: Instant,
     text: Arc<Mutex<String>>,
     bar: ProgressBar,
     stop: Option<(Sender<()>, JoinHandle<()>)>,
@@ -55,7 +54,7 @@ impl Step {
                 }
             })
         };
-        Self { started, text, bar, stop: Some((sender, ticker)) }
+        Self { text, bar, stop: Some((sender, ticker)) }
     }
 
     /// Changes what is being done, or how far it is.
@@ -69,11 +68,6 @@ impl Step {
     /// Prints a line to standard output without tearing the spinner.
     pub fn println(&self, line: &str) {
         self.bar.suspend(|| println!("{line}"));
-    }
-
-    /// Time since the start.
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
     }
 }
 

@@ -73,7 +73,7 @@ impl Tools {
         self.toolchain.as_ref().ok_or_else(|| not_asked_for("guest"))
     }
 
-    /// LLVM's and lld's programs for the kernel archive.
+    /// GNU binutils and lld, for the kernel archive and the guest.
     pub fn build(&self) -> Result<&BuildTools> {
         self.build.as_ref().ok_or_else(|| not_asked_for("guest"))
     }
@@ -147,8 +147,8 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     if need.guest {
         let toolchain = toolchain::ensure()?;
         voice.found("guest toolchain", &toolchain);
-        let build = BuildTools::find().context(still_missing("LLVM's tools and lld"))?;
-        voice.found("kernel archive tools", build.bin.display());
+        let build = BuildTools::find().context(still_missing("GNU binutils or lld"))?;
+        voice.found("kernel archive tools", build.ld.display());
         (tools.toolchain, tools.build) = (Some(toolchain), Some(build));
     }
     if need.qemu || need.lab {

@@ -2,7 +2,7 @@
 //! that make the kernel archive.
 
 use std::{
-    env, fmt,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -30,9 +30,6 @@ pub struct Toolchain {
     pub origin: Origin,
     pub rustc: PathBuf,
     pub cargo: PathBuf,
-    pub sysroot: PathBuf,
-    /// `library/` of rust-src, where `-Zbuild-std` looks for it.
-    pub library: PathBuf,
     pub version: String,
 }
 
@@ -46,6 +43,7 @@ impl Toolchain {
     /// The toolchain below `sysroot`, if it is complete and of the right version.
     fn at(origin: Origin, sysroot: &Path) -> Result<Option<Self>> {
         let (rustc, cargo) = (sysroot.join("bin/rustc"), sysroot.join("bin/cargo"));
+        // Where `-Zbuild-std` looks for std's source.
         let library = sysroot.join("lib/rustlib/src/rust/library");
         if !rustc.is_file() || !cargo.is_file() || !library.join("std/Cargo.toml").is_file() {
             return Ok(None);
@@ -65,7 +63,7 @@ impl Toolchain {
             return Ok(None);
         }
         let version = wanted.clone();
-        Ok(Some(Self { origin, rustc, cargo, sysroot: sysroot.into(), library, version }))
+        Ok(Some(Self { origin, rustc, cargo, version }))
     }
 }
 
@@ -121,37 +119,43 @@ fn rustup_sysroot() -> Result<Option<PathBuf>> {
     Ok(sysroot.filter(|_| output.status.success()))
 }
 
-/// LLVM's programs and lld, from one folder and under their plain names.
+/// GNU binutils, which make the kernel archive, and the linker of the guest.
 #[derive(Clone, Debug)]
 pub struct BuildTools {
-    /// Holds `llvm-as`, `llvm-nm`, `llvm-objcopy`, `llvm-objdump` and `lld`.
-    pub bin: PathBuf,
-    pub lld: PathBuf,
+    pub ld: PathBuf,
+    pub nm: PathBuf,
+    pub objcopy: PathBuf,
+    pub ar: PathBuf,
+    /// For a toolchain that brings no `rust-lld` of its own.
+    pub linker: Option<PathBuf>,
 }
 
 impl BuildTools {
-    const PROGRAMS: [&str; 5] = ["llvm-as", "llvm-nm", "llvm-objcopy", "llvm-objdump", "lld"];
-
-    /// Debian's LLVM 14 first: lld 22 refuses Hermit's trampoline.
+    /// Finds them on the path; `as` too, which the kernel's build script calls.
     pub fn find() -> Option<Self> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        [PathBuf::from("/usr/lib/llvm-14/bin")]
-            .into_iter()
-            .chain(env::split_paths(&path))
-            .find(|dir| Self::PROGRAMS.iter().all(|program| dir.join(program).is_file()))
-            .map(|bin| Self { lld: bin.join("lld"), bin })
+        let tool = |name: &str| which::which(name).ok();
+        tool("as")?;
+        let linker = tool("ld.lld");
+        if linker.is_none() && tool("rust-lld").is_none() && !rustup_has_lld() {
+            return None;
+        }
+        Some(Self { ld: tool("ld")?, nm: tool("nm")?, objcopy: tool("objcopy")?, ar: tool("ar")?, linker })
     }
+}
+
+/// rustup's compilers bring the linker of bare-metal targets.
+fn rustup_has_lld() -> bool {
+    matches!(find(), Ok(Some(Toolchain { origin: Origin::Rustup, .. })))
 }
 
 /// What another system has to bring by itself.
 pub fn by_hand() -> String {
     format!(
         "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
-         its component rust-src; LLVM and lld, versions 14 to 21 ({}); QEMU {} or newer (qemu-system-x86_64)",
+         its component rust-src; GNU binutils; lld; QEMU {} or newer (qemu-system-x86_64)",
         VERSIONS.debian.codename,
         apt::os_name(),
         VERSIONS.rust.guest,
-        BuildTools::PROGRAMS.join(", "),
         VERSIONS.lab.qemu_min,
     )
 }

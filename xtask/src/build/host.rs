@@ -1,0 +1,28 @@
+//! What runs beside the VMM.
+
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::LIMIT;
+use crate::dirs;
+use crate::process::{Cmd, command};
+
+/// Builds the pager's library with the toolchain that built this program.
+///
+/// # Errors
+/// It does not compile.
+pub fn pager() -> Result<PathBuf> {
+    let target = dirs::apf().join("host");
+    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--locked", "--release", "--package", "apf-pager", "--target-dir"])
+        .arg(&target)
+        .cwd(dirs::root())
+        .quiet()
+        .doing("building the pager")
+        .timeout(LIMIT)
+        .logged(&dirs::log("pager-build")?)
+        .context("the pager cannot be built")?;
+    command::must_exist(target.join("release/libapf_pager.so"), "the pager's library")
+}

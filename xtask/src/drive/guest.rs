@@ -1,0 +1,98 @@
+//! The guest's console, line by line, kept in a log.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process::{Cmd, Running};
+
+/// A line longer than this is garbage.
+const LONGEST_LINE: u64 = 1 << 20;
+
+/// What comes next.
+pub enum Line {
+    /// A line, without its end.
+    Text(String),
+    /// Nothing yet.
+    None,
+    /// The VMM has ended.
+    End(ExitStatus),
+}
+
+/// A running VMM.
+pub struct Guest {
+    vmm: Running,
+    lines: Receiver<String>,
+    console: PathBuf,
+    quiet_limit: Duration,
+    last_line: Instant,
+}
+
+impl Guest {
+    /// Starts `vmm`; everything it prints goes to the file `console` as well.
+    ///
+    /// # Errors
+    /// The VMM cannot be started.
+    pub fn start(mut vmm: Cmd, console: &Path, quiet_limit: Duration) -> Result<Self> {
+        let mut log = File::create(console).with_context(|| format!("cannot write {}", console.display()))?;
+        let (reader, writer) = std::io::pipe().context("no pipe for the guest's console")?;
+        vmm.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
+        let vmm = vmm.quiet().spawn()?;
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut reader = BufReader::new(reader);
+            let mut line = Vec::new();
+            while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                // A full disk must not stop the run.
+                let _ = log.write_all(&line);
+                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
+                if sender.send(text).is_err() {
+                    return;
+                }
+                line.clear();
+            }
+        });
+        Ok(Self { vmm, lines, console: console.into(), quiet_limit, last_line: Instant::now() })
+    }
+
+    /// The VMM's process.
+    pub fn id(&self) -> u32 {
+        self.vmm.id()
+    }
+
+    /// What the guest says within `patience`.
+    ///
+    /// # Errors
+    /// The guest has been silent for too long.
+    pub fn next(&mut self, patience: Duration) -> Result<Line> {
+        match self.lines.recv_timeout(patience) {
+            Ok(line) => {
+                self.last_line = Instant::now();
+                Ok(Line::Text(line))
+            }
+            Err(RecvTimeoutError::Timeout) if self.last_line.elapsed() > self.quiet_limit => bail!(
+                "the guest hangs: it has said nothing for {} s{}",
+                self.quiet_limit.as_secs(),
+                self.hint()
+            ),
+            Err(RecvTimeoutError::Timeout) => Ok(Line::None),
+            // Its output is closed: it has ended, or is about to.
+            Err(RecvTimeoutError::Disconnected) => {
+                let status = self.vmm.wait(Some(Duration::from_secs(10)))?;
+                Ok(Line::End(status.context("the VMM has closed its output and does not end")?))
+            }
+        }
+    }
+
+    /// Where to look, for the end of an error message.
+    pub fn hint(&self) -> String {
+        let name = self.console.file_name().unwrap_or_default().to_string_lossy();
+        format!("; see what the guest printed, in {name}")
+    }
+}

@@ -1,0 +1,193 @@
+//! Driving one VM: the same program does it natively and inside the lab.
+//!
+//! - [`spec`]: what to run, and what came of it, as files
+//! - [`vmm`]: the VMM's command line
+//! - [`guest`]: the guest's console, line by line
+//! - [`pager`]: talking to the pager inside the VMM
+//! - [`trace`]: the host kernel's own count of async page faults
+
+mod guest;
+mod pager;
+pub mod spec;
+mod trace;
+mod vmm;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use unikernel::wire::{Message, Mode};
+
+use crate::process::{Scratch, command};
+use guest::{Guest, Line};
+use pager::Pager;
+use spec::{HostCounts, Outcome, PassOutcome, Spec};
+use trace::Trace;
+
+/// How often the pager is asked how far it is.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// Marks a line of this program that tells how far it is.
+pub const PROGRESS_PREFIX: &str = "@progress ";
+
+/// `cargo xtask drive`, called by `run` only.
+#[derive(Debug, Args)]
+pub struct DriveArgs {
+    /// What to run
+    spec: PathBuf,
+    /// Folder for the outcome and the guest's console
+    out: PathBuf,
+}
+
+/// Runs the VM that a specification describes and writes its outcome.
+///
+/// # Errors
+/// Anything that keeps the guest from reaching its end, in one line.
+pub fn run(args: &DriveArgs) -> Result<()> {
+    let spec = Spec::read(&args.spec)?;
+    let outcome = Drive::start(&spec, &args.out)?.to_the_end()?;
+    outcome.write(&args.out)
+}
+
+struct Drive<'a> {
+    spec: &'a Spec,
+    guest: Guest,
+    pager: Pager,
+    trace: Option<Trace>,
+    outcome: Outcome,
+    /// The pass that is running, and the host's counts at its begin.
+    current: Option<(Mode, HostCounts)>,
+    /// Pages served before the current eviction.
+    served_before: u64,
+    done: bool,
+    _scratch: Scratch,
+}
+
+impl<'a> Drive<'a> {
+    fn start(spec: &'a Spec, out: &std::path::Path) -> Result<Self> {
+        let scratch = Scratch::dir("drive")?;
+        let socket = scratch.path().join("pager");
+        let trace = Trace::start();
+        let guest = Guest::start(vmm::command(spec, &socket), &out.join(spec::CONSOLE), spec.quiet_limit())?;
+        let mut outcome = Outcome::default();
+        let trace = match trace {
+            Ok(trace) => Some(trace),
+            Err(error) => {
+                outcome.host_trace_unavailable = Some(format!("{error:#}"));
+                None
+            }
+        };
+        let pager = Pager::new(socket);
+        Ok(Self {
+            spec,
+            guest,
+            pager,
+            trace,
+            outcome,
+            current: None,
+            served_before: 0,
+            done: false,
+            _scratch: scratch,
+        })
+    }
+
+    fn to_the_end(mut self) -> Result<Outcome> {
+        let deadline = Instant::now() + self.spec.limit();
+        loop {
+            if Instant::now() > deadline {
+                bail!("the guest did not end within {} s{}", self.spec.limit().as_secs(), self.guest.hint());
+            }
+            match self.guest.next(PROGRESS)? {
+                Line::None => self.tell_progress(),
+                Line::End(status) => {
+                    if !status.success() || !self.done {
+                        let said = if self.done { "" } else { " before its work was done" };
+                        bail!("the VMM ended{said} ({}){}", command::describe(status), self.guest.hint());
+                    }
+                    return Ok(self.outcome);
+                }
+                Line::Text(line) => match Message::parse(&line) {
+                    None => {
+                        if self.spec.show_console {
+                            println!("{line}");
+                        }
+                    }
+                    Some(Ok(message)) => self.take(message)?,
+                    Some(Err(error)) => {
+                        bail!("the guest said something that cannot be read ({error}){}", self.guest.hint())
+                    }
+                },
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Hello { tsc_mhz, cores, region_pages, pages } => {
+                (self.outcome.tsc_mhz, self.outcome.cores) = (tsc_mhz, cores);
+                progress(&format!(
+                    "the guest is up: {cores} core(s), {pages} of {region_pages} pages to read"
+                ));
+            }
+            Message::ServiceOff { reason } => {
+                progress(&format!("the service is off: {reason}"));
+                self.outcome.service_off = Some(reason);
+            }
+            Message::Begin { mode } => self.current = Some((mode, self.host_counts()?)),
+            Message::Evict { request } => {
+                progress("paging out all of the guest's memory");
+                self.pager.attach()?;
+                self.pager.set_latency(self.spec.page_latency_us)?;
+                let evicted = self.pager.evict(request)?;
+                if evicted.mailboxes == 0 {
+                    bail!("the pager did not find the guest's mailbox in its memory{}", self.guest.hint());
+                }
+                self.served_before = self.pager.stats()?.served_pages;
+            }
+            Message::Restore { request } => {
+                progress("bringing everything back");
+                self.pager.restore(request)?;
+            }
+            Message::Histogram { wait, stage, buckets } => {
+                self.outcome.histograms.push((wait, stage, buckets))
+            }
+            Message::Pass(pass) => {
+                let now = self.host_counts()?;
+                let begin = self.current.take().filter(|(mode, _)| *mode == pass.mode);
+                let host = begin.map(|(_, begin)| now.since(&begin)).context("a pass that never began")?;
+                progress(&format!("{}: {:.1} s", pass.mode.name(), pass.seconds));
+                self.outcome.passes.push(PassOutcome { pass, host });
+            }
+            Message::Done => self.done = true,
+        }
+        Ok(())
+    }
+
+    fn host_counts(&mut self) -> Result<HostCounts> {
+        match &self.trace {
+            Some(trace) => trace.counts(self.guest.id()),
+            None => Ok(HostCounts::default()),
+        }
+    }
+
+    fn tell_progress(&mut self) {
+        let Some((mode, _)) = &self.current else { return };
+        // While the guest prepares itself there is no pager to ask.
+        if let Ok(stats) = self.pager.stats() {
+            let served = stats.served_pages - self.served_before;
+            progress(&format!("{}: {served} pages came in, {} under way", mode.name(), stats.in_flight));
+        }
+    }
+}
+
+fn progress(text: &str) {
+    println!("{PROGRESS_PREFIX}{text}");
+}
+
+/// Removes what an earlier run left, so that nothing old is taken for new.
+pub fn clean(out: &std::path::Path) {
+    for name in [spec::OUTCOME, spec::CONSOLE] {
+        let _ = fs::remove_file(out.join(name));
+    }
+}

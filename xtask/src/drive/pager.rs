@@ -1,0 +1,109 @@
+//! Talking to the pager inside the VMM.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+// The very file of the pager, which cannot be linked: it would take over `mmap`.
+#[allow(dead_code, reason = "this side makes requests and reads responses")]
+#[path = "../../pager/src/protocol.rs"]
+mod protocol;
+
+pub use protocol::{Evicted, Restored, Stats};
+use protocol::{Latency, Request, Response};
+
+/// A VMM maps its guest's memory before the guest can say anything.
+const ATTACH_LIMIT: Duration = Duration::from_secs(10);
+/// Copying all of a guest's memory, on a slow machine.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
+/// The connection, made when first needed.
+pub struct Pager {
+    socket: PathBuf,
+    stream: Option<BufReader<UnixStream>>,
+}
+
+impl Pager {
+    /// A pager that listens on `socket`, or will.
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket, stream: None }
+    }
+
+    /// Makes sure that there is a pager, and that it has found the guest's memory.
+    ///
+    /// # Errors
+    /// It was not loaded, or cannot page the guest's memory; with what to do.
+    pub fn attach(&mut self) -> Result<()> {
+        if self.stream.is_some() {
+            return Ok(());
+        }
+        let stream = UnixStream::connect(&self.socket).context(
+            "no pager in the VMM: it must be a dynamically linked program that loads the pager's library",
+        )?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        self.stream = Some(BufReader::new(stream));
+        let started = Instant::now();
+        loop {
+            match self.ask(&Request::Status {})? {
+                Response::Status(status) if status.ram_bytes > 0 && status.error.is_none() => return Ok(()),
+                Response::Status(status) if started.elapsed() > ATTACH_LIMIT => {
+                    bail!("the pager cannot attach: {}", status.error.unwrap_or_default())
+                }
+                Response::Status(_) => thread::sleep(Duration::from_millis(50)),
+                other => bail!("the pager answered {other:?}"),
+            }
+        }
+    }
+
+    /// Sets how long a page-in takes.
+    pub fn set_latency(&mut self, micros: u64) -> Result<()> {
+        match self.ask(&Request::SetLatency { latency: Latency::Constant { micros } })? {
+            Response::LatencySet {} => Ok(()),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    /// Pages everything out and acknowledges `request` to the guest.
+    pub fn evict(&mut self, request: u64) -> Result<Evicted> {
+        match self.ask(&Request::Evict { ack: Some(request) })? {
+            Response::Evicted(evicted) => Ok(evicted),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    /// Brings everything back and acknowledges `request` to the guest.
+    pub fn restore(&mut self, request: u64) -> Result<Restored> {
+        match self.ask(&Request::Restore { ack: Some(request) })? {
+            Response::Restored(restored) => Ok(restored),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    /// What it has done so far.
+    pub fn stats(&mut self) -> Result<Stats> {
+        match self.ask(&Request::Stats {})? {
+            Response::Stats(stats) => Ok(stats),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    fn ask(&mut self, request: &Request) -> Result<Response> {
+        let stream = self.stream.as_mut().context("the pager is not attached yet")?;
+        let mut line = serde_json::to_string(request).context("plain data")?;
+        line.push('\n');
+        stream.get_mut().write_all(line.as_bytes()).context("the pager is gone; the VMM must have ended")?;
+        line.clear();
+        let read = stream.read_line(&mut line).context("the pager does not answer")?;
+        if read == 0 {
+            bail!("the pager is gone; the VMM must have ended");
+        }
+        match serde_json::from_str(&line).with_context(|| format!("the pager said {line:?}"))? {
+            Response::Error { error } => bail!("the pager cannot do it: {error}"),
+            response => Ok(response),
+        }
+    }
+}

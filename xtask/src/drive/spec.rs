@@ -1,0 +1,148 @@
+//! What to run, and what came of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use unikernel::wire::Pass;
+
+/// The outcome's file.
+pub const OUTCOME: &str = "outcome.json";
+/// Everything the guest printed.
+pub const CONSOLE: &str = "guest-console.log";
+
+/// A virtual machine monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Vmm {
+    /// Hermit's own
+    Uhyve,
+}
+
+impl Vmm {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uhyve => "uhyve",
+        }
+    }
+}
+
+/// One VM.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Spec {
+    pub vmm: Vmm,
+    /// The VMM's program.
+    pub program: PathBuf,
+    pub image: PathBuf,
+    /// The pager's library.
+    pub pager: PathBuf,
+    pub memory_mib: u32,
+    pub cores: u32,
+    pub page_latency_us: u64,
+    /// Pages that each pass reads: decides how long it may take.
+    pub pages: u64,
+    pub show_console: bool,
+    pub vmm_args: Vec<String>,
+    pub guest_args: Vec<String>,
+}
+
+impl Spec {
+    /// Reads a specification.
+    ///
+    /// # Errors
+    /// The file is missing or not one.
+    pub fn read(path: &Path) -> Result<Self> {
+        read_json(path)
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        write_json(self, path)
+    }
+
+    /// Longest time that the VM may take: three times what it takes when
+    /// every page comes alone, at the lab's cost of some milliseconds each.
+    pub fn limit(&self) -> Duration {
+        const PER_PAGE: Duration = Duration::from_millis(5);
+        const PASSES: u32 = 2;
+        let alone = (Duration::from_micros(self.page_latency_us) + PER_PAGE)
+            * u32::try_from(self.pages).unwrap_or(u32::MAX);
+        Duration::from_secs(60) + alone * PASSES * 3
+    }
+
+    /// Longest silence of a guest that is well: within a pass it says nothing.
+    pub fn quiet_limit(&self) -> Duration {
+        self.limit() / 2
+    }
+}
+
+/// What the host's kernel counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostCounts {
+    pub not_present: u64,
+    pub ready: u64,
+}
+
+impl HostCounts {
+    /// What was counted since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            not_present: self.not_present.saturating_sub(earlier.not_present),
+            ready: self.ready.saturating_sub(earlier.ready),
+        }
+    }
+}
+
+/// A pass as guest and host saw it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PassOutcome {
+    pub pass: Pass,
+    pub host: HostCounts,
+}
+
+/// Everything a run told.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    pub tsc_mhz: u32,
+    pub cores: usize,
+    pub service_off: Option<String>,
+    /// Why there are no counts of the host.
+    pub host_trace_unavailable: Option<String>,
+    pub passes: Vec<PassOutcome>,
+    /// Wait kind, stage, buckets in cycles.
+    pub histograms: Vec<(String, String, Vec<(u64, u32)>)>,
+}
+
+impl Outcome {
+    /// Reads the outcome in the folder `out`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn read(out: &Path) -> Result<Self> {
+        read_json(&out.join(OUTCOME))
+    }
+
+    /// Writes it to the folder `out`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        write_json(self, &out.join(OUTCOME))
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+}
+
+fn write_json<T: Serialize>(value: &T, path: &Path) -> Result<()> {
+    let text = serde_json::to_vec(value).context("plain data")?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}

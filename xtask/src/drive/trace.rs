@@ -1,0 +1,102 @@
+//! The host kernel's own count of async page faults, by its tracepoints
+//! `kvm:kvm_async_pf_not_present` and `kvm:kvm_async_pf_ready`.
+//!
+//! A histogram trigger counts in the kernel, for each thread, so nothing can be
+//! lost in a ring buffer (Documentation/trace/histogram.rst). It lives in a
+//! trace instance of its own and disturbs nobody else's tracing.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::spec::HostCounts;
+use crate::process::Scratch;
+
+const EVENTS: [&str; 2] = ["kvm_async_pf_not_present", "kvm_async_pf_ready"];
+const TRIGGER: &str = "hist:keys=common_pid:size=4096";
+
+/// Counting, until dropped.
+pub struct Trace {
+    instance: PathBuf,
+    /// Removing the instance folder ends it, also after Ctrl-C.
+    _guard: Scratch,
+}
+
+impl Trace {
+    /// Starts to count.
+    ///
+    /// # Errors
+    /// The kernel's tracing is not accessible to this user.
+    pub fn start() -> Result<Self> {
+        let tracing = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+            .into_iter()
+            .map(Path::new)
+            .find(|dir| dir.join("events/kvm").is_dir())
+            .context("the host's KVM tracepoints are not visible: run as root, with tracefs mounted")?;
+        let instance = tracing.join(format!("instances/apf-{}", std::process::id()));
+        fs::create_dir(&instance).with_context(|| format!("cannot make {}", instance.display()))?;
+        let guard = Scratch::guard(&instance);
+        for event in EVENTS {
+            let trigger = instance.join("events/kvm").join(event).join("trigger");
+            fs::write(&trigger, TRIGGER).with_context(|| format!("cannot write {}", trigger.display()))?;
+        }
+        Ok(Self { instance, _guard: guard })
+    }
+
+    /// What was counted in the threads of `process` so far.
+    ///
+    /// # Errors
+    /// The counts cannot be read.
+    pub fn counts(&self, process: u32) -> Result<HostCounts> {
+        let threads: BTreeSet<u32> = fs::read_dir(format!("/proc/{process}/task"))
+            .context("the VMM is gone")?
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        let count = |event: &str| {
+            let path = self.instance.join("events/kvm").join(event).join("hist");
+            let text =
+                fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            Ok::<u64, anyhow::Error>(hits(&text, &threads))
+        };
+        Ok(HostCounts { not_present: count(EVENTS[0])?, ready: count(EVENTS[1])? })
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        for event in EVENTS {
+            let trigger = self.instance.join("events/kvm").join(event).join("trigger");
+            let _ = fs::write(trigger, format!("!{TRIGGER}"));
+        }
+        let _ = fs::remove_dir(&self.instance);
+    }
+}
+
+/// Sums the lines `{ common_pid:       1234 } hitcount:         56` of `threads`.
+fn hits(histogram: &str, threads: &BTreeSet<u32>) -> u64 {
+    let number_after = |line: &str, name: &str| -> Option<u64> {
+        line.split_once(name)?.1.split_whitespace().next()?.parse().ok()
+    };
+    histogram
+        .lines()
+        .filter_map(|line| Some((number_after(line, "common_pid:")?, number_after(line, "hitcount:")?)))
+        .filter(|(thread, _)| u32::try_from(*thread).is_ok_and(|thread| threads.contains(&thread)))
+        .map(|(_, count)| count)
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_vmms_threads_count() {
+        let text = "# event histogram\n#\n\n{ common_pid:        120 } hitcount:         17\n\
+                    { common_pid:        121 } hitcount:          5\n{ common_pid:       9 } hitcount: 99\n\n\
+                    Totals:\n    Hits: 121\n    Entries: 3\n    Dropped: 0\n";
+        assert_eq!(hits(text, &BTreeSet::from([120, 121])), 22);
+        assert_eq!(hits(text, &BTreeSet::new()), 0);
+    }
+}

@@ -1,0 +1,105 @@
+//! The report for a person with ten seconds.
+
+use super::{Latency, PassFigures, Report};
+
+/// Prints it.
+pub fn print(report: &Report) {
+    println!("\n{}", text(report));
+}
+
+fn text(report: &Report) -> String {
+    let (on, off) = (&report.asynchronous, &report.blocked);
+    let c = &on.counters;
+    let host = |count: Option<u64>| count.map_or("not accessible".into(), grouped);
+    let wrong = |pass: &PassFigures| pass.wrong_pages + pass.wrong_verified_pages;
+    let percent = |share: f64| format!("{:.2} %", share * 100.0);
+    let mut lines = vec![
+        format!(
+            "Hermit {} under {}, {} host, {} core(s): {} tasks read {} pages at {} ms a page while one computes",
+            report.kernel_version,
+            report.vmm,
+            report.host,
+            report.cores,
+            report.tasks,
+            grouped(report.pages),
+            report.page_latency_us as f64 / 1000.0
+        ),
+        String::new(),
+        row(["", "async", "blocked", ""]),
+        row([
+            "time",
+            &format!("{:.2} s", on.pass.seconds),
+            &format!("{:.2} s", off.pass.seconds),
+            &format!("{:.1} times faster", report.speedup),
+        ]),
+        row(["computing kept", &percent(on.pass.compute_kept), &percent(off.pass.compute_kept), ""]),
+        row([
+            "wrong pages",
+            &wrong(&on.pass).to_string(),
+            &wrong(&off.pass).to_string(),
+            &format!("of {} compared byte for byte", grouped(report.region_pages as u64)),
+        ]),
+        String::new(),
+        format!(
+            "  not present   {} in the guest ({} schedule + {} halt waits), {} in the host's trace",
+            grouped(c.not_present),
+            grouped(c.schedule_waits),
+            grouped(c.halt_waits),
+            host(report.host_trace.not_present)
+        ),
+        format!(
+            "  ready         {} in the guest, {} in the host's trace",
+            grouped(c.ready),
+            host(report.host_trace.ready)
+        ),
+        String::new(),
+        format!(
+            "  {:<28}{:>9}{:>11}{:>11}{:>11}{:>11}",
+            "latency in µs", "count", "p50", "p99", "p99.9", "max"
+        ),
+    ];
+    lines.extend(report.latency.iter().map(latency));
+    lines.join("\n")
+}
+
+fn row([name, on, off, note]: [&str; 4]) -> String {
+    format!("  {name:<16}{on:>12}{off:>12}   {note}").trim_end().to_owned()
+}
+
+fn latency(l: &Latency) -> String {
+    let name = format!("{} {}", l.wait, l.stage.replace("_to_", "→").replace('_', " "));
+    format!(
+        "  {name:<28}{:>9}{:>11.1}{:>11.1}{:>11.1}{:>11.1}",
+        grouped(l.count),
+        l.p50_us,
+        l.p99_us,
+        l.p999_us,
+        l.max_us
+    )
+}
+
+/// 12345 as 12,345.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_are_grouped_by_three() {
+        assert_eq!(
+            ["0", "999", "1,000", "1,234,567"],
+            [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
+        );
+    }
+}

@@ -1,0 +1,163 @@
+//! `cargo xtask run`: an experiment from nothing to its report.
+//!
+//! - [`place`]: the driver's process, here or in the lab
+
+mod place;
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use bytesize::ByteSize;
+use clap::{Args, ValueEnum};
+
+use crate::drive::spec::{Spec, Vmm};
+use crate::probe::{self, Host, Verdict};
+use crate::report::{self, Report};
+use crate::setup::{self, Needs};
+use crate::{build, dirs};
+
+/// Memory that the guest needs beside what it fills: image, page tables, stacks.
+const BESIDE_MIB: u64 = 48;
+
+/// An experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Experiment {
+    /// Tasks read paged-out memory at random while one computes; async, then blocked
+    Default,
+}
+
+/// `cargo xtask run`
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// What to run
+    #[arg(value_enum, default_value_t = Experiment::Default)]
+    experiment: Experiment,
+    /// Where guests run
+    #[arg(long, value_enum, default_value_t = Host::Auto)]
+    pub host: Host,
+    /// What boots the guest
+    #[arg(long, value_enum, default_value_t = Vmm::Uhyve)]
+    pub vmm: Vmm,
+    /// Time from a fault to its page
+    #[arg(long, default_value = "20ms", value_parser = humantime::parse_duration)]
+    pub page_latency: Duration,
+    /// Tasks that read
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub tasks: u16,
+    /// Pages read while the clock runs, in each of the two passes
+    #[arg(long, default_value_t = 2560, value_parser = clap::value_parser!(u32).range(1..))]
+    pub pages: u32,
+    /// Memory filled with fingerprints, in MiB; all of it is compared in the end
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub region_mib: u16,
+    /// The guest's memory
+    #[arg(long, default_value = "256MiB")]
+    pub memory: ByteSize,
+    /// The guest's virtual CPUs
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub smp: u32,
+    /// Seed of contents and order
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Show the service's events of this level and above on the guest's console
+    #[arg(long, default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub log: String,
+    /// Show the guest's console
+    #[arg(long)]
+    pub console: bool,
+    /// More arguments for the VMM, before the image (may be repeated)
+    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
+    pub vmm_arg: Vec<String>,
+    /// More arguments for the guest's program
+    #[arg(last = true)]
+    pub guest_args: Vec<String>,
+}
+
+/// `cargo xtask run`
+///
+/// # Errors
+/// Something is missing, the guest does not come to its end, or what came out
+/// is not right.
+pub fn run(args: &RunArgs) -> Result<()> {
+    args.check()?;
+    let report_file = dirs::apf().join("report.json");
+    // An old report must not be taken for this run's.
+    let _ = fs::remove_file(&report_file);
+    let verdict = probe::choose(args.host)?;
+    println!("host: {verdict}");
+    let lab = matches!(verdict, Verdict::Lab { .. });
+    let tools = setup::ensure(Needs { guest: true, uhyve: true, lab, ..Needs::default() })?;
+    let built = build::all(&tools)?;
+    let spec = args.spec(&built, tools.uhyve()?.clone());
+    let outcome = place::drive(&spec, &verdict, &tools)?;
+    let report = Report::new(args, &verdict, &spec, &outcome)?;
+    report.write(&report_file)?;
+    report::summary::print(&report);
+    println!("\nreport: {}", report_file.display());
+    let wrong = report.failures();
+    if !wrong.is_empty() {
+        bail!("the result is not right: {}", wrong.join("; "));
+    }
+    Ok(())
+}
+
+impl RunArgs {
+    fn memory_mib(&self) -> u64 {
+        self.memory.as_u64() >> 20
+    }
+
+    /// What no command-line parser can see.
+    fn check(&self) -> Result<()> {
+        let region_pages = u32::from(self.region_mib) * 256;
+        if self.pages > region_pages {
+            bail!(
+                "--pages {} is more than --region-mib {} has ({region_pages})",
+                self.pages,
+                self.region_mib
+            );
+        }
+        let needed = u64::from(self.region_mib) + BESIDE_MIB;
+        if self.memory_mib() < needed {
+            bail!(
+                "--memory {} is too small for --region-mib {}: give the guest at least {needed}MiB",
+                self.memory,
+                self.region_mib
+            );
+        }
+        if self.memory_mib() > 2048 {
+            bail!("--memory {} is more than a guest of this kernel can page: at most 2GiB", self.memory);
+        }
+        if self.page_latency > Duration::from_secs(10) {
+            bail!("--page-latency above 10s is not an experiment but a hang");
+        }
+        Ok(())
+    }
+
+    fn spec(&self, built: &build::Built, program: std::path::PathBuf) -> Spec {
+        let mut guest_args: Vec<String> = [
+            ("--tasks", self.tasks.to_string()),
+            ("--pages", self.pages.to_string()),
+            ("--region-mib", self.region_mib.to_string()),
+            ("--seed", self.seed.to_string()),
+            ("--log", self.log.clone()),
+        ]
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect();
+        guest_args.extend(self.guest_args.iter().cloned());
+        Spec {
+            vmm: self.vmm,
+            program,
+            image: built.image.clone(),
+            pager: built.pager.clone(),
+            memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),
+            cores: self.smp,
+            page_latency_us: u64::try_from(self.page_latency.as_micros()).unwrap_or(u64::MAX),
+            pages: self.pages.into(),
+            show_console: self.console,
+            vmm_args: self.vmm_arg.clone(),
+            guest_args,
+        }
+    }
+}
