@@ -1,1 +1,161 @@
-//! Whole-system tests; see `tests/`.
+//! Calling `cargo xtask` as a user does.
+//!
+//! `cargo xtask test` says in `APF_XTASK` which program to call; without it
+//! these tests are skipped, loudly.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use serde_json::Value;
+
+/// The longest any of these may take, compilation included.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// One call of `cargo xtask`, with a folder of its own for what it writes.
+#[derive(Debug)]
+pub struct Xtask {
+    program: PathBuf,
+    out: PathBuf,
+}
+
+/// What a call printed, and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit status.
+    pub status: ExitStatus,
+    /// Standard output and standard error.
+    pub text: String,
+}
+
+impl Ended {
+    /// The exit code; -1 after a signal.
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+
+    /// The lines that begin with `error:`.
+    pub fn errors(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().filter(|line| line.starts_with("error:"))
+    }
+}
+
+impl Xtask {
+    /// A call for the test `name`; `None` (and a word about it) where no
+    /// program was named.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        let Some(program) = env::var_os("APF_XTASK") else {
+            println!("SKIPPED: {name}: run the tests with `cargo xtask test`");
+            return None;
+        };
+        let out = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/apf/tests").join(name);
+        let _ = fs::remove_dir_all(&out);
+        fs::create_dir_all(&out).expect("a folder for the test");
+        Some(Self { program: program.into(), out })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Calls it and waits for its end.
+    #[must_use]
+    pub fn call(&self, args: &[&str]) -> Ended {
+        let child = self.command(args).spawn().expect("cargo xtask starts");
+        let Output { status, stdout, stderr } = wait(child, LIMIT);
+        let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
+        println!("{text}");
+        Ended { status, text: text.into_owned() }
+    }
+
+    /// `cargo xtask run` with the folder of this test.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Ended {
+        let out = self.out.to_str().expect("a UTF-8 path");
+        self.call(&[&["run", "--out", out], args].concat())
+    }
+
+    /// Starts `cargo xtask run` and leaves it running.
+    #[must_use]
+    pub fn start_run(&self, args: &[&str]) -> Child {
+        let out = self.out.to_str().expect("a UTF-8 path");
+        let args = [&["run", "--out", out], args].concat();
+        self.command(&args).spawn().expect("cargo xtask starts")
+    }
+
+    /// The report of the last run, if it left one.
+    #[must_use]
+    pub fn report(&self) -> Option<Value> {
+        let text = fs::read(self.out.join("report.json")).ok()?;
+        Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+    }
+
+    /// What the guest printed.
+    #[must_use]
+    pub fn console(&self) -> String {
+        fs::read_to_string(self.out.join("run/guest-console.log")).unwrap_or_default()
+    }
+
+    /// Whether the guest has printed `text` within `limit`.
+    #[must_use]
+    pub fn guest_says(&self, text: &str, limit: Duration) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < limit {
+            if self.console().contains(text) {
+                return true;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        false
+    }
+}
+
+/// Waits for a child's end, and ends it past `limit`.
+#[must_use]
+pub fn wait(child: Child, limit: Duration) -> Output {
+    let id = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let (done, timer) = std::sync::mpsc::channel::<()>();
+    let killer = thread::spawn(move || {
+        if timer.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            let _ = nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM);
+        }
+    });
+    let output = child.wait_with_output().expect("the child's output");
+    drop(done);
+    killer.join().expect("the timer");
+    output
+}
+
+/// Command lines of the processes that are `ancestor` or descend from it.
+#[must_use]
+pub fn family(ancestor: u32) -> Vec<(u32, String)> {
+    let mut members = vec![(ancestor, String::new())];
+    let all: Vec<(u32, u32, String)> = fs::read_dir("/proc")
+        .expect("/proc")
+        .filter_map(|entry| {
+            let id: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+            let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+            let command = fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?.replace('\0', " ");
+            Some((id, parent, command))
+        })
+        .collect();
+    let mut next = 0;
+    while let Some(&(parent, _)) = members.get(next) {
+        members.extend(all.iter().filter(|(_, p, _)| *p == parent).map(|(id, _, c)| (*id, c.clone())));
+        next += 1;
+    }
+    members
+}
+
+/// A number in a report, by its path: `number(&report, "async.not_present")`.
+#[must_use]
+pub fn number(report: &Value, path: &str) -> f64 {
+    let value = path.split('.').fold(report, |value, name| &value[name]);
+    value.as_f64().unwrap_or_else(|| panic!("{path} is {value} in the report"))
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use apf_service::histogram::Histogram;
 use apf_service::stats::{CoreStats, Counter, StageHistograms};
 use unikernel::mailbox::Mailbox;
-use unikernel::wire::{Counters, Message, PREFIX};
+use unikernel::wire::{Counters, Message, PREFIX, StageHistogram};
 
 static MAILBOX: Mailbox = Mailbox::new();
 /// The kernel busy-waits for less than 10 ms.
@@ -63,16 +63,16 @@ pub fn counters() -> Counters {
 
 /// Tells the histograms of all cores, each summed up.
 pub fn tell_histograms() {
-    type Of<T> = fn(&T) -> &Histogram;
-    let stages: [(&str, Of<StageHistograms>); 5] = [
+    type Stage = fn(&StageHistograms) -> &Histogram;
+    type Wait = fn(&CoreStats) -> &StageHistograms;
+    let stages: [(&str, Stage); 5] = [
         ("fault_to_parked", |h| &h.fault_to_parked),
         ("host", |h| &h.host),
         ("ready_to_service", |h| &h.ready_to_service),
         ("ready_to_running", |h| &h.ready_to_running),
         ("total", |h| &h.total),
     ];
-    let waits: [(&str, fn(&CoreStats) -> &StageHistograms); 2] =
-        [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
+    let waits: [(&str, Wait); 2] = [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
     for (wait, of_kind) in waits {
         for (stage, of_stage) in stages {
             let mut buckets = std::collections::BTreeMap::<u64, u32>::new();
@@ -82,7 +82,7 @@ pub fn tell_histograms() {
                 }
             }
             let buckets = buckets.into_iter().collect();
-            tell(&Message::Histogram { wait: wait.into(), stage: stage.into(), buckets });
+            tell(&Message::Histogram(StageHistogram { wait: wait.into(), stage: stage.into(), buckets }));
         }
     }
 }

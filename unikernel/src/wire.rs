@@ -61,19 +61,23 @@ pub enum Message {
         /// Number of the request in the mailbox.
         request: u64,
     },
-    /// A histogram of the pass, in cycles.
-    Histogram {
-        /// Which kind of wait.
-        wait: String,
-        /// Which stage.
-        stage: String,
-        /// Smallest value of the bucket, and count.
-        buckets: Vec<(u64, u32)>,
-    },
+    /// A histogram of the pass.
+    Histogram(StageHistogram),
     /// Everything went well and the program ends.
     Done,
     /// A pass has ended.
     Pass(Pass),
+}
+
+/// How long one stage of one kind of wait took.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageHistogram {
+    /// Which kind of wait: schedule or halt.
+    pub wait: String,
+    /// Which stage; see `apf_service::stats::StageHistograms`.
+    pub stage: String,
+    /// Smallest value of each bucket in cycles, and count.
+    pub buckets: Vec<(u64, u32)>,
 }
 
 /// What a pass came to.

@@ -1,10 +1,168 @@
-//! `cargo xtask test`
-use anyhow::Result;
+//! `cargo xtask test`: lints, the host's tests, and real VMs; counted together.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 use clap::Args;
+
+use crate::process::Cmd;
+
+/// The slowest stage, on two cores, everything still to be compiled.
+const LIMIT: Duration = Duration::from_secs(25 * 60);
+
 /// `cargo xtask test`
 #[derive(Debug, Args)]
-pub struct TestArgs {}
-/// placeholder
-pub fn run(_: &TestArgs) -> Result<u8> {
-    Ok(0)
+pub struct TestArgs {
+    /// Leave out the tests that boot VMs
+    #[arg(long)]
+    no_vm: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// What the stages came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+/// Runs all stages, whatever fails, and ends with a count; exit code 1 if
+/// anything failed.
+///
+/// # Errors
+/// cargo cannot be started.
+pub fn run(args: &TestArgs) -> Result<u8> {
+    let mut count = Count::default();
+    if args.filter.is_none() {
+        check("format", &["fmt", "--check"], "rustfmt", &mut count)?;
+        let clippy = [
+            "clippy",
+            "--locked",
+            "--workspace",
+            "--all-targets",
+            "--features",
+            FEATURES,
+            "--",
+            "-Dwarnings",
+        ];
+        check("lints", &clippy, "cargo-clippy", &mut count)?;
+    }
+    let filter = args.filter.as_slice();
+    tests(
+        "host tests",
+        &["--release", "--workspace", "--exclude", "tests", "--features", FEATURES],
+        filter,
+        &mut count,
+    )?;
+    if !args.no_vm {
+        // One after the other: they measure, and the machine is not theirs alone.
+        let options = ["--package", "tests"];
+        let serial = ["--test-threads=1".to_owned(), "--nocapture".to_owned()];
+        tests("whole-system tests", &options, &[filter, &serial].concat(), &mut count)?;
+    }
+    println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    Ok(u8::from(count.failed > 0))
+}
+
+/// The interrupt side's logic is tested on the host as well.
+const FEATURES: &str = "apf-service/kernel";
+
+fn cargo() -> Cmd {
+    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).cwd(crate::dirs::root())
+}
+
+/// A stage that passes or fails as a whole.
+fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<()> {
+    println!("\n== {name}");
+    if which::which(program).is_err() {
+        println!("SKIPPED: {program} is not installed (`rustup component add` brings it)");
+        count.skipped += 1;
+        return Ok(());
+    }
+    match stream(cargo().args(args), |_| ())? {
+        true => count.passed += 1,
+        false => count.failed += 1,
+    }
+    Ok(())
+}
+
+/// A stage of `cargo test`, counted by the harness's own result lines.
+fn tests(name: &str, options: &[&str], harness: &[String], count: &mut Count) -> Result<()> {
+    println!("\n== {name}");
+    let mut seen = Count::default();
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    let cmd = cargo()
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(options)
+        .arg("--")
+        .args(harness)
+        .env("APF_XTASK", program);
+    let succeeded = stream(cmd, |line| seen.add(line))?;
+    // A test says SKIPPED and passes, as far as the harness knows.
+    seen.passed = seen.passed.saturating_sub(seen.skipped);
+    if !succeeded && seen.failed == 0 {
+        println!("{name}: cargo failed before it could run them");
+        seen.failed = 1;
+    }
+    *count = Count {
+        passed: count.passed + seen.passed,
+        failed: count.failed + seen.failed,
+        skipped: count.skipped + seen.skipped,
+    };
+    Ok(())
+}
+
+impl Count {
+    /// Counts one line of the harness: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        if line.contains("SKIPPED: ") {
+            self.skipped += 1;
+        }
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let number = |name: &str| -> u32 {
+            let before = result.split(name).next().filter(|before| before.len() < result.len());
+            before.and_then(|before| before.split_whitespace().next_back()?.parse().ok()).unwrap_or(0)
+        };
+        self.passed += number(" passed");
+        self.failed += number(" failed");
+        self.skipped += number(" ignored");
+    }
+}
+
+/// Runs `cmd`, shows what it prints, and gives each line to `on_line`.
+fn stream(mut cmd: Cmd, mut on_line: impl FnMut(&str)) -> Result<bool> {
+    let (reader, writer) = std::io::pipe().context("no pipe")?;
+    cmd.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
+    let running = cmd.spawn()?;
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("the tests' output")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        on_line(&line);
+    }
+    Ok(running.finish(Some(LIMIT))?.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_harness_lines_are_summed_up() {
+        let mut count = Count::default();
+        for line in [
+            "test a ... ok",
+            "test result: ok. 13 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "SKIPPED: no userfaultfd here",
+            "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 9.01s",
+        ] {
+            count.add(line);
+        }
+        assert_eq!(count, Count { passed: 15, failed: 3, skipped: 2 });
+    }
 }

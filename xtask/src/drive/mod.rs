@@ -46,7 +46,7 @@ pub struct DriveArgs {
 /// Anything that keeps the guest from reaching its end, in one line.
 pub fn run(args: &DriveArgs) -> Result<()> {
     let spec = Spec::read(&args.spec)?;
-    let outcome = Drive::start(&spec, &args.out)?.to_the_end()?;
+    let outcome = Drive::start(&spec, &args.out)?.follow()?;
     outcome.write(&args.out)
 }
 
@@ -92,7 +92,7 @@ impl<'a> Drive<'a> {
         })
     }
 
-    fn to_the_end(mut self) -> Result<Outcome> {
+    fn follow(mut self) -> Result<Outcome> {
         let deadline = Instant::now() + self.spec.limit();
         loop {
             if Instant::now() > deadline {
@@ -149,9 +149,7 @@ impl<'a> Drive<'a> {
                 progress("bringing everything back");
                 self.pager.restore(request)?;
             }
-            Message::Histogram { wait, stage, buckets } => {
-                self.outcome.histograms.push((wait, stage, buckets))
-            }
+            Message::Histogram(histogram) => self.outcome.histograms.push(histogram),
             Message::Pass(pass) => {
                 let now = self.host_counts()?;
                 let begin = self.current.take().filter(|(mode, _)| *mode == pass.mode);

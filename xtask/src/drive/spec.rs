@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use unikernel::wire::Pass;
+use unikernel::wire::{Pass, StageHistogram};
 
 /// The outcome's file.
 pub const OUTCOME: &str = "outcome.json";
@@ -115,8 +115,7 @@ pub struct Outcome {
     /// Why there are no counts of the host.
     pub host_trace_unavailable: Option<String>,
     pub passes: Vec<PassOutcome>,
-    /// Wait kind, stage, buckets in cycles.
-    pub histograms: Vec<(String, String, Vec<(u64, u32)>)>,
+    pub histograms: Vec<StageHistogram>,
 }
 
 impl Outcome {

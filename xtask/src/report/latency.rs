@@ -2,6 +2,7 @@
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use unikernel::wire::StageHistogram;
 
 /// One stage of one kind of wait.
 #[derive(Clone, Debug, Serialize)]
@@ -21,32 +22,32 @@ pub struct Latency {
 }
 
 /// Turns buckets of cycles into percentiles.
-pub fn all(histograms: &[(String, String, Vec<(u64, u32)>)], tsc_mhz: u32) -> Vec<Latency> {
+pub fn all(histograms: &[StageHistogram], tsc_mhz: u32) -> Vec<Latency> {
     histograms
         .iter()
-        .filter(|(_, _, buckets)| !buckets.is_empty())
-        .map(|(wait, stage, buckets)| of(wait, stage, buckets, tsc_mhz))
+        .filter(|histogram| !histogram.buckets.is_empty())
+        .map(|histogram| of(histogram, tsc_mhz))
         .collect()
 }
 
-fn of(wait: &str, stage: &str, buckets: &[(u64, u32)], tsc_mhz: u32) -> Latency {
+fn of(raw: &StageHistogram, tsc_mhz: u32) -> Latency {
     // The guest tells values up to 2^44 cycles apart, in wider steps than three digits.
     let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 45, 3).expect("constant bounds");
-    for &(cycles, count) in buckets {
+    for &(cycles, count) in &raw.buckets {
         histogram.saturating_record_n(cycles, count.into());
     }
     let us = |cycles: u64| cycles as f64 / f64::from(tsc_mhz.max(1));
     let at = |percentile: f64| us(histogram.value_at_percentile(percentile));
     Latency {
-        wait: wait.to_owned(),
-        stage: stage.to_owned(),
+        wait: raw.wait.clone(),
+        stage: raw.stage.clone(),
         count: histogram.len(),
         p50_us: at(50.0),
         p90_us: at(90.0),
         p99_us: at(99.0),
         p999_us: at(99.9),
         max_us: us(histogram.max()),
-        buckets_cycles: buckets.to_vec(),
+        buckets_cycles: raw.buckets.clone(),
     }
 }
 
@@ -56,7 +57,8 @@ mod tests {
 
     #[test]
     fn percentiles_are_in_microseconds() {
-        let all = all(&[("halt".into(), "host".into(), vec![(2_000, 99), (200_000, 1)])], 2_000);
+        let buckets = vec![(2_000, 99), (200_000, 1)];
+        let all = all(&[StageHistogram { wait: "halt".into(), stage: "host".into(), buckets }], 2_000);
         assert_eq!(all[0].count, 100);
         assert!((all[0].p50_us - 1.0).abs() < 0.01 && (all[0].max_us - 100.0).abs() < 0.2, "{all:?}");
     }

@@ -5,9 +5,10 @@
 mod place;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
@@ -66,6 +67,9 @@ pub struct RunArgs {
     /// Show the guest's console
     #[arg(long)]
     pub console: bool,
+    /// Folder for the report and for what the guest prints [default: target/apf]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// More arguments for the VMM, before the image (may be repeated)
     #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
     pub vmm_arg: Vec<String>,
@@ -81,7 +85,8 @@ pub struct RunArgs {
 /// is not right.
 pub fn run(args: &RunArgs) -> Result<()> {
     args.check()?;
-    let report_file = dirs::apf().join("report.json");
+    let out = args.folder()?;
+    let report_file = out.join("report.json");
     // An old report must not be taken for this run's.
     let _ = fs::remove_file(&report_file);
     let verdict = probe::choose(args.host)?;
@@ -90,7 +95,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let tools = setup::ensure(Needs { guest: true, uhyve: true, lab, ..Needs::default() })?;
     let built = build::all(&tools)?;
     let spec = args.spec(&built, tools.uhyve()?.clone());
-    let outcome = place::drive(&spec, &verdict, &tools)?;
+    let outcome = place::drive(&spec, &verdict, &tools, &out.join("run"))?;
     let report = Report::new(args, &verdict, &spec, &outcome)?;
     report.write(&report_file)?;
     report::summary::print(&report);
@@ -103,6 +108,14 @@ pub fn run(args: &RunArgs) -> Result<()> {
 }
 
 impl RunArgs {
+    /// The folder for what is written, made if missing.
+    fn folder(&self) -> Result<PathBuf> {
+        let Some(dir) = &self.out else { return dirs::sub("") };
+        fs::create_dir_all(dir)
+            .and_then(|()| dir.canonicalize())
+            .with_context(|| format!("--out {} cannot be a folder", dir.display()))
+    }
+
     fn memory_mib(&self) -> u64 {
         self.memory.as_u64() >> 20
     }
@@ -134,7 +147,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn spec(&self, built: &build::Built, program: std::path::PathBuf) -> Spec {
+    fn spec(&self, built: &build::Built, program: PathBuf) -> Spec {
         let mut guest_args: Vec<String> = [
             ("--tasks", self.tasks.to_string()),
             ("--pages", self.pages.to_string()),

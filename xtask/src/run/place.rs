@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, fs};
 
 use anyhow::{Context, Result, bail};
 
@@ -23,24 +23,24 @@ const ERROR_PREFIX: &str = "error: ";
 /// Booting the lab, beside the run itself.
 const LAB_LIMIT: Duration = Duration::from_secs(120);
 
-/// Runs the VM of `spec` where the verdict says.
+/// Runs the VM of `spec` where the verdict says; what it leaves is in `folder`.
 ///
 /// # Errors
 /// The driver's own error, with the place of the guest's console.
-pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools) -> Result<Outcome> {
-    let folder = dirs::sub("run")?;
-    drive::clean(&folder);
+pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools, folder: &Path) -> Result<Outcome> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    drive::clean(folder);
     spec.write(&folder.join("spec.json"))?;
     let mut listener = Listener::new();
     let ended = match verdict {
-        Verdict::Native => here(&folder, &mut listener),
-        Verdict::Lab { .. } => in_lab(spec, tools, &folder, &mut listener),
+        Verdict::Native => here(folder, &mut listener),
+        Verdict::Lab { .. } => in_lab(spec, tools, folder, &mut listener),
     };
-    let code = ended.with_context(|| kept(&folder))?;
+    let code = ended.with_context(|| kept(folder))?;
     match (code, listener.error) {
-        (0, _) => Outcome::read(&folder),
-        (_, Some(error)) => bail!("{error} ({})", kept(&folder)),
-        (code, None) => bail!("the driver left with exit code {code} and no word ({})", kept(&folder)),
+        (0, _) => Outcome::read(folder),
+        (_, Some(error)) => bail!("{error} ({})", kept(folder)),
+        (code, None) => bail!("the driver left with exit code {code} and no word ({})", kept(folder)),
     }
 }
 
