@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::process::{Cmd, Running};
 
@@ -30,8 +30,6 @@ pub struct Guest {
     vmm: Running,
     lines: Receiver<String>,
     console: PathBuf,
-    quiet_limit: Duration,
-    last_line: Instant,
 }
 
 impl Guest {
@@ -39,7 +37,7 @@ impl Guest {
     ///
     /// # Errors
     /// The VMM cannot be started.
-    pub fn start(mut vmm: Cmd, console: &Path, quiet_limit: Duration) -> Result<Self> {
+    pub fn start(mut vmm: Cmd, console: &Path) -> Result<Self> {
         let mut log = File::create(console).with_context(|| format!("cannot write {}", console.display()))?;
         let (reader, writer) = std::io::pipe().context("no pipe for the guest's console")?;
         vmm.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
@@ -58,7 +56,7 @@ impl Guest {
                 line.clear();
             }
         });
-        Ok(Self { vmm, lines, console: console.into(), quiet_limit, last_line: Instant::now() })
+        Ok(Self { vmm, lines, console: console.into() })
     }
 
     /// The VMM's process.
@@ -69,18 +67,10 @@ impl Guest {
     /// What the guest says within `patience`.
     ///
     /// # Errors
-    /// The guest has been silent for too long.
+    /// The VMM has closed its output but does not end.
     pub fn next(&mut self, patience: Duration) -> Result<Line> {
         match self.lines.recv_timeout(patience) {
-            Ok(line) => {
-                self.last_line = Instant::now();
-                Ok(Line::Text(line))
-            }
-            Err(RecvTimeoutError::Timeout) if self.last_line.elapsed() > self.quiet_limit => bail!(
-                "the guest hangs: it has said nothing for {} s{}",
-                self.quiet_limit.as_secs(),
-                self.hint()
-            ),
+            Ok(line) => Ok(Line::Text(line)),
             Err(RecvTimeoutError::Timeout) => Ok(Line::None),
             // Its output is closed: it has ended, or is about to.
             Err(RecvTimeoutError::Disconnected) => {

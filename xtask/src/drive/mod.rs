@@ -60,6 +60,9 @@ struct Drive<'a> {
     current: Option<(Mode, HostCounts)>,
     /// Pages served before the current eviction.
     served_before: u64,
+    served: u64,
+    /// When the guest last said anything or touched a page that was out.
+    last_sign: Instant,
     done: bool,
     _scratch: Scratch,
 }
@@ -69,7 +72,7 @@ impl<'a> Drive<'a> {
         let scratch = Scratch::dir("drive")?;
         let socket = scratch.path().join("pager");
         let trace = Trace::start();
-        let guest = Guest::start(vmm::command(spec, &socket), &out.join(spec::CONSOLE), spec.quiet_limit())?;
+        let guest = Guest::start(vmm::command(spec, &socket), &out.join(spec::CONSOLE))?;
         let mut outcome = Outcome::default();
         let trace = match trace {
             Ok(trace) => Some(trace),
@@ -87,6 +90,8 @@ impl<'a> Drive<'a> {
             outcome,
             current: None,
             served_before: 0,
+            served: 0,
+            last_sign: Instant::now(),
             done: false,
             _scratch: scratch,
         })
@@ -98,8 +103,12 @@ impl<'a> Drive<'a> {
             if Instant::now() > deadline {
                 bail!("the guest did not end within {} s{}", self.spec.limit().as_secs(), self.guest.hint());
             }
-            match self.guest.next(PROGRESS)? {
-                Line::None => self.tell_progress(),
+            let next = self.guest.next(PROGRESS)?;
+            if !matches!(next, Line::None) {
+                self.last_sign = Instant::now();
+            }
+            match next {
+                Line::None => self.tell_progress()?,
                 Line::End(status) => {
                     if !status.success() || !self.done {
                         let said = if self.done { "" } else { " before its work was done" };
@@ -144,10 +153,12 @@ impl<'a> Drive<'a> {
                     bail!("the pager did not find the guest's mailbox in its memory{}", self.guest.hint());
                 }
                 self.served_before = self.pager.stats()?.served_pages;
+                self.last_sign = Instant::now();
             }
             Message::Restore { request } => {
                 progress("bringing everything back");
                 self.pager.restore(request)?;
+                self.last_sign = Instant::now();
             }
             Message::Histogram(histogram) => self.outcome.histograms.push(histogram),
             Message::Pass(pass) => {
@@ -169,13 +180,25 @@ impl<'a> Drive<'a> {
         }
     }
 
-    fn tell_progress(&mut self) {
-        let Some((mode, _)) = &self.current else { return };
+    fn tell_progress(&mut self) -> Result<()> {
         // While the guest prepares itself there is no pager to ask.
-        if let Ok(stats) = self.pager.stats() {
+        if let (Some((mode, _)), Ok(stats)) = (&self.current, self.pager.stats()) {
             let served = stats.served_pages - self.served_before;
             progress(&format!("{}: {served} pages came in, {} under way", mode.name(), stats.in_flight));
+            if stats.served_pages != self.served {
+                self.served = stats.served_pages;
+                self.last_sign = Instant::now();
+            }
         }
+        let limit = self.spec.quiet_limit();
+        if self.last_sign.elapsed() > limit {
+            bail!(
+                "the guest hangs: for {} s it has said nothing and touched no page that was out{}",
+                limit.as_secs(),
+                self.guest.hint()
+            );
+        }
+        Ok(())
     }
 }
 

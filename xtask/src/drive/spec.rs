@@ -42,8 +42,10 @@ pub struct Spec {
     pub memory_mib: u32,
     pub cores: u32,
     pub page_latency_us: u64,
-    /// Pages that each pass reads: decides how long it may take.
-    pub pages: u64,
+    /// Pages that each pass reads, and pages of the memory that is filled:
+    /// they decide how long it may take.
+    pub pages: u32,
+    pub region_pages: u32,
     pub show_console: bool,
     pub vmm_args: Vec<String>,
     pub guest_args: Vec<String>,
@@ -71,14 +73,23 @@ impl Spec {
     pub fn limit(&self) -> Duration {
         const PER_PAGE: Duration = Duration::from_millis(5);
         const PASSES: u32 = 2;
-        let alone = (Duration::from_micros(self.page_latency_us) + PER_PAGE)
-            * u32::try_from(self.pages).unwrap_or(u32::MAX);
-        Duration::from_secs(60) + alone * PASSES * 3
+        let alone = (self.page_latency() + PER_PAGE) * self.pages;
+        Duration::from_secs(60) + alone * PASSES * 3 + self.filling() * 4
     }
 
-    /// Longest silence of a guest that is well: within a pass it says nothing.
+    /// Longest time in which a guest that is well says nothing and touches no
+    /// page that is out.
     pub fn quiet_limit(&self) -> Duration {
-        self.limit() / 2
+        Duration::from_secs(30) + self.page_latency() * 20 + self.filling()
+    }
+
+    fn page_latency(&self) -> Duration {
+        Duration::from_micros(self.page_latency_us)
+    }
+
+    /// First touch of every page of the region, as slow as the lab may be.
+    fn filling(&self) -> Duration {
+        Duration::from_millis(1) * self.region_pages
     }
 }
 

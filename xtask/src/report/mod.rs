@@ -110,7 +110,7 @@ impl Report {
             kernel_version: VERSIONS.hermit.kernel.clone(),
             cores: outcome.cores,
             tasks: args.tasks,
-            pages: spec.pages,
+            pages: spec.pages.into(),
             region_pages: on.pass.verified_pages,
             page_latency_us: spec.page_latency_us,
             memory_mib: spec.memory_mib,

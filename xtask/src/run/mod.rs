@@ -116,18 +116,22 @@ impl RunArgs {
             .with_context(|| format!("--out {} cannot be a folder", dir.display()))
     }
 
+    fn region_pages(&self) -> u32 {
+        u32::from(self.region_mib) * 256
+    }
+
     fn memory_mib(&self) -> u64 {
         self.memory.as_u64() >> 20
     }
 
     /// What no command-line parser can see.
     fn check(&self) -> Result<()> {
-        let region_pages = u32::from(self.region_mib) * 256;
-        if self.pages > region_pages {
+        if self.pages > self.region_pages() {
             bail!(
-                "--pages {} is more than --region-mib {} has ({region_pages})",
+                "--pages {} is more than --region-mib {} has ({})",
                 self.pages,
-                self.region_mib
+                self.region_mib,
+                self.region_pages()
             );
         }
         let needed = u64::from(self.region_mib) + BESIDE_MIB;
@@ -167,7 +171,8 @@ impl RunArgs {
             memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),
             cores: self.smp,
             page_latency_us: u64::try_from(self.page_latency.as_micros()).unwrap_or(u64::MAX),
-            pages: self.pages.into(),
+            pages: self.pages,
+            region_pages: self.region_pages(),
             show_console: self.console,
             vmm_args: self.vmm_arg.clone(),
             guest_args,
