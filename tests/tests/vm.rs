@@ -63,6 +63,33 @@ fn a_guest_that_gives_up_is_reported_in_one_line() {
     assert!(xtask.report().is_none(), "no report of a run that failed");
 }
 
+#[test]
+fn a_vmm_that_ends_early_is_reported_in_one_line() {
+    let Some(xtask) = Xtask::find("vmm-ends-early") else { return };
+    let ended = xtask.run(&["--vmm-arg=--help"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("before its work was done"), "{}", ended.text);
+    assert!(xtask.console().contains("Usage"), "the console is kept");
+}
+
+/// uhyve waits for a debugger that never comes, so the guest never says a word.
+#[test]
+fn a_guest_that_hangs_is_ended_and_reported() {
+    let Some(xtask) = Xtask::find("guest-hangs") else { return };
+    let ended = xtask.run(&[
+        "--region-mib",
+        "1",
+        "--pages",
+        "1",
+        "--page-latency",
+        "0ms",
+        "--vmm-arg=--gdb-port=6677",
+    ]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("the guest hangs"), "{}", ended.text);
+    assert!(xtask.report().is_none());
+}
+
 /// Ctrl-C at any moment leaves nothing running.
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -29,7 +29,6 @@ pub enum Line {
 pub struct Guest {
     vmm: Running,
     lines: Receiver<String>,
-    console: PathBuf,
 }
 
 impl Guest {
@@ -56,7 +55,7 @@ impl Guest {
                 line.clear();
             }
         });
-        Ok(Self { vmm, lines, console: console.into() })
+        Ok(Self { vmm, lines })
     }
 
     /// The VMM's process.
@@ -78,11 +77,5 @@ impl Guest {
                 Ok(Line::End(status.context("the VMM has closed its output and does not end")?))
             }
         }
-    }
-
-    /// Where to look, for the end of an error message.
-    pub fn hint(&self) -> String {
-        let name = self.console.file_name().unwrap_or_default().to_string_lossy();
-        format!("; see what the guest printed, in {name}")
     }
 }

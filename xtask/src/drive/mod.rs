@@ -101,7 +101,7 @@ impl<'a> Drive<'a> {
         let deadline = Instant::now() + self.spec.limit();
         loop {
             if Instant::now() > deadline {
-                bail!("the guest did not end within {} s{}", self.spec.limit().as_secs(), self.guest.hint());
+                bail!("the guest did not end within {} s", self.spec.limit().as_secs());
             }
             let next = self.guest.next(PROGRESS)?;
             if !matches!(next, Line::None) {
@@ -112,7 +112,7 @@ impl<'a> Drive<'a> {
                 Line::End(status) => {
                     if !status.success() || !self.done {
                         let said = if self.done { "" } else { " before its work was done" };
-                        bail!("the VMM ended{said} ({}){}", command::describe(status), self.guest.hint());
+                        bail!("the VMM ended{said} ({})", command::describe(status));
                     }
                     return Ok(self.outcome);
                 }
@@ -124,7 +124,7 @@ impl<'a> Drive<'a> {
                     }
                     Some(Ok(message)) => self.take(message)?,
                     Some(Err(error)) => {
-                        bail!("the guest said something that cannot be read ({error}){}", self.guest.hint())
+                        bail!("the guest said something that cannot be read ({error})")
                     }
                 },
             }
@@ -150,7 +150,7 @@ impl<'a> Drive<'a> {
                 self.pager.set_latency(self.spec.page_latency_us)?;
                 let evicted = self.pager.evict(request)?;
                 if evicted.mailboxes == 0 {
-                    bail!("the pager did not find the guest's mailbox in its memory{}", self.guest.hint());
+                    bail!("the pager did not find the guest's mailbox in its memory");
                 }
                 self.served_before = self.pager.stats()?.served_pages;
                 self.last_sign = Instant::now();
@@ -193,9 +193,8 @@ impl<'a> Drive<'a> {
         let limit = self.spec.quiet_limit();
         if self.last_sign.elapsed() > limit {
             bail!(
-                "the guest hangs: for {} s it has said nothing and touched no page that was out{}",
-                limit.as_secs(),
-                self.guest.hint()
+                "the guest hangs: for {} s it has said nothing and touched no page that was out",
+                limit.as_secs()
             );
         }
         Ok(())
