@@ -1,4 +1,5 @@
-//! Links the Hermit kernel archive, for the Hermit target only.
+//! Links the Hermit kernel archive into programs for the Hermit target, so that
+//! a program needs no build script of its own.
 
 fn main() {
     println!("cargo:rerun-if-env-changed=HERMIT_KERNEL_DIR");
@@ -12,7 +13,7 @@ fn main() {
             println!("cargo:rerun-if-changed={dir}/libhermit.a");
         }
         Err(_) => {
-            println!("cargo:error=HERMIT_KERNEL_DIR is not set: build the image with `cargo xtask build`")
+            println!("cargo:error=HERMIT_KERNEL_DIR is not set: it names the folder of libhermit.a, which `cargo xtask build` makes (target/apf/kernel/lib)")
         }
     }
 }
