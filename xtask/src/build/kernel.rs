@@ -150,11 +150,31 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
         .arg(format!("--keep-global-symbols={}", keep.display()))
         .args([&merged, &object])
         .capture()?;
+    check_soft_float(build, &object)?;
     // Written beside and moved: an interrupted build leaves no half archive.
     let (new, archive) = (base.join("new.a"), out.join("libhermit.a"));
     let _ = fs::remove_file(&new);
     run(&build.ar).arg("rcsD").args([&new, &object]).capture()?;
     fs::rename(&new, &archive).with_context(|| format!("cannot write {}", archive.display()))
+}
+
+/// Interrupt context runs this code with the interrupted task's FPU state in
+/// the registers, so none of it may use them. The target sees to that; this
+/// sees to the target.
+fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
+    let text = Cmd::new(&build.objdump)
+        .args(["--disassemble", "--no-show-raw-insn"])
+        .arg(object)
+        .quiet()
+        .doing("checking the kernel's code")
+        .timeout(Duration::from_secs(120))
+        .capture()?;
+    match text.lines().find(|line| ["%xmm", "%ymm", "%zmm"].iter().any(|register| line.contains(register))) {
+        Some(line) => {
+            bail!("the kernel archive uses FPU registers, which interrupt context must not: {}", line.trim())
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes `text` unless the file holds it already; says whether it wrote.

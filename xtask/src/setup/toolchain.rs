@@ -126,6 +126,7 @@ pub struct BuildTools {
     pub nm: PathBuf,
     pub objcopy: PathBuf,
     pub ar: PathBuf,
+    pub objdump: PathBuf,
     /// For a toolchain that brings no `rust-lld` of its own.
     pub linker: Option<PathBuf>,
 }
@@ -139,7 +140,14 @@ impl BuildTools {
         if linker.is_none() && tool("rust-lld").is_none() && !rustup_has_lld() {
             return None;
         }
-        Some(Self { ld: tool("ld")?, nm: tool("nm")?, objcopy: tool("objcopy")?, ar: tool("ar")?, linker })
+        Some(Self {
+            ld: tool("ld")?,
+            nm: tool("nm")?,
+            objcopy: tool("objcopy")?,
+            ar: tool("ar")?,
+            objdump: tool("objdump")?,
+            linker,
+        })
     }
 }
 
