@@ -59,6 +59,10 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         filter,
         &mut count,
     )?;
+    // A workspace of its own, since its binary is for bare metal only.
+    let loader =
+        ["--lib", "--manifest-path", "images/loader/Cargo.toml", "--target-dir", "target/apf/loader-test"];
+    tests("the loader's host tests", &loader, filter, &mut count)?;
     if !args.no_vm {
         // One after the other: they measure, and the machine is not theirs alone.
         let options = ["--package", "tests"];

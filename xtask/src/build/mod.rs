@@ -2,11 +2,13 @@
 //!
 //! - [`kernel`]: the Hermit kernel archive, from its edited source
 //! - [`app`]: the unikernel, a std program linked with that archive
+//! - [`loader`]: what QEMU starts, and which then starts the unikernel
 //! - [`host`]: the pager, for the machine the VMM runs on
 
 pub mod app;
 pub mod host;
 pub mod kernel;
+pub mod loader;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +31,8 @@ pub struct BuildArgs {}
 pub struct Built {
     /// The unikernel, a Hermit ELF.
     pub image: PathBuf,
+    /// The loader for QEMU.
+    pub loader: PathBuf,
     /// The pager's library.
     pub pager: PathBuf,
 }
@@ -39,7 +43,9 @@ pub struct Built {
 /// See [`all`].
 pub fn run(_: &BuildArgs) -> Result<()> {
     let built = all(&setup::ensure(Needs { guest: true, ..Needs::default() })?)?;
-    println!("unikernel: {}\npager:     {}", built.image.display(), built.pager.display());
+    for (name, path) in [("unikernel", &built.image), ("loader", &built.loader), ("pager", &built.pager)] {
+        println!("{name:<9} {}", path.display());
+    }
     Ok(())
 }
 
@@ -49,7 +55,7 @@ pub fn run(_: &BuildArgs) -> Result<()> {
 /// A compiler fails; the message shows its last lines and names its log.
 pub fn all(tools: &Tools) -> Result<Built> {
     let archive = kernel::build(tools)?;
-    Ok(Built { image: app::build(tools, &archive)?, pager: host::pager()? })
+    Ok(Built { image: app::build(tools, &archive)?, loader: loader::build(tools)?, pager: host::pager()? })
 }
 
 /// The guest's cargo, by path, whatever toolchain runs this program.

@@ -110,7 +110,7 @@ impl<'a> Drive<'a> {
             match next {
                 Line::None => self.tell_progress()?,
                 Line::End(status) => {
-                    if !status.success() || !self.done {
+                    if !vmm::succeeded(self.spec.vmm, status) || !self.done {
                         let said = if self.done { "" } else { " before its work was done" };
                         bail!("the VMM ended{said} ({})", command::describe(status));
                     }

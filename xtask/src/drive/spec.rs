@@ -17,8 +17,10 @@ pub const CONSOLE: &str = "guest-console.log";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Vmm {
-    /// Hermit's own
+    /// Hermit's own VMM
     Uhyve,
+    /// QEMU with KVM, through this project's loader
+    Qemu,
 }
 
 impl Vmm {
@@ -26,6 +28,7 @@ impl Vmm {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uhyve => "uhyve",
+            Self::Qemu => "qemu",
         }
     }
 }
@@ -37,6 +40,8 @@ pub struct Spec {
     /// The VMM's program.
     pub program: PathBuf,
     pub image: PathBuf,
+    /// What QEMU starts.
+    pub loader: PathBuf,
     /// The pager's library.
     pub pager: PathBuf,
     pub memory_mib: u32,

@@ -1,6 +1,7 @@
 //! The VMM's command line. VMMs run as they are; only the pager is preloaded.
 
 use std::path::Path;
+use std::process::ExitStatus;
 
 use super::spec::{Spec, Vmm};
 use crate::process::Cmd;
@@ -23,5 +24,25 @@ pub fn command(spec: &Spec, socket: &Path) -> Cmd {
             // The first ends uhyve's own arguments, the second the kernel's.
             .args(["--", "--"])
             .args(&spec.guest_args),
+        Vmm::Qemu => cmd
+            .args(["-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"])
+            .args(["-m", &format!("{}M", spec.memory_mib), "-smp", &spec.cores.to_string()])
+            .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+            .args(&spec.vmm_args)
+            .arg("-kernel")
+            .arg(&spec.loader)
+            .arg("-initrd")
+            .arg(&spec.image)
+            // What is before the dashes is the kernel's.
+            .args(["-append", &format!("-- {}", spec.guest_args.join(" "))]),
+    }
+}
+
+/// Whether the guest ended well, as the VMM's exit status tells it.
+pub fn succeeded(vmm: Vmm, status: ExitStatus) -> bool {
+    match vmm {
+        Vmm::Uhyve => status.success(),
+        // isa-debug-exit leaves with 2 × value + 1, and the kernel writes 1 for success.
+        Vmm::Qemu => status.code() == Some(3),
     }
 }

@@ -15,7 +15,7 @@ use clap::{Args, ValueEnum};
 use crate::drive::spec::{Spec, Vmm};
 use crate::probe::{self, Host, Verdict};
 use crate::report::{self, Report};
-use crate::setup::{self, Needs};
+use crate::setup::{self, Needs, Tools};
 use crate::{build, dirs};
 
 /// Memory that the guest needs beside what it fills: image, page tables, stacks.
@@ -92,9 +92,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let verdict = probe::choose(args.host)?;
     println!("host: {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
-    let tools = setup::ensure(Needs { guest: true, uhyve: true, lab, ..Needs::default() })?;
+    let (uhyve, qemu) = (args.vmm == Vmm::Uhyve, args.vmm == Vmm::Qemu);
+    let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab })?;
     let built = build::all(&tools)?;
-    let spec = args.spec(&built, tools.uhyve()?.clone());
+    let spec = args.spec(&built, vmm_program(args.vmm, &tools)?);
     let outcome = place::drive(&spec, &verdict, &tools, &out.join("run"))?;
     let report = Report::new(args, &verdict, &spec, &outcome)?;
     report.write(&report_file)?;
@@ -105,6 +106,13 @@ pub fn run(args: &RunArgs) -> Result<()> {
         bail!("the result is not right: {}", wrong.join("; "));
     }
     Ok(())
+}
+
+fn vmm_program(vmm: Vmm, tools: &Tools) -> Result<PathBuf> {
+    Ok(match vmm {
+        Vmm::Uhyve => tools.uhyve()?.clone(),
+        Vmm::Qemu => tools.qemu()?.path.clone(),
+    })
 }
 
 impl RunArgs {
@@ -167,6 +175,7 @@ impl RunArgs {
             vmm: self.vmm,
             program,
             image: built.image.clone(),
+            loader: built.loader.clone(),
             pager: built.pager.clone(),
             memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),
             cores: self.smp,

@@ -1,0 +1,118 @@
+//! What can go wrong, in the user's words, and the exit code of each.
+
+use goblin::elf64::header::EM_X86_64;
+use hermit_entry::elf::ParseKernelError;
+
+/// What is written to QEMU's `isa-debug-exit` port. QEMU then exits with
+/// `code * 2 + 1`, given behind each.
+///
+/// Codes start at 16 because Hermit itself uses 0 (failed) and 1 (succeeded) at its
+/// own exit, with 1 and 3 as QEMU's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ExitCode {
+    /// 33: there is no `-initrd`.
+    NoModule = 16,
+    /// 35: the module is not an ELF file.
+    NotElf = 17,
+    /// 37: the module is for another machine, or not 64-bit.
+    WrongMachine = 18,
+    /// 39: the module is an x86-64 ELF file, but no Hermit image of this boot protocol.
+    NotHermit = 19,
+    /// 41: the module ends before the file it should be does.
+    Truncated = 20,
+    /// 43: the module contradicts itself.
+    Malformed = 21,
+    /// 45: no free memory of the image's size.
+    TooLarge = 22,
+    /// 47: the command line is not UTF-8.
+    CommandLine = 23,
+    /// 49: not started by the PVH protocol.
+    StartInfo = 24,
+    /// 51: the processor has no 64-bit mode.
+    NoLongMode = 25,
+    /// 53: a mistake in the loader.
+    Internal = 26,
+}
+
+/// Why the image was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See [`ExitCode::NoModule`].
+    #[error("no image: give the application's ELF to QEMU with -initrd")]
+    NoModule,
+    /// See [`ExitCode::NotElf`].
+    #[error("the -initrd file ({size} bytes) is not an ELF file")]
+    NotElf {
+        /// Bytes in the file.
+        size: u64,
+    },
+    /// See [`ExitCode::WrongMachine`].
+    #[error(
+        "the -initrd file is an ELF file, but not for x86-64 (machine {machine}, expected {EM_X86_64}; class {class}, expected 2)"
+    )]
+    WrongMachine {
+        /// `e_machine`.
+        machine: u16,
+        /// `EI_CLASS`.
+        class: u8,
+    },
+    /// See [`ExitCode::NotHermit`].
+    #[error("the -initrd file is not a Hermit image that this loader can start: {0}")]
+    NotHermit(ParseKernelError),
+    /// See [`ExitCode::Truncated`].
+    #[error("the -initrd file is truncated: its {what} end at byte {end}, the file at {size}")]
+    Truncated {
+        /// Part of the file.
+        what: &'static str,
+        /// Where that part ends.
+        end: u64,
+        /// Bytes in the file.
+        size: u64,
+    },
+    /// See [`ExitCode::Malformed`].
+    #[error("the -initrd file is malformed: {0}")]
+    Malformed(&'static str),
+    /// See [`ExitCode::TooLarge`].
+    #[error(
+        "the image does not fit: it takes {} KiB of the guest's {} KiB of memory (largest free piece: {} KiB), and \
+         Hermit needs as much again and about 10 MiB; use a larger -m",
+        image >> 10, memory >> 10, largest >> 10
+    )]
+    TooLarge {
+        /// Bytes that the image takes when loaded.
+        image: u64,
+        /// Bytes of memory in all.
+        memory: u64,
+        /// Bytes in the largest free piece.
+        largest: u64,
+    },
+    /// See [`ExitCode::CommandLine`].
+    #[error("the command line (-append) is not UTF-8")]
+    CommandLine,
+    /// See [`ExitCode::StartInfo`].
+    #[error("no PVH start info of version 1 or later: start the loader with QEMU's -kernel")]
+    StartInfo,
+    /// See [`ExitCode::Internal`].
+    #[error("internal: could not write the device tree: {0}")]
+    Fdt(vm_fdt::Error),
+}
+
+impl Error {
+    /// The code to leave with.
+    #[must_use]
+    pub const fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::NoModule => ExitCode::NoModule,
+            Self::NotElf { .. } => ExitCode::NotElf,
+            Self::WrongMachine { .. } => ExitCode::WrongMachine,
+            Self::NotHermit(_) => ExitCode::NotHermit,
+            Self::Truncated { .. } => ExitCode::Truncated,
+            Self::Malformed(_) => ExitCode::Malformed,
+            Self::TooLarge { .. } => ExitCode::TooLarge,
+            Self::CommandLine => ExitCode::CommandLine,
+            Self::StartInfo => ExitCode::StartInfo,
+            Self::Fdt(_) => ExitCode::Internal,
+        }
+    }
+}

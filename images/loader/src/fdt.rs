@@ -1,0 +1,114 @@
+//! The device tree for the kernel.
+//!
+//! On a PC without uhyve, kernel 0.11.0 reads all of this from here and from nowhere
+//! else: its memory (`detect_from_fdt` in `arch/x86_64/mm/physicalmem.rs`), its
+//! arguments (`env.rs`), the ACPI root pointer (`env::rsdp`) and the frequency of the
+//! time stamp counter (`detect_from_fdt` in `kernel/processor.rs`). Without the root
+//! pointer it searches the BIOS's memory, and to do so maps pages that this loader
+//! has mapped already, which it does not forgive.
+
+use alloc::format;
+use alloc::vec::Vec;
+use core::num::{NonZeroU32, NonZeroU64};
+use core::ops::Range;
+
+use vm_fdt::{Error, FdtWriter};
+
+/// What the device tree says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Contents<'a> {
+    /// Usable memory.
+    pub memory: &'a [Range<u64>],
+    /// The kernel's arguments, `--`, and the application's.
+    pub command_line: &'a str,
+    /// Address of the ACPI root pointer.
+    pub rsdp: Option<NonZeroU64>,
+    /// Frequency of the time stamp counter; the kernel measures it if this is missing.
+    pub tsc_khz: Option<NonZeroU32>,
+}
+
+/// Makes the device tree.
+///
+/// # Errors
+///
+/// What `vm-fdt` finds wrong with it; a null character in the command line, in practice.
+pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>, Error> {
+    let mut fdt = FdtWriter::new()?;
+
+    let root = fdt.begin_node("")?;
+    // The kernel asks whether this is "hermit,uefi" and insists on an answer.
+    fdt.property_string("compatible", "hermit,pvh")?;
+    // Addresses and sizes are 64 bits.
+    fdt.property_u32("#address-cells", 2)?;
+    fdt.property_u32("#size-cells", 2)?;
+
+    let chosen = fdt.begin_node("chosen")?;
+    fdt.property_string("bootargs", contents.command_line)?;
+    fdt.end_node(chosen)?;
+
+    // One node each: the kernel looks at a node's first range only.
+    for range in contents.memory {
+        let node = fdt.begin_node(&format!("memory@{:x}", range.start))?;
+        fdt.property_string("device_type", "memory")?;
+        fdt.property_array_u64("reg", &[range.start, range.end - range.start])?;
+        fdt.end_node(node)?;
+    }
+
+    if let Some(rsdp) = contents.rsdp {
+        let node = fdt.begin_node(&format!("hermit,rsdp@{rsdp:x}"))?;
+        fdt.property_array_u64("reg", &[rsdp.get(), 1])?;
+        fdt.end_node(node)?;
+    }
+
+    if let Some(khz) = contents.tsc_khz {
+        let node = fdt.begin_node("hermit,tsc")?;
+        fdt.property_u32("khz", khz.get())?;
+        fdt.end_node(node)?;
+    }
+
+    fdt.end_node(root)?;
+    fdt.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_finds_what_it_looks_for() {
+        let memory = [0..0x9_f000, 0x10_0000..0xffe_0000, 0x1_0000_0000..0x1_4000_0000];
+        let blob = build(&Contents {
+            memory: &memory,
+            command_line: "-ip 10.0.0.2 -- --pages 256",
+            rsdp: NonZeroU64::new(0xf_5b20),
+            tsc_khz: NonZeroU32::new(2_200_000),
+        })
+        .unwrap();
+
+        // The very expressions of the kernel.
+        let fdt = fdt::Fdt::new(&blob).unwrap();
+        assert_eq!(fdt.chosen().bootargs(), Some("-ip 10.0.0.2 -- --pages 256"));
+        let found: Vec<_> = fdt
+            .find_all_nodes("/memory")
+            .map(|m| m.reg().unwrap().next().unwrap())
+            .map(|r| r.starting_address as u64..r.starting_address as u64 + r.size.unwrap() as u64)
+            .collect();
+        assert_eq!(found, memory);
+        let rsdp = fdt.find_node("/hermit,rsdp").unwrap().reg().unwrap().next().unwrap().starting_address;
+        assert_eq!(rsdp as usize, 0xf_5b20);
+        assert_eq!(
+            fdt.find_node("/hermit,tsc").unwrap().property("khz").unwrap().as_usize(),
+            Some(2_200_000)
+        );
+        assert_ne!(fdt.root().compatible().first(), "hermit,uefi");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_there() {
+        let blob = build(&Contents::default()).unwrap();
+        let fdt = fdt::Fdt::new(&blob).unwrap();
+        assert_eq!(fdt.chosen().bootargs(), Some(""));
+        assert!(fdt.find_node("/hermit,rsdp").is_none());
+        assert!(fdt.find_node("/hermit,tsc").is_none());
+    }
+}

@@ -1,0 +1,179 @@
+//! Which memory there is, and where an image fits.
+//!
+//! What kernel 0.11.0 does with it decides both (`mm/mod.rs` and
+//! `arch/x86_64/mm/physicalmem.rs`):
+//!
+//! - Everything below the end of its image is taken as occupied, everything above
+//!   as free. So the image goes to the lowest place that is free, right above the
+//!   loader, whose page tables, stack and device tree the kernel goes on using.
+//! - The module lies above and becomes free memory, which is right: it has been
+//!   copied by then.
+//! - It wants as much memory above its image as there is below its end, plus some
+//!   for page tables, and panics otherwise.
+
+use core::ops::Range;
+
+use alloc::vec::Vec;
+
+use crate::error::Error;
+use crate::pvh::MemoryMapEntry;
+
+/// The kernel maps its image in pages of this size and rounds its range to them.
+pub const LARGE_PAGE: u64 = 2 << 20;
+const PAGE: u64 = 4 << 10;
+
+/// What the kernel needs besides its image and page tables (`init` in `mm/mod.rs`):
+/// two large pages that it sets aside; one that rounding may cost; and two of which
+/// nine tenths, rounded down, make the smallest heap it can have.
+const KERNEL_RESERVE: u64 = 5 * LARGE_PAGE;
+
+/// The loader's page tables reach no further.
+const MAPPED: u64 = 4 << 30;
+
+/// The usable memory: whole pages, lowest first.
+#[must_use]
+pub fn usable(map: &[MemoryMapEntry]) -> Vec<Range<u64>> {
+    let mut usable: Vec<_> = map
+        .iter()
+        .filter(|entry| entry.kind == MemoryMapEntry::RAM)
+        .map(|entry| {
+            let end = entry.start.saturating_add(entry.size);
+            entry.start.next_multiple_of(PAGE)..end - end % PAGE
+        })
+        .filter(|range| !range.is_empty())
+        .collect();
+    usable.sort_by_key(|range| range.start);
+    usable
+}
+
+/// Finds a place for an image of `size` bytes in `usable` memory outside the
+/// `taken` ranges: at `fixed`, or at the lowest large page where it fits.
+///
+/// # Errors
+///
+/// [`Error::TooLarge`] if there is none, or if too little would be left for the kernel.
+pub fn place(
+    usable: &[Range<u64>],
+    taken: &[Range<u64>],
+    size: u64,
+    fixed: Option<u64>,
+) -> Result<Range<u64>, Error> {
+    let pieces = free(usable, taken);
+    let fits = |piece: &Range<u64>| {
+        let start = fixed.or_else(|| piece.start.checked_next_multiple_of(LARGE_PAGE))?;
+        let end = start.checked_add(size)?;
+        // The kernel takes whole large pages, whatever the image's own size.
+        let occupied = end.checked_next_multiple_of(LARGE_PAGE)?;
+        let fits = piece.start <= start && occupied <= piece.end && leaves_enough(usable, occupied);
+        fits.then_some(start..end)
+    };
+    pieces.iter().find_map(fits).ok_or_else(|| Error::TooLarge {
+        image: size,
+        memory: usable.iter().map(|range| range.end - range.start).sum(),
+        largest: pieces.iter().map(|piece| piece.end - piece.start).max().unwrap_or(0),
+    })
+}
+
+/// What is `usable`, mapped, and not `taken`, lowest first.
+fn free(usable: &[Range<u64>], taken: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut taken = taken.to_vec();
+    taken.sort_by_key(|range| range.start);
+    let mut free = Vec::new();
+    for range in usable {
+        let (mut start, end) = (range.start, range.end.min(MAPPED));
+        for taken in taken.iter().filter(|taken| taken.start < end && taken.end > range.start) {
+            free.push(start..taken.start);
+            start = start.max(taken.end);
+        }
+        free.push(start..end);
+    }
+    free.retain(|piece| !piece.is_empty());
+    free
+}
+
+/// Whether the kernel's own sum comes out right with an image that ends at `end`.
+fn leaves_enough(usable: &[Range<u64>], end: u64) -> bool {
+    let above: u64 = usable.iter().map(|range| range.end.saturating_sub(range.start.max(end))).sum();
+    // Its page tables: 8 bytes per 4 KiB page, rounded up generously.
+    above >= end + KERNEL_RESERVE + above / 256
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn entry(start: u64, size: u64, kind: u32) -> MemoryMapEntry {
+        MemoryMapEntry { start, size, kind, reserved: 0 }
+    }
+
+    /// QEMU's map of a guest with this much memory.
+    fn machine(memory: u64) -> Vec<Range<u64>> {
+        usable(&[
+            entry(0, 0x9_fc00, 1),
+            entry(0x9_fc00, 0x400, 2),
+            entry(MIB, memory - MIB - 0x2_0000, 1),
+            entry(memory - 0x2_0000, 0x2_0000, 2),
+        ])
+    }
+
+    #[test]
+    fn usable_memory_is_whole_pages_in_order() {
+        let map = [
+            entry(0x20_0800, 0x1_0000, 1),
+            entry(0x1000, 0x1800, 1),
+            entry(0x8000, 0x800, 1),
+            entry(0, 9, 2),
+        ];
+        assert_eq!(usable(&map), [0x1000..0x2000, 0x20_1000..0x21_0000]);
+    }
+
+    #[test]
+    fn an_entry_that_ends_beyond_all_addresses_does_no_harm() {
+        assert_eq!(usable(&[entry(0x1000, u64::MAX, 1)]), [0x1000..u64::MAX - 0xfff]);
+    }
+
+    #[test]
+    fn an_image_goes_right_above_the_loader() {
+        let taken = [MIB..MIB + 0x5_0000, 240 * MIB..250 * MIB];
+        assert_eq!(place(&machine(256 * MIB), &taken, 5 * MIB, None).unwrap(), 2 * MIB..7 * MIB);
+    }
+
+    #[test]
+    fn a_loader_beyond_its_large_page_pushes_the_image_up() {
+        let taken = [MIB..2 * MIB + 1];
+        assert_eq!(place(&machine(256 * MIB), &taken, MIB, None).unwrap().start, 4 * MIB);
+    }
+
+    #[test]
+    fn an_image_never_overlaps_the_module() {
+        // 2..10 MiB is free, but too small: behind the module it is.
+        let taken = [MIB..2 * MIB, 10 * MIB..13 * MIB];
+        assert_eq!(place(&machine(256 * MIB), &taken, 9 * MIB, None).unwrap().start, 14 * MIB);
+        // The kernel would take the whole page in which the module begins.
+        let taken = [MIB..2 * MIB, 11 * MIB..13 * MIB];
+        assert_eq!(place(&machine(256 * MIB), &taken, 9 * MIB, None).unwrap().start, 14 * MIB);
+    }
+
+    #[test]
+    fn a_fixed_image_gets_its_place_or_none() {
+        let taken = [MIB..2 * MIB, 200 * MIB..201 * MIB];
+        assert_eq!(place(&machine(256 * MIB), &taken, MIB, Some(4 * MIB)).unwrap(), 4 * MIB..5 * MIB);
+        assert!(place(&machine(256 * MIB), &taken, MIB, Some(MIB)).is_err());
+        assert!(place(&machine(256 * MIB), &taken, MIB, Some(200 * MIB)).is_err());
+        assert!(place(&machine(256 * MIB), &taken, MIB, Some(300 * MIB)).is_err());
+    }
+
+    #[test]
+    fn too_large_says_how_large_it_may_be() {
+        let taken = [MIB..2 * MIB, 60 * MIB..63 * MIB];
+        let error = place(&machine(64 * MIB), &taken, 100 * MIB, None).unwrap_err();
+        let Error::TooLarge { image, largest, .. } = error else { panic!("{error}") };
+        assert_eq!((image, largest), (100 * MIB, 58 * MIB));
+        // It fits, but leaves nothing for the kernel to work with.
+        assert!(place(&machine(64 * MIB), &taken, 32 * MIB, None).is_err());
+        // A size that no address can hold.
+        assert!(place(&machine(64 * MIB), &taken, u64::MAX - 7, None).is_err());
+    }
+}
