@@ -137,7 +137,9 @@ impl Slot {
         }
         self.ready.store(ready.0, Relaxed);
         self.released.store(now.0, Relaxed);
-        self.word.compare_exchange(word(use_count, state), word(use_count, State::Ready), AcqRel, Relaxed).is_ok()
+        self.word
+            .compare_exchange(word(use_count, state), word(use_count, State::Ready), AcqRel, Relaxed)
+            .is_ok()
     }
 }
 

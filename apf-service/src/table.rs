@@ -210,7 +210,10 @@ mod tests {
         let mut t = Table::new(2);
         apply(&mut t, event(Kind::NotPresent, 1, 11));
         apply(&mut t, Event { core: CoreId(1), ..event(Kind::NotPresent, 1, 99) });
-        assert_eq!(apply(&mut t, event(Kind::WakeAll, u32::MAX, 0)), (Outcome::ReleasedAll(1), alloc::vec![11]));
+        assert_eq!(
+            apply(&mut t, event(Kind::WakeAll, u32::MAX, 0)),
+            (Outcome::ReleasedAll(1), alloc::vec![11])
+        );
         assert_eq!(t.outstanding(), 1);
     }
 

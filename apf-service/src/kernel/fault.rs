@@ -30,11 +30,8 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
         Reason::NotPresent => {}
     }
     let token = Token(cr2 as u32);
-    let context = Context {
-        rip: frame.rip,
-        rsp: frame.rsp,
-        interrupts_enabled: frame.rflags & INTERRUPT_FLAG != 0,
-    };
+    let context =
+        Context { rip: frame.rip, rsp: frame.rsp, interrupts_enabled: frame.rflags & INTERRUPT_FLAG != 0 };
     if !context.interrupts_enabled {
         // The context cannot be interrupted by the ready, so it could only
         // wait for ever. A correct host never injects here.
@@ -103,4 +100,3 @@ pub fn wake_up_service() {
     // SAFETY: a hook that may be called with interrupts off.
     unsafe { hooks::apf_hook_futex_wake(&SERVICE_WORK) };
 }
-

@@ -90,7 +90,12 @@ mod calls {
         hermit::apf_tsc_mhz()
     }
 
-    pub fn spawn(entry: extern "C" fn(usize), priority: u8, stack_size: usize, core: CoreId) -> Option<TaskId> {
+    pub fn spawn(
+        entry: extern "C" fn(usize),
+        priority: u8,
+        stack_size: usize,
+        core: CoreId,
+    ) -> Option<TaskId> {
         // SAFETY: the entry takes any argument.
         let id = unsafe { hermit::sys_spawn2(entry, 0, priority, stack_size, core.0 as isize) };
         (id >= 0).then_some(TaskId(id))
@@ -145,7 +150,12 @@ mod calls {
         1
     }
 
-    pub fn spawn(_entry: extern "C" fn(usize), _priority: u8, _stack_size: usize, _core: CoreId) -> Option<TaskId> {
+    pub fn spawn(
+        _entry: extern "C" fn(usize),
+        _priority: u8,
+        _stack_size: usize,
+        _core: CoreId,
+    ) -> Option<TaskId> {
         None
     }
 

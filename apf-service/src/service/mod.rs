@@ -37,7 +37,9 @@ pub enum StartError {
     #[error("the async page fault service is running already: there is one for the whole program")]
     AlreadyRunning,
     /// The kernel made no task for it.
-    #[error("no task for the async page fault service: give the guest more memory, or the service a smaller stack")]
+    #[error(
+        "no task for the async page fault service: give the guest more memory, or the service a smaller stack"
+    )]
     NoTask,
     /// A core could not be armed.
     #[error("async page faults stay off: {0}")]
@@ -65,11 +67,12 @@ pub fn start(config: Config) -> Result<Service, StartError> {
 }
 
 fn start_first(config: Config) -> Result<Service, StartError> {
-    let task = thread::spawn(config.stack_size, usize::from(ffi::cores())).ok_or(if cfg!(target_os = "hermit") {
-        StartError::NoTask
-    } else {
-        StartError::Arm(ArmError::NotKvm)
-    })?;
+    let task =
+        thread::spawn(config.stack_size, usize::from(ffi::cores())).ok_or(if cfg!(target_os = "hermit") {
+            StartError::NoTask
+        } else {
+            StartError::Arm(ArmError::NotKvm)
+        })?;
     let service = Service { task };
     match on_every_core(arm_this_core) {
         Ok(()) => Ok(service),

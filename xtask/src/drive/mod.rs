@@ -60,6 +60,8 @@ struct Drive<'a> {
     current: Option<(Mode, HostCounts)>,
     /// Pages served before the current eviction.
     served_before: u64,
+    /// The check that is running.
+    check: Option<String>,
     done: bool,
     _scratch: Scratch,
 }
@@ -87,12 +89,22 @@ impl<'a> Drive<'a> {
             outcome,
             current: None,
             served_before: 0,
+            check: None,
             done: false,
             _scratch: scratch,
         })
     }
 
     fn follow(mut self) -> Result<Outcome> {
+        let ended = self.until_the_end();
+        match &self.check {
+            Some(check) => ended.with_context(|| format!("the check `{check}` did not end"))?,
+            None => ended?,
+        }
+        Ok(self.outcome)
+    }
+
+    fn until_the_end(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.spec.limit();
         loop {
             if Instant::now() > deadline {
@@ -105,7 +117,7 @@ impl<'a> Drive<'a> {
                         let said = if self.done { "" } else { " before its work was done" };
                         bail!("the VMM ended{said} ({}){}", command::describe(status), self.guest.hint());
                     }
-                    return Ok(self.outcome);
+                    return Ok(());
                 }
                 Line::Text(line) => match Message::parse(&line) {
                     None => {
@@ -126,9 +138,12 @@ impl<'a> Drive<'a> {
         match message {
             Message::Hello { tsc_mhz, cores, region_pages, pages } => {
                 (self.outcome.tsc_mhz, self.outcome.cores) = (tsc_mhz, cores);
-                progress(&format!(
-                    "the guest is up: {cores} core(s), {pages} of {region_pages} pages to read"
-                ));
+                let work = if pages > 0 {
+                    format!(", {pages} of {region_pages} pages to read")
+                } else {
+                    String::new()
+                };
+                progress(&format!("the guest is up: {cores} core(s){work}"));
             }
             Message::ServiceOff { reason } => {
                 progress(&format!("the service is off: {reason}"));
@@ -148,6 +163,15 @@ impl<'a> Drive<'a> {
             Message::Restore { request } => {
                 progress("bringing everything back");
                 self.pager.restore(request)?;
+            }
+            Message::PageLatency { micros } => self.pager.set_latency(micros)?,
+            Message::CheckBegins { name } => {
+                progress(&format!("check {name}"));
+                self.check = Some(name);
+            }
+            Message::Check(check) => {
+                self.check = None;
+                self.outcome.checks.push(check);
             }
             Message::Histogram(histogram) => self.outcome.histograms.push(histogram),
             Message::Pass(pass) => {
