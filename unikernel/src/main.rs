@@ -1,10 +1,11 @@
-//! The unikernel: starts the service and runs the default experiment.
+//! The unikernel: starts the service and runs an experiment.
 //!
-//! Memory is filled with a fingerprint for each page. Then, once with async
+//! `contexts` is described in its own module. The default one: Memory is filled with a fingerprint for each page. Then, once with async
 //! page faults and once without: the host pages everything out, tasks read
 //! random pages while one task computes, and every byte is compared.
 
 mod compute;
+mod contexts;
 mod host;
 mod pass;
 mod region;
@@ -14,12 +15,19 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tracing::Level;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use unikernel::wire::{Message, Mode};
 
 /// What the host asks this program to do.
 #[derive(Debug, Parser)]
 #[command(about = "Reads paged-out memory, with async page faults and without")]
 struct Options {
+    /// What to run: default or contexts
+    #[arg(long, default_value = "default", value_parser = experiment)]
+    experiment: Experiment,
     /// Tasks that read
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     tasks: u16,
@@ -43,6 +51,23 @@ struct Options {
     only: Option<Mode>,
 }
 
+/// What this program can do.
+#[derive(Clone, Copy, Debug)]
+enum Experiment {
+    /// Two passes over paged-out memory, service on and off.
+    Default,
+    /// Checks of each context that a fault can interrupt.
+    Contexts,
+}
+
+fn experiment(name: &str) -> Result<Experiment, String> {
+    match name {
+        "default" => Ok(Experiment::Default),
+        "contexts" => Ok(Experiment::Contexts),
+        _ => Err("default or contexts".into()),
+    }
+}
+
 fn only(name: &str) -> Result<Mode, String> {
     [Mode::Async, Mode::Blocked]
         .into_iter()
@@ -58,28 +83,45 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    tracing_subscriber::fmt()
-        .with_max_level(options.log)
+    let show = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .without_time()
         .with_writer(std::io::stdout)
-        .init();
-    run(&options)
+        .with_filter(LevelFilter::from_level(options.log));
+    let subscriber = tracing_subscriber::registry().with(show);
+    match options.experiment {
+        Experiment::Default => {
+            subscriber.init();
+            passes(&options)
+        }
+        Experiment::Contexts => {
+            subscriber.with(contexts::Intruder).init();
+            checks(&options)
+        }
+    }
 }
 
-fn run(options: &Options) -> ExitCode {
+fn checks(options: &Options) -> ExitCode {
+    hello(0, 0);
+    match contexts::run(options.seed) {
+        Ok(()) => host::tell(&Message::Done),
+        Err(error) => host::tell(&Message::ServiceOff { reason: error.to_string() }),
+    }
+    ExitCode::SUCCESS
+}
+
+fn hello(region_pages: usize, pages: usize) {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    host::tell(&Message::Hello { tsc_mhz: apf_service::tsc_mhz(), cores, region_pages, pages });
+}
+
+fn passes(options: &Options) -> ExitCode {
     let region_pages = usize::from(options.region_mib) * 1024 * 1024 / region::PAGE;
     if options.pages > region_pages {
         println!("--pages {} is more than the region has ({region_pages})", options.pages);
         return ExitCode::from(2);
     }
-    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    host::tell(&Message::Hello {
-        tsc_mhz: apf_service::tsc_mhz(),
-        cores,
-        region_pages,
-        pages: options.pages,
-    });
+    hello(region_pages, options.pages);
     let region = Arc::new(region::Region::filled(region_pages, options.seed));
     for mode in [Mode::Async, Mode::Blocked] {
         if options.only.is_some_and(|only| only != mode) {

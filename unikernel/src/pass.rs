@@ -64,8 +64,9 @@ pub fn run(mode: Mode, region: &Arc<Region>, options: &Options) -> Pass {
     };
 
     host::evict();
-    start.wait();
+    // Before the tasks may run: this task's own code is paged out as well.
     let began = Instant::now();
+    start.wait();
     for reader in readers {
         reader.join().expect("reader");
     }

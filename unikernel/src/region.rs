@@ -42,6 +42,12 @@ impl Region {
         self.words.len() / WORDS
     }
 
+    /// Where the first word of `page` is, and what was written there; without reading it.
+    pub fn first_word(&self, seed: u64, page: usize) -> (*const u64, u64) {
+        let index = page * WORDS;
+        (&raw const self.words[index], fingerprint(seed, index))
+    }
+
     /// Reads one page, every byte, and says whether it is what was written.
     pub fn is_right(&self, seed: u64, page: usize) -> bool {
         let first = page * WORDS;

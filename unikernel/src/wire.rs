@@ -61,6 +61,19 @@ pub enum Message {
         /// Number of the request in the mailbox.
         request: u64,
     },
+    /// Please take this long for each page-in from here on, until the next
+    /// eviction. Not acknowledged.
+    PageLatency {
+        /// Microseconds.
+        micros: u64,
+    },
+    /// A check begins.
+    CheckBegins {
+        /// Its name.
+        name: String,
+    },
+    /// It has ended.
+    Check(Check),
     /// A histogram of the pass.
     Histogram(StageHistogram),
     /// Everything went well and the program ends.
@@ -101,6 +114,20 @@ pub struct Pass {
     pub counters: Counters,
 }
 
+/// What a check of the experiment `contexts` came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Whether all was as it must be.
+    pub passed: bool,
+    /// Figures; or what was not.
+    pub detail: String,
+    /// What the service counted from its begin to its end, high-water marks
+    /// since the program began.
+    pub counts: Counters,
+}
+
 /// The service's counters since the program began; see `apf_service::stats::CoreStats`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented where they are counted")]
@@ -117,6 +144,27 @@ pub struct Counters {
     pub deferred_ready: u64,
     pub unknown_reason: u64,
     pub most_waiting: u64,
+}
+
+impl Counters {
+    /// What was counted since `earlier`; high-water marks as they are now.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            not_present: self.not_present - earlier.not_present,
+            ready: self.ready - earlier.ready,
+            wake_all: self.wake_all - earlier.wake_all,
+            spurious_interrupts: self.spurious_interrupts - earlier.spurious_interrupts,
+            schedule_waits: self.schedule_waits - earlier.schedule_waits,
+            halt_waits: self.halt_waits - earlier.halt_waits,
+            early_ready: self.early_ready - earlier.early_ready,
+            overflow_halts: self.overflow_halts - earlier.overflow_halts,
+            overflow_retries: self.overflow_retries - earlier.overflow_retries,
+            deferred_ready: self.deferred_ready - earlier.deferred_ready,
+            unknown_reason: self.unknown_reason - earlier.unknown_reason,
+            most_waiting: self.most_waiting,
+        }
+    }
 }
 
 impl Message {

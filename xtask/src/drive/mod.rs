@@ -63,6 +63,8 @@ struct Drive<'a> {
     served: u64,
     /// When the guest last said anything or touched a page that was out.
     last_sign: Instant,
+    /// The check that is running.
+    check: Option<String>,
     done: bool,
     _scratch: Scratch,
 }
@@ -92,12 +94,22 @@ impl<'a> Drive<'a> {
             served_before: 0,
             served: 0,
             last_sign: Instant::now(),
+            check: None,
             done: false,
             _scratch: scratch,
         })
     }
 
     fn follow(mut self) -> Result<Outcome> {
+        let ended = self.until_the_end();
+        match &self.check {
+            Some(check) => ended.with_context(|| format!("the check `{check}` did not end"))?,
+            None => ended?,
+        }
+        Ok(self.outcome)
+    }
+
+    fn until_the_end(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.spec.limit();
         loop {
             if Instant::now() > deadline {
@@ -114,7 +126,7 @@ impl<'a> Drive<'a> {
                         let said = if self.done { "" } else { " before its work was done" };
                         bail!("the VMM ended{said} ({})", command::describe(status));
                     }
-                    return Ok(self.outcome);
+                    return Ok(());
                 }
                 Line::Text(line) => match Message::parse(&line) {
                     None => {
@@ -135,9 +147,12 @@ impl<'a> Drive<'a> {
         match message {
             Message::Hello { tsc_mhz, cores, region_pages, pages } => {
                 (self.outcome.tsc_mhz, self.outcome.cores) = (tsc_mhz, cores);
-                progress(&format!(
-                    "the guest is up: {cores} core(s), {pages} of {region_pages} pages to read"
-                ));
+                let work = if pages > 0 {
+                    format!(", {pages} of {region_pages} pages to read")
+                } else {
+                    String::new()
+                };
+                progress(&format!("the guest is up: {cores} core(s){work}"));
             }
             Message::ServiceOff { reason } => {
                 progress(&format!("the service is off: {reason}"));
@@ -159,6 +174,15 @@ impl<'a> Drive<'a> {
                 progress("bringing everything back");
                 self.pager.restore(request)?;
                 self.last_sign = Instant::now();
+            }
+            Message::PageLatency { micros } => self.pager.set_latency(micros)?,
+            Message::CheckBegins { name } => {
+                progress(&format!("check {name}"));
+                self.check = Some(name);
+            }
+            Message::Check(check) => {
+                self.check = None;
+                self.outcome.checks.push(check);
             }
             Message::Histogram(histogram) => self.outcome.histograms.push(histogram),
             Message::Pass(pass) => {

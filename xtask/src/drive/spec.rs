@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use unikernel::wire::{Pass, StageHistogram};
+use unikernel::wire::{Check, Pass, StageHistogram};
 
 /// The outcome's file.
 pub const OUTCOME: &str = "outcome.json";
@@ -47,7 +47,7 @@ pub struct Spec {
     pub memory_mib: u32,
     pub cores: u32,
     pub page_latency_us: u64,
-    /// Pages that each pass reads, and pages of the memory that is filled:
+    /// Pages that each pass reads, or all checks, and pages of the memory that is filled:
     /// they decide how long it may take.
     pub pages: u32,
     pub region_pages: u32,
@@ -132,6 +132,8 @@ pub struct Outcome {
     pub host_trace_unavailable: Option<String>,
     pub passes: Vec<PassOutcome>,
     pub histograms: Vec<StageHistogram>,
+    /// The checks of the experiment `contexts`.
+    pub checks: Vec<Check>,
 }
 
 impl Outcome {

@@ -1,10 +1,12 @@
 //! What a run came to: one document, with the unit of every figure in its name.
 //!
+//! - [`contexts`]: the document of the experiment of that name
 //! - [`latency`]: percentiles of the guest's histograms
 //! - [`summary`]: the same for a person with ten seconds
 
+mod contexts;
 mod latency;
-pub mod summary;
+mod summary;
 
 use std::fs;
 use std::path::Path;
@@ -15,18 +17,71 @@ use unikernel::wire::{Counters, Mode};
 
 use crate::drive::spec::{HostCounts, Outcome, PassOutcome, Spec};
 use crate::probe::Verdict;
-use crate::run::RunArgs;
+use crate::run::{Experiment, RunArgs};
 use crate::versions::VERSIONS;
 pub use latency::Latency;
 
 /// Version of the document's layout.
 const SCHEMA: u32 = 1;
 
-/// The document.
+/// The document, of whichever experiment.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Document {
+    Default(Box<Report>),
+    Contexts(contexts::Report),
+}
+
+impl Document {
+    /// Draws it up.
+    ///
+    /// # Errors
+    /// A part is missing, or the service stayed off.
+    pub fn new(args: &RunArgs, verdict: &Verdict, spec: &Spec, outcome: &Outcome) -> Result<Self> {
+        if let Some(reason) = &outcome.service_off {
+            bail!("the guest's service stayed off: {reason}");
+        }
+        Ok(match args.experiment {
+            Experiment::Default => Self::Default(Box::new(Report::new(args, verdict, spec, outcome)?)),
+            Experiment::Contexts => Self::Contexts(contexts::Report::new(args, verdict, spec, outcome)),
+        })
+    }
+
+    /// Writes the document in one piece.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, file: &Path) -> Result<()> {
+        let new = file.with_extension("json.new");
+        let text = serde_json::to_string_pretty(self).context("plain data")?;
+        fs::write(&new, text + "\n")
+            .and_then(|()| fs::rename(&new, file))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// The same for a person with ten seconds.
+    pub fn text(&self) -> String {
+        match self {
+            Self::Default(report) => summary::text(report),
+            Self::Contexts(report) => report.text(),
+        }
+    }
+
+    /// What is not as it must be, whatever the speed.
+    pub fn failures(&self) -> Vec<String> {
+        match self {
+            Self::Default(report) => report.failures(),
+            Self::Contexts(report) => report.failures(),
+        }
+    }
+}
+
+/// The document of the default experiment.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// Version of this layout.
     pub schema: u32,
+    pub experiment: &'static str,
     pub vmm: &'static str,
     /// "native" or "lab".
     pub host: &'static str,
@@ -91,10 +146,7 @@ impl Report {
     ///
     /// # Errors
     /// A pass is missing.
-    pub fn new(args: &RunArgs, verdict: &Verdict, spec: &Spec, outcome: &Outcome) -> Result<Self> {
-        if let Some(reason) = &outcome.service_off {
-            bail!("the guest's service stayed off: {reason}");
-        }
+    fn new(args: &RunArgs, verdict: &Verdict, spec: &Spec, outcome: &Outcome) -> Result<Self> {
         let of = |mode: Mode| {
             outcome
                 .passes
@@ -105,6 +157,7 @@ impl Report {
         let (on, off) = (of(Mode::Async)?, of(Mode::Blocked)?);
         Ok(Self {
             schema: SCHEMA,
+            experiment: args.experiment.name(),
             vmm: spec.vmm.name(),
             host: verdict.name(),
             kernel_version: VERSIONS.hermit.kernel.clone(),
@@ -124,20 +177,8 @@ impl Report {
         })
     }
 
-    /// Writes the document in one piece.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, file: &Path) -> Result<()> {
-        let new = file.with_extension("json.new");
-        let text = serde_json::to_string_pretty(self).context("plain data")?;
-        fs::write(&new, text + "\n")
-            .and_then(|()| fs::rename(&new, file))
-            .with_context(|| format!("cannot write {}", file.display()))
-    }
-
     /// What is not as it must be, whatever the speed.
-    pub fn failures(&self) -> Vec<String> {
+    fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         let mut demand = |holds: bool, failure: String| {
             if !holds {

@@ -2,12 +2,8 @@
 
 use super::{Latency, PassFigures, Report};
 
-/// Prints it.
-pub fn print(report: &Report) {
-    println!("\n{}", text(report));
-}
-
-fn text(report: &Report) -> String {
+/// Puts it into words.
+pub fn text(report: &Report) -> String {
     let (on, off) = (&report.asynchronous, &report.blocked);
     let c = &on.counters;
     let host = |count: Option<u64>| count.map_or("not accessible".into(), grouped);

@@ -1,0 +1,48 @@
+//! Every context that a fault can interrupt, in a real VM.
+
+use tests::{Xtask, number};
+
+/// Each of these is a check of the guest's own (`unikernel/src/contexts`), and
+/// would fail, or hang and be named, if its context were handled wrongly.
+const CHECKS: [&str; 12] = [
+    "application",
+    "two_at_once",
+    "guard",
+    "kernel",
+    "service",
+    "nested",
+    "own_stack",
+    "registers_schedule",
+    "registers_halt",
+    "registers_mixed",
+    "outstanding",
+    "rearm",
+];
+
+#[test]
+fn every_interrupted_context_is_resumed_as_it_was() {
+    let Some(xtask) = Xtask::find("contexts") else { return };
+    let ended = xtask.run(&["contexts"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let report = xtask.report().expect("a report");
+    assert_eq!(report["experiment"], "contexts");
+    assert_eq!(number(&report, "failed"), 0.0);
+    let checks = report["checks"].as_array().expect("checks");
+    let names: Vec<_> = checks.iter().filter_map(|check| check["name"].as_str()).collect();
+    assert_eq!(names, CHECKS);
+    for check in checks {
+        assert_eq!(check["passed"], true, "{check}");
+        assert!(check["counts"]["not_present"].as_u64() > Some(0), "no fault in {check}");
+    }
+    // One life at the start, and two more by the check that stops the service twice.
+    let armed = xtask.console().matches("async PF set up for core 0").count();
+    assert_eq!(armed, 3, "{}", xtask.console());
+}
+
+#[test]
+fn contexts_are_judged_on_one_core() {
+    let Some(xtask) = Xtask::find("contexts-smp") else { return };
+    let ended = xtask.run(&["contexts", "--smp", "2"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("--smp 2"), "{}", ended.text);
+}

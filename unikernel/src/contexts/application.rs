@@ -1,0 +1,81 @@
+//! Ordinary tasks: they wait by schedule.
+
+use std::thread;
+
+use super::bench::{Bench, Verdict, demand};
+use super::tasks::{Sign, Ticker, spawn};
+use crate::host;
+
+/// A task's fault waits by schedule, and another task gets on meanwhile.
+pub fn check(bench: &Bench) -> Verdict {
+    let ticker = Ticker::default();
+    let (right, turns, counts) = thread::scope(|scope| {
+        spawn(scope, || ticker.run());
+        host::evict();
+        let seen = bench.warm(|| {
+            let (before, turns) = (host::counters(), ticker.turns());
+            let right = bench.read(bench.page());
+            (right, ticker.turns() - turns, host::counters().since(&before))
+        });
+        ticker.stop();
+        seen
+    });
+    demand(right, || "the page came back wrong".into())?;
+    demand(counts.schedule_waits > 0, || "it did not wait by schedule".into())?;
+    demand(turns > 0, || "no other task ran while it waited".into())?;
+    Ok(format!("{} schedule wait(s), another task had {turns} turns meanwhile", counts.schedule_waits))
+}
+
+/// Two tasks on two pages, then two tasks on one.
+pub fn two_at_once(bench: &Bench) -> Verdict {
+    const ROUNDS: u64 = 4;
+    let go = Sign::default();
+    let pages: Vec<[usize; 2]> = (0..ROUNDS)
+        .map(|round| {
+            let first = bench.page();
+            // The first two rounds have a page for each task, the others one for both.
+            [first, if round < ROUNDS / 2 { bench.page() } else { first }]
+        })
+        .collect();
+    let about = Sign::default();
+    let (wrong, rounds) = thread::scope(|scope| {
+        let tasks = [0, 1].map(|task| {
+            let (go, about, pages) = (&go, &about, &pages);
+            spawn(scope, move || {
+                (1..).zip(pages).fold(0, |wrong, (round, pages)| {
+                    go.wait_for(round);
+                    about.give();
+                    // Both are here before either reads.
+                    about.wait_for(round * 2);
+                    wrong + u32::from(!bench.read(pages[task]))
+                })
+            })
+        });
+        host::evict();
+        let mut rounds = Vec::new();
+        for round in 1..=ROUNDS {
+            let before = host::counters();
+            go.give();
+            about.wait_for(round * 2);
+            // Every wait of this round is over when its figures are taken.
+            loop {
+                thread::yield_now();
+                let counts = host::counters().since(&before);
+                if counts.not_present == counts.ready && counts.not_present > 0 {
+                    break rounds.push(counts);
+                }
+            }
+        }
+        let wrong: u32 = tasks.map(|task| task.join().expect("a reader")).iter().sum();
+        (wrong, rounds)
+    });
+    demand(wrong == 0, || format!("{wrong} of {} reads were wrong", ROUNDS * 2))?;
+    // Of each kind the second round, when code and stacks are there.
+    let (two, one) = (&rounds[1], &rounds[3]);
+    demand(two.schedule_waits >= 2, || format!("two pages: only {} waited by schedule", two.schedule_waits))?;
+    demand(one.schedule_waits >= 1, || "one page: nobody waited by schedule".into())?;
+    Ok(format!(
+        "{} schedule waits on two pages, {} on one (the host stops the core at a second fault on a page)",
+        two.schedule_waits, one.schedule_waits
+    ))
+}

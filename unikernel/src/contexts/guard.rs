@@ -1,0 +1,84 @@
+//! Inside `NonPreemptible` guards: the core waits, and nobody else runs.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use apf_service::NonPreemptible;
+use unikernel::wire::Counters;
+
+use super::bench::{Bench, Verdict, demand};
+use super::tasks::{Sign, Ticker, spawn};
+use crate::host;
+
+/// What was seen in one round.
+struct Seen {
+    right: bool,
+    /// What the service counted from the first guard to the end of the last.
+    counts: Counters,
+    /// Turns of a task of equal priority meanwhile.
+    turns: u64,
+    /// Whether the peer had its page before the last guard was dropped, and
+    /// right after.
+    peer_ran: [bool; 2],
+}
+
+/// A peer waits for a page. Under two guards, a page is read; the inner guard
+/// is dropped, and another is read. The peer's page comes meanwhile, so that
+/// the service thread and the peer, both of higher priority, could run: they
+/// must not, until the last guard is dropped, and then at once.
+pub fn check(bench: &Bench) -> Verdict {
+    const ROUNDS: u64 = 2;
+    let ticker = Ticker::default();
+    let (go, about, back) = (Sign::default(), Sign::default(), Sign::default());
+    let peer_right = AtomicBool::new(true);
+    let seen = thread::scope(|scope| {
+        spawn(scope, || ticker.run());
+        spawn(scope, || {
+            for round in 1..=ROUNDS {
+                go.wait_for(round);
+                about.give();
+                if !bench.read(bench.page()) {
+                    peer_right.store(false, Ordering::Relaxed);
+                }
+                back.give();
+            }
+        });
+        host::evict();
+        let seen = bench.warm(|| {
+            let pages = [bench.page(), bench.page()];
+            let round = go.count() + 1;
+            go.give();
+            // Seen only once the peer waits: it does not yield in between.
+            about.wait_for(round);
+            let before = host::counters();
+            let (outer, inner) = (NonPreemptible::enter(), NonPreemptible::enter());
+            let turns = ticker.turns();
+            let mut right = bench.read(pages[0]);
+            drop(inner);
+            right &= bench.read(pages[1]);
+            let (turns, counts) = (ticker.turns() - turns, host::counters().since(&before));
+            let before_drop = back.count() == round;
+            drop(outer);
+            let seen = Seen { right, counts, turns, peer_ran: [before_drop, back.count() == round] };
+            back.wait_for(round);
+            seen
+        });
+        ticker.stop();
+        seen
+    });
+    let Seen { right, counts, turns, peer_ran } = seen;
+    demand(right && peer_right.into_inner(), || "a page came back wrong".into())?;
+    demand(counts.halt_waits >= 2, || {
+        format!("only {} of two reads under guards waited by halt", counts.halt_waits)
+    })?;
+    demand(counts.schedule_waits == 0, || "a read under a guard waited by schedule".into())?;
+    demand(turns == 0 && !peer_ran[0], || "another task ran under the guard".into())?;
+    demand(counts.ready > counts.halt_waits, || {
+        "the peer's page did not come while the guard was held, so nothing was withheld".into()
+    })?;
+    demand(peer_ran[1], || "the switch withheld by the guard was not made up for".into())?;
+    Ok(format!(
+        "{} halt waits under 2 and 1 guards, no turn of another task; the peer, ready meanwhile, ran after the last",
+        counts.halt_waits
+    ))
+}

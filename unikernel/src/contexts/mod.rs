@@ -1,0 +1,78 @@
+//! The experiment `contexts`: each context that a fault can interrupt, on real
+//! page-ins, one small check for each.
+//!
+//! | file | its checks |
+//! |---|---|
+//! | `nested` | a fault of the wait path itself |
+//! | `application` | an ordinary task; two at once |
+//! | `guard` | inside `NonPreemptible` guards |
+//! | `kernel` | a system call that reads evicted memory |
+//! | `service` | the service thread's own fault |
+//! | `registers`, `machine` | every register, bit for bit; the assembly |
+//! | `outstanding` | more faults than the host serves at once |
+//! | `own_stack` | the faulting task's stack is out as well |
+//! | `rearm` | stopping and starting while tasks wait |
+//! | `bench`, `tasks` | what they share |
+//!
+//! The host pages out *everything* before each check, code and stacks
+//! included. Most checks therefore do their work twice on fresh pages: the
+//! first time brings in code and stacks, the second has the one fault that
+//! the check is about, so that counters can be compared exactly.
+
+mod application;
+mod bench;
+mod guard;
+mod kernel;
+mod machine;
+mod nested;
+mod outstanding;
+mod own_stack;
+mod rearm;
+mod registers;
+mod service;
+mod tasks;
+
+pub use service::Intruder;
+
+use unikernel::wire::{Check, Message};
+
+use crate::host;
+use bench::{Bench, Verdict};
+
+type Run = fn(&Bench) -> Verdict;
+
+/// In the order in which they run. `nested` needs a wait path that nobody has
+/// used since the eviction, which it sees to itself; `rearm` comes last, since
+/// it ends the service that the others use.
+const CHECKS: [(&str, Run); 12] = [
+    ("application", application::check),
+    ("two_at_once", application::two_at_once),
+    ("guard", guard::check),
+    ("kernel", kernel::check),
+    ("service", service::check),
+    ("nested", nested::check),
+    ("own_stack", own_stack::check),
+    ("registers_schedule", registers::schedule),
+    ("registers_halt", registers::halt),
+    ("registers_mixed", registers::mixed),
+    ("outstanding", outstanding::check),
+    ("rearm", rearm::check),
+];
+
+/// Runs all checks, whatever fails; `Err` if the service does not start.
+pub fn run(seed: u64) -> Result<(), apf_service::StartError> {
+    let service = apf_service::start(apf_service::Config::default())?;
+    let bench = Bench::new(seed, service);
+    for (name, check) in CHECKS {
+        host::tell(&Message::CheckBegins { name: name.into() });
+        let before = host::counters();
+        let verdict = check(&bench);
+        host::restore();
+        let counts = host::counters().since(&before);
+        let passed = verdict.is_ok();
+        let (Ok(detail) | Err(detail)) = verdict;
+        host::tell(&Message::Check(Check { name: name.into(), passed, detail, counts }));
+    }
+    bench.stop_service();
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! A fault where the task's own stack is out as well.
+
+use std::arch::asm;
+use std::hint::black_box;
+use std::ops::Range;
+use std::thread;
+
+use unikernel::wire::Counters;
+
+use super::bench::{Bench, Verdict, demand};
+use super::tasks::spawn_with_stack;
+use crate::host;
+
+/// Words of a large array on the task's stack.
+const WORDS: usize = 8192;
+/// The stack pointer of the access points to its middle, on a page that
+/// nothing has touched since the eviction.
+const MIDDLE: usize = WORDS / 2;
+/// The red zone below the stack pointer.
+const RED_ZONE: usize = 16;
+const STACK: usize = 256 * 1024;
+
+/// The handler's entry on the interrupted stack then hits an absent page with
+/// interrupts off, and the wait runs on that stack. What the task had there
+/// must be as it was, red zone included; below it, the wait has written.
+pub fn check(bench: &Bench) -> Verdict {
+    let (word, damaged, used, counts) = thread::scope(|scope| {
+        spawn_with_stack(scope, STACK, || on_this_stack(bench)).join().expect("the task")
+    });
+    demand(word, || "the page came back wrong".into())?;
+    demand(counts.schedule_waits > 0, || "it did not wait by schedule".into())?;
+    demand(damaged == 0, || format!("{damaged} words of the stack were changed"))?;
+    demand(used > 0, || "the wait did not use that stack".into())?;
+    Ok(format!(
+        "{} schedule wait(s), {used} words of the evicted stack used, none damaged",
+        counts.schedule_waits
+    ))
+}
+
+fn on_this_stack(bench: &Bench) -> (bool, usize, usize, Counters) {
+    let mut array = [0_u64; WORDS];
+    array.iter_mut().zip(1..).for_each(|(word, n)| *word = pattern(n));
+    let stack = black_box(array.as_mut_ptr()).wrapping_add(MIDDLE);
+    host::evict();
+    let (address, right) = bench.word();
+    let before = host::counters();
+    let mut word = address as u64;
+    // SAFETY: reads a word of the region. Meanwhile the stack pointer is
+    // within an array of this task's stack, as at any instruction of a
+    // function with such an array; nobody but the wait uses what is below.
+    unsafe {
+        asm!(
+            "mov {saved}, rsp",
+            "mov rsp, {stack}",
+            "mov {word}, [{word}]",
+            "mov rsp, {saved}",
+            saved = out(reg) _,
+            stack = in(reg) stack,
+            word = inout(reg) word,
+        );
+    }
+    let counts = host::counters().since(&before);
+    let array = black_box(&array);
+    let changed = |words: Range<usize>| words.filter(|&i| array[i] != pattern(i as u64 + 1)).count();
+    let damaged = changed(MIDDLE - RED_ZONE..WORDS);
+    (word == right, damaged, changed(0..MIDDLE - RED_ZONE), counts)
+}
+
+const fn pattern(n: u64) -> u64 {
+    n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}

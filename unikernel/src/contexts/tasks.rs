@@ -1,0 +1,101 @@
+//! Other tasks, and signs that they give.
+//!
+//! Tasks of equal priority take turns when they yield. A check that is about
+//! who runs when waits for its signs that way, not by blocking, so that no
+//! futex but the one under test plays a part.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, Builder, Scope, ScopedJoinHandle};
+
+/// Thread stacks come from the little memory that the kernel does not give to
+/// its heap.
+const STACK: usize = 64 * 1024;
+
+/// A task that ends within `scope`.
+pub fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    spawn_with_stack(scope, STACK, body)
+}
+
+/// The same with a stack of `bytes`.
+pub fn spawn_with_stack<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    bytes: usize,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    Builder::new().stack_size(bytes).spawn_scoped(scope, body).expect("a task: give the guest more memory")
+}
+
+/// Counts how often it is its turn: it shows whether anybody else ran.
+#[derive(Debug, Default)]
+pub struct Ticker {
+    stop: AtomicBool,
+    turns: Sign,
+}
+
+impl Ticker {
+    /// Counts until told to [`stop`](Self::stop).
+    pub fn run(&self) {
+        self.run_with(|| ());
+    }
+
+    /// The same, and does `work` at each turn.
+    pub fn run_with(&self, mut work: impl FnMut()) {
+        while !self.stop.load(Ordering::Relaxed) {
+            work();
+            self.turns.give();
+            thread::yield_now();
+        }
+    }
+
+    /// Turns so far.
+    pub fn turns(&self) -> u64 {
+        self.turns.count()
+    }
+
+    /// Ends [`run`](Self::run).
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Something that has happened so many times.
+#[derive(Debug, Default)]
+pub struct Sign(AtomicU64);
+
+impl Sign {
+    /// It has happened once more.
+    pub fn give(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Lets others run until it has happened `count` times.
+    pub fn wait_for(&self, count: u64) {
+        while self.count() < count {
+            thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticker_counts_until_stopped() {
+        let ticker = Ticker::default();
+        thread::scope(|scope| {
+            spawn(scope, || ticker.run());
+            ticker.turns.wait_for(10);
+            ticker.stop();
+        });
+        assert!(ticker.turns() >= 10);
+    }
+}
