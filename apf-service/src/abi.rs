@@ -10,7 +10,9 @@
 #[repr(i32)]
 pub enum ArmError {
     /// See the message.
-    #[error("the hypervisor is not KVM: only KVM delivers async page faults; the host will stop the core at a fault")]
+    #[error(
+        "the hypervisor is not KVM: only KVM delivers async page faults; the host will stop the core at a fault"
+    )]
     NotKvm = 1,
     /// See the message.
     #[error(
@@ -18,13 +20,19 @@ pub enum ArmError {
     )]
     NoAsyncPf = 2,
     /// See the message.
-    #[error("this KVM cannot tell readiness by interrupt (CPUID 0x40000001 EAX bit 14): use Linux 5.8 or newer on the host")]
+    #[error(
+        "this KVM cannot tell readiness by interrupt (CPUID 0x40000001 EAX bit 14): use Linux 5.8 or newer on the host"
+    )]
     NoReadyInterrupt = 3,
     /// See the message.
-    #[error("the local APIC is off, so no ready interrupt could arrive: enable it in the VMM (in-kernel irqchip)")]
+    #[error(
+        "the local APIC is off, so no ready interrupt could arrive: enable it in the VMM (in-kernel irqchip)"
+    )]
     NoLocalApic = 4,
     /// See the message.
-    #[error("the interrupt vector 0xf3 is in use by another driver: free it, or build the kernel with another VECTOR")]
+    #[error(
+        "the interrupt vector 0xf3 is in use by another driver: free it, or build the kernel with another VECTOR"
+    )]
     VectorInUse = 5,
     /// See the message.
     #[error("async page faults are on already on this core: stop the running service first")]
@@ -36,7 +44,9 @@ pub enum ArmError {
     #[error("more cores than the service has room for (64): start the VM with fewer")]
     TooManyCores = 8,
     /// See the message.
-    #[error("the shared area has no guest-physical address the host could use; this is a bug in the image's memory map")]
+    #[error(
+        "the shared area has no guest-physical address the host could use; this is a bug in the image's memory map"
+    )]
     BadArea = 9,
 }
 

@@ -15,6 +15,15 @@ pub struct CoreId(pub u16);
 #[repr(transparent)]
 pub struct Generation(pub u16);
 
+impl Generation {
+    /// Whether this life came before `other`. Generations wrap, so of two the
+    /// one less than half the range behind is the earlier (RFC 1982).
+    #[must_use]
+    pub const fn is_before(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) > u16::MAX / 2
+    }
+}
+
 /// The kind of an [`Event`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

@@ -29,11 +29,13 @@
 //! 5. Everything is bounded; an overflow has a defined, counted outcome.
 //! 6. When in doubt, halt: halting wrongly is slow, scheduling wrongly a deadlock.
 //!
-//! A program uses [`start`], [`NonPreemptible`], [`stats`] and [`Service::stop`].
+//! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
+//! [`Service::stop`]; around a snapshot, [`Service::quiesce`] and [`Service::resume`].
 //! The modules are public so that they can be tested and reused one by one.
 
 #![no_std]
 #![warn(missing_docs)]
+#![allow(unexpected_cfgs, reason = "`loom` is set by RUSTFLAGS, for the models in tests/loom.rs")]
 
 extern crate alloc;
 
@@ -48,10 +50,12 @@ pub mod recent;
 mod service;
 pub mod slots;
 pub mod stats;
+pub mod sync;
 pub mod table;
 pub mod time;
 #[cfg(any(feature = "kernel", test))]
 pub mod vcpu;
 
 pub use service::guard::NonPreemptible;
-pub use service::{Config, Service, StartError, start, stats, tsc_mhz};
+pub use service::status::{Off, Status, status};
+pub use service::{Config, Service, StartError, service_stats, start, stats, tsc_mhz};

@@ -87,6 +87,13 @@ impl Token {
     /// Wake everything that waits on this core: the host lost count, or was
     /// just told to (re-)enable.
     pub const WAKE_ALL: Self = Self(u32::MAX);
+
+    /// Whether this can name a fault. The two others have a meaning of their
+    /// own, so no ready could ever answer to them.
+    #[must_use]
+    pub const fn names_a_fault(self) -> bool {
+        self.0 != Self::NONE.0 && self.0 != Self::WAKE_ALL.0
+    }
 }
 
 /// What the flags word says about a #PF.
@@ -96,12 +103,16 @@ pub enum Reason {
     Ordinary,
     /// Async: the page is not present; the token is in CR2.
     NotPresent,
+    /// Async, as hosts before Linux 5.8 did it without the interrupt: the page
+    /// whose token is in CR2 is ready.
+    LegacyReady,
     /// Bits that this version of the protocol does not define.
     Unknown(u32),
 }
 
 impl Reason {
     const NOT_PRESENT: u32 = 1;
+    const LEGACY_READY: u32 = 2;
 
     /// Decodes the flags word of the [`Area`].
     #[must_use]
@@ -109,6 +120,7 @@ impl Reason {
         match flags {
             0 => Self::Ordinary,
             Self::NOT_PRESENT => Self::NotPresent,
+            Self::LEGACY_READY => Self::LegacyReady,
             other => Self::Unknown(other),
         }
     }
@@ -156,9 +168,13 @@ impl Area {
         self.token.store(0, Ordering::Relaxed);
     }
 
-    /// What a host does to deliver (for tests and simulators).
-    pub fn host_write(&self, flags: u32, token: Token) {
+    /// What a host does just before it injects a #PF (for tests and simulators).
+    pub fn host_writes_reason(&self, flags: u32) {
         self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    /// What a host does just before it raises the ready interrupt (likewise).
+    pub fn host_writes_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
     }
 }
@@ -181,10 +197,12 @@ mod tests {
     #[test]
     fn the_reason_is_taken_once() {
         let area = Area::default();
-        area.host_write(1, Token::NONE);
+        area.host_writes_reason(1);
         assert_eq!(area.take_reason(), Reason::NotPresent);
         assert_eq!(area.take_reason(), Reason::Ordinary);
-        area.host_write(6, Token::NONE);
+        area.host_writes_reason(2);
+        assert_eq!(area.take_reason(), Reason::LegacyReady);
+        area.host_writes_reason(6);
         assert_eq!(area.take_reason(), Reason::Unknown(6));
     }
 

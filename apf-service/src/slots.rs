@@ -1,24 +1,24 @@
 //! Wait slots: where a waiter and its waker meet.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
-};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::classify::Wait;
 use crate::protocol::Token;
+use crate::sync::{AtomicU32, AtomicU64};
 use crate::time::Tsc;
 
 /// Slots of a core. More than [`OUTSTANDING_PER_VCPU`](crate::protocol::OUTSTANDING_PER_VCPU),
 /// since a released task keeps its slot until it has run.
-pub const SLOTS: usize = 256;
+pub const SLOTS: usize = if cfg!(loom) { 2 } else { 256 };
 /// Slots that only halting waiters may take: they nest only as deep as the
 /// wait path itself can fault, so a few would do.
-pub const HALT_RESERVE: usize = 32;
+pub const HALT_RESERVE: usize = if cfg!(loom) { 1 } else { 32 };
 
 const INDEX_BITS: u32 = 8;
-const _: () = assert!(SLOTS == 1 << INDEX_BITS);
+const _: () = assert!(SLOTS <= 1 << INDEX_BITS);
+/// Words of a bitmap with one bit for each slot.
+const BLOCKS: usize = SLOTS.div_ceil(64);
 
 /// Names one use of one slot of a core. A ticket of an earlier use does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,9 @@ impl Slot {
         }
         self.ready.store(ready.0, Relaxed);
         self.released.store(now.0, Relaxed);
-        self.word.compare_exchange(word(use_count, state), word(use_count, State::Ready), AcqRel, Relaxed).is_ok()
+        self.word
+            .compare_exchange(word(use_count, state), word(use_count, State::Ready), AcqRel, Relaxed)
+            .is_ok()
     }
 }
 
@@ -158,30 +160,17 @@ pub enum Released {
 pub struct Slots {
     slots: [Slot; SLOTS],
     /// Bit set: slot in use.
-    used: [AtomicU64; SLOTS / 64],
+    used: [AtomicU64; BLOCKS],
     /// Bit set: slot in use by a halting waiter.
-    halting: [AtomicU64; SLOTS / 64],
+    halting: [AtomicU64; BLOCKS],
 }
 
 impl Default for Slots {
     fn default() -> Self {
         Self {
-            slots: [const { Slot::new() }; SLOTS],
-            used: [const { AtomicU64::new(0) }; SLOTS / 64],
-            halting: [const { AtomicU64::new(0) }; SLOTS / 64],
-        }
-    }
-}
-
-impl Slot {
-    const fn new() -> Self {
-        Self {
-            word: AtomicU32::new(0),
-            token: AtomicU32::new(0),
-            fault: AtomicU64::new(0),
-            parked: AtomicU64::new(0),
-            ready: AtomicU64::new(0),
-            released: AtomicU64::new(0),
+            slots: core::array::from_fn(|_| Slot::default()),
+            used: core::array::from_fn(|_| AtomicU64::new(0)),
+            halting: core::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
@@ -237,11 +226,13 @@ impl Slots {
         }
     }
 
-    /// Ends the halting wait for `token`, if there is one.
+    /// Ends the halting wait for `token`, if there is one. A wait that is over
+    /// already may still hold a slot with the same token: tokens recur, and of
+    /// nested halts the innermost goes on first. It is passed over.
     pub fn release_halting(&self, token: Token, now: Tsc) -> bool {
         self.halting_slots()
-            .find(|slot| slot.token.load(Relaxed) == token.0)
-            .is_some_and(|slot| slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now))
+            .filter(|slot| slot.token.load(Relaxed) == token.0)
+            .any(|slot| slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now))
     }
 
     /// Ends every halting wait.
@@ -280,7 +271,7 @@ impl Slots {
         self.marked(&self.halting)
     }
 
-    fn marked<'a>(&'a self, marks: &'a [AtomicU64; SLOTS / 64]) -> impl Iterator<Item = &'a Slot> {
+    fn marked<'a>(&'a self, marks: &'a [AtomicU64; BLOCKS]) -> impl Iterator<Item = &'a Slot> {
         marks.iter().enumerate().flat_map(move |(block, bits)| {
             let mut rest = bits.load(Acquire);
             core::iter::from_fn(move || {
@@ -336,6 +327,18 @@ mod tests {
         assert!(!s.release_halting(Token(1), Tsc(9)));
         assert!(s.release_halting(Token(2), Tsc(9)));
         assert!(s.get(halting).is_ready(halting) && !s.get(scheduled).is_ready(scheduled));
+    }
+
+    #[test]
+    fn a_recurring_token_finds_the_wait_that_is_not_over() {
+        let s = slots();
+        let outer = s.take(Token(2), Wait::Halt, Tsc(0)).unwrap();
+        assert!(s.release_halting(Token(2), Tsc(1)));
+        // The outer context goes on only after this nested one.
+        let nested = s.take(Token(2), Wait::Halt, Tsc(2)).unwrap();
+        assert!(s.release_halting(Token(2), Tsc(3)));
+        assert!(s.get(outer).is_ready(outer) && s.get(nested).is_ready(nested));
+        assert!(!s.release_halting(Token(2), Tsc(4)));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::classify::Wait;
 use crate::histogram::Histogram;
 use crate::slots::Stages;
+use crate::table::Outcome;
 use crate::time::Tsc;
 
 /// A counter that only grows.
@@ -14,6 +15,15 @@ use crate::time::Tsc;
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Counts `more`.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Relaxed);
+    }
+
     /// Counts one.
     pub fn count(&self) {
         self.0.fetch_add(1, Relaxed);
@@ -71,16 +81,117 @@ pub struct CoreStats {
     pub overflow_halts: Counter,
     /// Faults retried at once because there was no slot at all.
     pub overflow_retries: Counter,
-    /// Ready tokens left with the host for a while because the queue was full.
+    /// Ready tokens that found the queue to the service thread full. All the
+    /// core's waiters are released instead, once the queue has been drained.
     pub deferred_ready: Counter,
     /// #PFs with unknown reason bits, handed on to the kernel.
     pub unknown_reason: Counter,
-    /// Most slots ever in use at once.
+    /// Ready tokens that released a halting waiter, in the interrupt itself.
+    pub halt_released: Counter,
+    /// Not-presents with a token that cannot name a fault; retried at once.
+    pub impossible_token: Counter,
+    /// Most slots ever in use at once. A task keeps its slot until it runs again.
     pub most_waiting: Counter,
+    /// Most not-presents whose ready had not come, at once: what counts
+    /// towards the host's limit of 64. Nearly so: the host also counts a ready
+    /// that it has not delivered yet, and not what an earlier life left behind.
+    pub most_outstanding: Counter,
     /// Stage times of waits by schedule.
     pub schedule: StageHistograms,
     /// Stage times of waits by halt.
     pub halt: StageHistograms,
+}
+
+/// What the service thread counts. Every event of the queues ends in exactly
+/// one of these, `woken`, `forgotten` and `overdue` apart.
+#[derive(Debug, Default)]
+pub struct ServiceStats {
+    /// Faults that began to wait.
+    pub parked: Counter,
+    /// Faults that began to wait under a token for which another waited; that
+    /// one was released.
+    pub displaced: Counter,
+    /// Readies that released their waiter.
+    pub matched: Counter,
+    /// Readies without a waiter: early ones, and those whose waiter was
+    /// released by something else meanwhile.
+    pub remembered: Counter,
+    /// Readies without a waiter that came once more.
+    pub duplicate: Counter,
+    /// Faults released at once, because their ready had come before.
+    pub early: Counter,
+    /// Faults released at once, because the table had no room.
+    pub no_room: Counter,
+    /// Early readies consumed by a fault that did not need to wait.
+    pub swallowed: Counter,
+    /// Faults that did not need to wait, and whose ready is not remembered.
+    pub unneeded: Counter,
+    /// Wake-alls.
+    pub wake_all: Counter,
+    /// Events of an earlier life of their core.
+    pub stale: Counter,
+    /// Waiters released by wake-alls.
+    pub woken: Counter,
+    /// Remembered readies that made room for newer ones.
+    pub forgotten: Counter,
+    /// Waiters released because their ready was overdue.
+    pub overdue: Counter,
+}
+
+impl ServiceStats {
+    /// All zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            parked: Counter::new(),
+            displaced: Counter::new(),
+            matched: Counter::new(),
+            remembered: Counter::new(),
+            duplicate: Counter::new(),
+            early: Counter::new(),
+            no_room: Counter::new(),
+            swallowed: Counter::new(),
+            unneeded: Counter::new(),
+            wake_all: Counter::new(),
+            stale: Counter::new(),
+            woken: Counter::new(),
+            forgotten: Counter::new(),
+            overdue: Counter::new(),
+        }
+    }
+
+    /// Counts what an event came to.
+    pub fn count(&self, outcome: &Outcome) {
+        let counter = match outcome {
+            Outcome::Parked => &self.parked,
+            Outcome::Displaced(_) => &self.displaced,
+            Outcome::Released(_) => &self.matched,
+            Outcome::RememberedReady { forgot } => {
+                self.forgotten.add(u64::from(forgot.is_some()));
+                &self.remembered
+            }
+            Outcome::DuplicateReady => &self.duplicate,
+            Outcome::ReleasedEarly => &self.early,
+            Outcome::NoRoom => &self.no_room,
+            Outcome::Swallowed => &self.swallowed,
+            Outcome::Unneeded => &self.unneeded,
+            Outcome::ReleasedAll(waiters) => {
+                self.woken.add(*waiters as u64);
+                &self.wake_all
+            }
+            Outcome::Stale => &self.stale,
+        };
+        counter.count();
+    }
+
+    /// Events taken from the queues.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        let faults =
+            [&self.parked, &self.displaced, &self.early, &self.no_room, &self.swallowed, &self.unneeded];
+        let others = [&self.matched, &self.remembered, &self.duplicate, &self.wake_all, &self.stale];
+        faults.iter().chain(&others).map(|counter| counter.get()).sum()
+    }
 }
 
 impl CoreStats {

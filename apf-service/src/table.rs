@@ -27,14 +27,25 @@ pub struct Outstanding {
 pub enum Outcome {
     /// A waiter was entered.
     Parked,
+    /// A waiter was entered, and an older one with its token was released.
+    Displaced(Outstanding),
     /// A waiter was released by its own ready.
     Released(Outstanding),
     /// Its ready had come first: released as it was entered.
     ReleasedEarly,
-    /// A ready without a waiter is remembered: its fault is still to come.
-    RememberedReady,
+    /// Released as it was entered, since the table is full.
+    NoRoom,
+    /// A ready without a waiter is remembered: its fault may be still to come.
+    RememberedReady {
+        /// The oldest one remembered, which had to make room.
+        forgot: Option<Token>,
+    },
+    /// A ready without a waiter came once more.
+    DuplicateReady,
     /// An early ready met a fault that nobody waits for.
     Swallowed,
+    /// A fault that nobody waits for, and no early ready.
+    Unneeded,
     /// All waiters of the core were released.
     ReleasedAll(usize),
     /// Of an earlier life of the core.
@@ -43,7 +54,8 @@ pub enum Outcome {
 
 /// One core's faults.
 struct PerCore {
-    generation: Generation,
+    /// `None` until the first event, which may be of any life.
+    generation: Option<Generation>,
     outstanding: FnvIndexMap<u32, Outstanding, SLOTS>,
     early: Deque<(Token, Tsc), OUTSTANDING_PER_VCPU>,
 }
@@ -57,13 +69,8 @@ impl Table {
     /// A table for `cores` cores. The only allocation it ever makes.
     #[must_use]
     pub fn new(cores: usize) -> Self {
-        let empty = || {
-            Box::new(PerCore {
-                generation: Generation(0),
-                outstanding: FnvIndexMap::new(),
-                early: Deque::new(),
-            })
-        };
+        let empty =
+            || Box::new(PerCore { generation: None, outstanding: FnvIndexMap::new(), early: Deque::new() });
         Self { cores: (0..cores).map(|_| empty()).collect() }
     }
 
@@ -71,6 +78,20 @@ impl Table {
     #[must_use]
     pub fn outstanding(&self) -> usize {
         self.cores.iter().map(|core| core.outstanding.len()).sum()
+    }
+
+    /// Takes out a fault that has waited longer than `limit` cycles, if there
+    /// is one. Its waiter is to be released: the access faults again, and what
+    /// was lost is asked for anew.
+    pub fn take_overdue(&mut self, now: Tsc, limit: u64) -> Option<(CoreId, Token, Outstanding)> {
+        for (core, faults) in (0..).map(CoreId).zip(&mut self.cores) {
+            let overdue = faults.outstanding.iter().find(|(_, fault)| now.since(fault.since) > limit);
+            if let Some((token, fault)) = overdue.map(|(&token, &fault)| (token, fault)) {
+                faults.outstanding.remove(&token);
+                return Some((core, Token(token), fault));
+            }
+        }
+        None
     }
 
     /// Takes in one event. `release` is called for each waiter to be released,
@@ -84,15 +105,16 @@ impl Table {
                 release(event.core, ticket, at);
             }
         };
-        if core.generation != event.generation {
-            // Serial-number arithmetic: generations wrap.
-            if event.generation.0.wrapping_sub(core.generation.0) > u16::MAX / 2 {
+        if core.generation != Some(event.generation) {
+            if core.generation.is_some_and(|current| event.generation.is_before(current)) {
+                // Disarming released its waiter; once more is harmless.
+                release(event.ticket, event.at);
                 return Outcome::Stale;
             }
-            // Disarming released these already; releasing again is harmless.
+            // Likewise.
             core.release_all(event.at, &mut release);
             core.early.clear();
-            core.generation = event.generation;
+            core.generation = Some(event.generation);
         }
         match event.kind {
             Kind::NotPresent => core.not_present(event, &mut release),
@@ -109,7 +131,7 @@ impl PerCore {
             return if event.ticket == Ticket::NONE { Outcome::Swallowed } else { Outcome::ReleasedEarly };
         }
         if event.ticket == Ticket::NONE {
-            return Outcome::Stale;
+            return Outcome::Unneeded;
         }
         let fault = Outstanding { ticket: event.ticket, since: event.at, rip: event.rip };
         match self.outstanding.insert(event.token.0, fault) {
@@ -118,12 +140,13 @@ impl PerCore {
             // found again: let it retry, which is always safe.
             Ok(Some(older)) => {
                 release(older.ticket, event.at);
-                Outcome::Parked
+                Outcome::Displaced(older)
             }
-            // More waiters than a core has slots: cannot be, and is safe too.
+            // More waiters than a core has slots: only with entries whose
+            // waiter was released behind the table's back.
             Err(_) => {
                 release(event.ticket, event.at);
-                Outcome::ReleasedEarly
+                Outcome::NoRoom
             }
         }
     }
@@ -134,12 +157,11 @@ impl PerCore {
                 release(fault.ticket, event.at);
                 Outcome::Released(fault)
             }
+            None if self.early.iter().any(|&(token, _)| token == event.token) => Outcome::DuplicateReady,
             None => {
-                if self.early.is_full() {
-                    self.early.pop_front();
-                }
+                let forgot = if self.early.is_full() { self.early.pop_front() } else { None };
                 let _ = self.early.push_back((event.token, event.at));
-                Outcome::RememberedReady
+                Outcome::RememberedReady { forgot: forgot.map(|(token, _)| token) }
             }
         }
     }
@@ -200,7 +222,7 @@ mod tests {
     #[test]
     fn an_early_ready_is_remembered_and_consumed_once() {
         let mut t = Table::new(1);
-        assert_eq!(apply(&mut t, event(Kind::Ready, 5, 0)).0, Outcome::RememberedReady);
+        assert_eq!(apply(&mut t, event(Kind::Ready, 5, 0)).0, Outcome::RememberedReady { forgot: None });
         assert_eq!(apply(&mut t, event(Kind::NotPresent, 5, 50)), (Outcome::ReleasedEarly, alloc::vec![50]));
         assert_eq!(apply(&mut t, event(Kind::NotPresent, 5, 51)), (Outcome::Parked, alloc::vec![]));
     }
@@ -210,7 +232,10 @@ mod tests {
         let mut t = Table::new(2);
         apply(&mut t, event(Kind::NotPresent, 1, 11));
         apply(&mut t, Event { core: CoreId(1), ..event(Kind::NotPresent, 1, 99) });
-        assert_eq!(apply(&mut t, event(Kind::WakeAll, u32::MAX, 0)), (Outcome::ReleasedAll(1), alloc::vec![11]));
+        assert_eq!(
+            apply(&mut t, event(Kind::WakeAll, u32::MAX, 0)),
+            (Outcome::ReleasedAll(1), alloc::vec![11])
+        );
         assert_eq!(t.outstanding(), 1);
     }
 
@@ -221,6 +246,7 @@ mod tests {
         let next = Event { generation: Generation(2), ..event(Kind::NotPresent, 1, 12) };
         assert_eq!(apply(&mut t, next).1, [11]);
         assert_eq!(apply(&mut t, event(Kind::Ready, 1, 0)), (Outcome::Stale, alloc::vec![]));
+        assert_eq!(apply(&mut t, event(Kind::NotPresent, 2, 13)), (Outcome::Stale, alloc::vec![13]));
         assert_eq!(t.outstanding(), 1);
     }
 
@@ -228,7 +254,9 @@ mod tests {
     fn a_token_used_twice_frees_the_older_waiter() {
         let mut t = Table::new(1);
         apply(&mut t, event(Kind::NotPresent, 1, 11));
-        assert_eq!(apply(&mut t, event(Kind::NotPresent, 1, 12)).1, [11]);
+        let (outcome, released) = apply(&mut t, event(Kind::NotPresent, 1, 12));
+        assert!(matches!(outcome, Outcome::Displaced(older) if older.ticket == Ticket(11)));
+        assert_eq!(released, [11]);
         assert_eq!(apply(&mut t, event(Kind::Ready, 1, 0)).1, [12]);
     }
 
@@ -240,5 +268,54 @@ mod tests {
         }
         assert_eq!(apply(&mut t, event(Kind::NotPresent, 1, 1)).0, Outcome::Parked);
         assert_eq!(apply(&mut t, event(Kind::NotPresent, 100, 2)).0, Outcome::ReleasedEarly);
+    }
+
+    #[test]
+    fn a_repeated_early_ready_is_a_duplicate() {
+        let mut t = Table::new(1);
+        apply(&mut t, event(Kind::Ready, 5, 0));
+        assert_eq!(apply(&mut t, event(Kind::Ready, 5, 0)).0, Outcome::DuplicateReady);
+        assert_eq!(apply(&mut t, event(Kind::NotPresent, 5, 0)).0, Outcome::Swallowed);
+        assert_eq!(apply(&mut t, event(Kind::NotPresent, 5, 0)).0, Outcome::Unneeded);
+        assert_eq!(apply(&mut t, event(Kind::NotPresent, 5, 50)).0, Outcome::Parked);
+    }
+
+    #[test]
+    fn an_overdue_fault_is_taken_once() {
+        let mut t = Table::new(2);
+        apply(&mut t, event(Kind::NotPresent, 1, 11));
+        apply(&mut t, Event { core: CoreId(1), at: Tsc(50), ..event(Kind::NotPresent, 2, 22) });
+        assert_eq!(t.take_overdue(Tsc(17), 10), None);
+        let (core, token, fault) = t.take_overdue(Tsc(18), 10).unwrap();
+        assert_eq!((core, token, fault.ticket), (CoreId(0), Token(1), Ticket(11)));
+        assert_eq!(t.take_overdue(Tsc(18), 10), None);
+        assert_eq!(t.take_overdue(Tsc(61), 10).unwrap().1, Token(2));
+        // Its ready is still owed, and does no harm when it comes.
+        assert!(matches!(apply(&mut t, event(Kind::Ready, 1, 0)).0, Outcome::RememberedReady { .. }));
+    }
+
+    #[test]
+    fn a_new_table_joins_in_any_life() {
+        let mut t = Table::new(1);
+        let late = Event { generation: Generation(40_000), ..event(Kind::NotPresent, 1, 11) };
+        assert_eq!(apply(&mut t, late).0, Outcome::Parked);
+        // 65,535 lives later they begin anew.
+        let next = Event { generation: Generation(2), ..event(Kind::NotPresent, 1, 12) };
+        assert_eq!(apply(&mut t, next), (Outcome::Parked, alloc::vec![11]));
+    }
+
+    #[test]
+    fn a_full_table_lets_the_access_retry() {
+        let mut t = Table::new(1);
+        for n in 1..=SLOTS as u32 {
+            assert_eq!(apply(&mut t, event(Kind::NotPresent, n, n)).0, Outcome::Parked);
+        }
+        assert_eq!(apply(&mut t, event(Kind::NotPresent, 9999, 9999)), (Outcome::NoRoom, alloc::vec![9999]));
+    }
+
+    #[test]
+    fn a_core_that_is_not_there_is_stale() {
+        let elsewhere = Event { core: CoreId(1), ..event(Kind::NotPresent, 1, 11) };
+        assert_eq!(apply(&mut Table::new(1), elsewhere).0, Outcome::Stale);
     }
 }

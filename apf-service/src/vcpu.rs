@@ -5,13 +5,17 @@
 //! allocates nor locks.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering::Relaxed};
+use core::ops::Range;
+use core::sync::atomic::{
+    AtomicU16, AtomicU32, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::classify::Wait;
+use crate::classify::{Context, Task, Wait, classify};
 use crate::event::{CoreId, Event, Generation, Kind};
-use crate::protocol::{Area, Token};
+use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
 use crate::slots::{Released, Slots, Ticket};
 use crate::stats::CoreStats;
@@ -30,6 +34,22 @@ pub enum NotPresent {
     Retry,
 }
 
+/// What a #PF asks of the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFault {
+    /// Not an async one, or of a kind unknown: the kernel's own handler's.
+    NotOurs,
+    /// Go on at the interrupted instruction.
+    Return {
+        /// Whether there is work for the service thread.
+        wake_service: bool,
+    },
+    /// Wait on this ticket's slot, in this way.
+    Wait(Ticket, Wait),
+    /// Injected with interrupts off: the context can neither wait nor go on.
+    BrokenHost(Token),
+}
+
 /// What a ready interrupt found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -40,9 +60,6 @@ pub enum Ready {
         /// Whether there is work for the service thread.
         wake_service: bool,
     },
-    /// The queue is full: the token stays where it is, unacknowledged, so the
-    /// host sends no more, until the service thread has drained the queue.
-    Deferred,
 }
 
 /// One core's state.
@@ -59,7 +76,14 @@ pub struct VCpu {
     events: ArrayQueue<Event>,
     core: CoreId,
     generation: AtomicU16,
-    deferred: AtomicBool,
+    /// Not-presents of this life whose ready has not come.
+    outstanding: AtomicU32,
+    /// When an event was last lost to a full queue, until the service thread
+    /// has looked; then 0.
+    overflowed: AtomicU64,
+    /// The same once it has: it is to release everyone as soon as it has
+    /// drained the queue. Its own.
+    release_due: AtomicU64,
     halt_depth: AtomicU32,
 }
 
@@ -75,7 +99,9 @@ impl VCpu {
             events: ArrayQueue::new(QUEUE),
             core,
             generation: AtomicU16::new(0),
-            deferred: AtomicBool::new(false),
+            outstanding: AtomicU32::new(0),
+            overflowed: AtomicU64::new(0),
+            release_due: AtomicU64::new(0),
             halt_depth: AtomicU32::new(0),
         }
     }
@@ -83,8 +109,50 @@ impl VCpu {
     /// Begins a new life: nothing of an earlier one matches any more.
     pub fn begin(&self) {
         self.generation.fetch_add(1, Relaxed);
+        self.outstanding.store(0, Relaxed);
         self.recent.clear();
         self.area.reset();
+    }
+
+    /// Ends this life: the host has just been told to forget what is
+    /// outstanding, so nobody else would release the waiters. `wake` is given
+    /// the futex word of each that is scheduled. Leaves the service thread an
+    /// event, so that its table forgets them too.
+    pub fn end(&self, now: Tsc, wake: impl FnMut(&AtomicU32)) {
+        self.area.reset();
+        self.slots.release_everyone(now, wake);
+        self.tell(Kind::WakeAll, Token::WAKE_ALL, now);
+    }
+
+    /// Turns to a #PF. The caller has read CR2 before anything could fault.
+    pub fn page_fault(
+        &self,
+        cr2: u64,
+        context: Context,
+        kernel_text: &Range<u64>,
+        task: impl FnOnce() -> Task,
+        now: Tsc,
+    ) -> PageFault {
+        // The token is the lower half; KVM leaves the upper one 0.
+        let token = Token(cr2 as u32);
+        match self.area.take_reason() {
+            Reason::Ordinary => return PageFault::NotOurs,
+            Reason::Unknown(_) => {
+                self.stats.unknown_reason.count();
+                return PageFault::NotOurs;
+            }
+            Reason::LegacyReady => return PageFault::Return { wake_service: self.take_ready(token, now) },
+            Reason::NotPresent => {}
+        }
+        if !context.interrupts_enabled {
+            // Nothing could interrupt this context when the page is ready, so
+            // it would wait for ever. A correct host never injects here.
+            return PageFault::BrokenHost(token);
+        }
+        match self.not_present(token, classify(context, kernel_text, task), context.rip, now) {
+            NotPresent::Wait(ticket) => PageFault::Wait(ticket, self.slots.get(ticket).wait()),
+            NotPresent::Retry => PageFault::Return { wake_service: false },
+        }
     }
 
     /// The host injected a not-present for `token`.
@@ -94,6 +162,19 @@ impl VCpu {
     /// cannot even halt retries, which is always safe.
     pub fn not_present(&self, token: Token, wait: Wait, rip: u64, now: Tsc) -> NotPresent {
         self.stats.not_present.count();
+        if !token.names_a_fault() {
+            self.stats.impossible_token.count();
+            return NotPresent::Retry;
+        }
+        self.outstanding.store(self.outstanding.load(Relaxed) + 1, Relaxed);
+        self.stats.most_outstanding.raise(self.outstanding.load(Relaxed).into());
+        if self.recent.take(token) {
+            self.stats.early_ready.count();
+            // The service thread remembers that ready too, and should not for
+            // ever. If the queue is full, its memory is bounded all the same.
+            let _ = self.events.push(self.event(Kind::NotPresent, token, now));
+            return NotPresent::Retry;
+        }
         let outcome = match wait {
             Wait::Schedule => self.schedule(token, rip, now).unwrap_or_else(|| {
                 self.stats.overflow_halts.count();
@@ -117,13 +198,6 @@ impl VCpu {
     }
 
     fn halt(&self, token: Token, now: Tsc) -> NotPresent {
-        if self.recent.take(token) {
-            self.stats.early_ready.count();
-            // The service thread remembers that ready too, and should not for
-            // ever. If the queue is full, its memory is bounded all the same.
-            let _ = self.events.push(self.event(Kind::NotPresent, token, now));
-            return NotPresent::Retry;
-        }
         let Some(ticket) = self.slots.take(token, Wait::Halt, now) else {
             self.stats.overflow_retries.count();
             return NotPresent::Retry;
@@ -132,55 +206,109 @@ impl VCpu {
         NotPresent::Wait(ticket)
     }
 
-    /// The host raised the ready interrupt (or may have).
+    /// The host raised the ready interrupt, or may have: takes tokens, since
+    /// the acknowledgement makes the host store the next one at once. Returns
+    /// whether there is work for the service thread.
+    ///
+    /// ```text
+    ///   guest                             host (kvm_check_async_pf_completion)
+    ///   token → read, act
+    ///   token = 0
+    ///   ACK ────────────────────────────► token == 0? store the next, interrupt
+    /// ```
+    ///
+    /// With the ACK first, the host would find the old token still there, keep
+    /// the next one back, and not be asked again.
+    ///
+    /// A host that goes on for ever is cut short: it raises an interrupt with
+    /// each token, so the next one is not missed.
+    pub fn drain(&self, mut now: impl FnMut() -> Tsc, mut acknowledge: impl FnMut()) -> bool {
+        let mut work = false;
+        for taken in 0..2 * OUTSTANDING_PER_VCPU {
+            match self.ready(now()) {
+                Ready::Empty => {
+                    if taken == 0 {
+                        self.stats.spurious_interrupts.count();
+                    }
+                    break;
+                }
+                Ready::Taken { wake_service } => {
+                    work |= wake_service;
+                    acknowledge();
+                }
+            }
+        }
+        work
+    }
+
+    /// Takes one token, if there is one.
     pub fn ready(&self, now: Tsc) -> Ready {
         let token = self.area.ready_token();
-        let wake_service = match token {
-            Token::NONE => return Ready::Empty,
-            Token::WAKE_ALL => {
-                self.slots.release_all_halting(now);
-                if self.events.push(self.event(Kind::WakeAll, token, now)).is_err() {
-                    return self.defer();
-                }
-                self.stats.wake_all.count();
-                true
-            }
-            token if self.slots.release_halting(token, now) => {
-                self.stats.ready.count();
-                false
-            }
-            token => {
-                if self.events.push(self.event(Kind::Ready, token, now)).is_err() {
-                    return self.defer();
-                }
-                self.recent.remember(token);
-                self.stats.ready.count();
-                true
-            }
-        };
+        if token == Token::NONE {
+            return Ready::Empty;
+        }
+        let wake_service = self.take_ready(token, now);
         self.area.clear_token();
         Ready::Taken { wake_service }
     }
 
-    fn defer(&self) -> Ready {
-        self.deferred.store(true, Relaxed);
-        self.stats.deferred_ready.count();
-        Ready::Deferred
+    /// The page of `token` is ready; returns whether there is work for the
+    /// service thread.
+    fn take_ready(&self, token: Token, now: Tsc) -> bool {
+        if token == Token::WAKE_ALL {
+            self.stats.wake_all.count();
+            self.slots.release_all_halting(now);
+            self.tell(Kind::WakeAll, token, now);
+            return true;
+        }
+        self.stats.ready.count();
+        self.outstanding.store(self.outstanding.load(Relaxed).saturating_sub(1), Relaxed);
+        if self.slots.release_halting(token, now) {
+            self.stats.halt_released.count();
+            return false;
+        }
+        self.recent.remember(token);
+        if !self.tell(Kind::Ready, token, now) {
+            self.stats.deferred_ready.count();
+        }
+        true
     }
 
-    /// Whether a token waits for room in the queue; asking clears the mark.
-    pub fn take_deferred(&self) -> bool {
-        self.deferred.load(Relaxed) && self.deferred.swap(false, Relaxed)
+    /// Enqueues an event for the service thread. If the queue is full, notes
+    /// that one was lost; see [`next_event`](Self::next_event).
+    fn tell(&self, kind: Kind, token: Token, now: Tsc) -> bool {
+        let told = self.events.push(self.event(kind, token, now)).is_ok();
+        if !told {
+            self.overflowed.store(now.0.max(1), Release);
+        }
+        told
     }
 
-    /// The oldest event for the service thread.
+    /// The oldest event for the service thread, its only caller.
+    ///
+    /// An event that found the queue full is lost with its token, and so
+    /// everyone is released, to fault again. That must not overtake the
+    /// waiter it is meant for:
+    ///
+    /// ```text
+    ///   this core                        service thread
+    ///   NotPresent → queue
+    ///   its Ready: queue full
+    ///   overflowed = now   ────────────► overflowed → release_due
+    ///                                    pop … until the queue is empty:
+    ///                                      it has seen that NotPresent
+    ///                                    release_due: WakeAll
+    /// ```
     pub fn next_event(&self) -> Option<Event> {
-        self.events.pop()
-    }
-
-    /// Whether there is any event for the service thread.
-    pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        // Before the pop, or a waiter enqueued in between would be passed over.
+        if self.overflowed.load(Relaxed) != 0 {
+            self.release_due.store(self.overflowed.swap(0, Acquire), Relaxed);
+        }
+        self.events.pop().or_else(|| {
+            let due = self.release_due.load(Relaxed);
+            self.release_due.store(0, Relaxed);
+            (due != 0).then(|| self.event(Kind::WakeAll, Token::WAKE_ALL, Tsc(due)))
+        })
     }
 
     /// Ends a wait. The caller wakes the futex of a scheduled waiter.
@@ -217,103 +345,4 @@ impl VCpu {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::boxed::Box;
-
-    fn vcpu() -> Box<VCpu> {
-        let v = Box::new(VCpu::new(CoreId(0)));
-        v.begin();
-        v
-    }
-
-    fn ticket(n: NotPresent) -> Ticket {
-        match n {
-            NotPresent::Wait(t) => t,
-            NotPresent::Retry => panic!("should wait"),
-        }
-    }
-
-    fn deliver(v: &VCpu, token: u32) -> Ready {
-        v.area.host_write(0, Token(token));
-        v.ready(Tsc(9))
-    }
-
-    #[test]
-    fn a_scheduled_wait_is_the_services_business() {
-        let v = vcpu();
-        let t = ticket(v.not_present(Token(5), Wait::Schedule, 0xabc, Tsc(1)));
-        let e = v.next_event().unwrap();
-        assert_eq!((e.kind, e.token, e.ticket, e.rip), (Kind::NotPresent, Token(5), t, 0xabc));
-        assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
-        assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
-        assert!(!v.slots.get(t).is_ready(t));
-        assert_eq!(v.area.ready_token(), Token::NONE);
-    }
-
-    #[test]
-    fn a_halting_wait_is_released_by_the_interrupt() {
-        let v = vcpu();
-        let t = ticket(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)));
-        assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: false });
-        assert!(v.slots.get(t).is_ready(t) && !v.has_events());
-    }
-
-    #[test]
-    fn an_early_ready_spares_the_halt_and_is_consumed_once() {
-        let v = vcpu();
-        deliver(&v, 5);
-        assert_eq!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Retry);
-        assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Wait(_)));
-        assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
-        let swallow = v.next_event().unwrap();
-        assert_eq!((swallow.kind, swallow.ticket), (Kind::NotPresent, Ticket::NONE));
-    }
-
-    #[test]
-    fn an_empty_interrupt_is_tolerated() {
-        assert_eq!(vcpu().ready(Tsc(0)), Ready::Empty);
-    }
-
-    #[test]
-    fn wake_all_releases_the_halting_and_tells_the_service() {
-        let v = vcpu();
-        let t = ticket(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)));
-        assert_eq!(deliver(&v, u32::MAX), Ready::Taken { wake_service: true });
-        assert!(v.slots.get(t).is_ready(t));
-        assert_eq!(v.next_event().unwrap().kind, Kind::WakeAll);
-    }
-
-    #[test]
-    fn a_full_queue_leaves_the_token_with_the_host() {
-        let v = vcpu();
-        for t in 1..=QUEUE as u32 {
-            assert!(matches!(deliver(&v, t), Ready::Taken { .. }));
-        }
-        assert_eq!(deliver(&v, 9999), Ready::Deferred);
-        assert_eq!(v.area.ready_token(), Token(9999));
-        // A fault meanwhile halts: the halt needs no queue.
-        ticket(v.not_present(Token(3000), Wait::Schedule, 0, Tsc(1)));
-        assert_eq!(v.stats.overflow_halts.get(), 1);
-        assert_eq!(v.stats.halt_waits.get(), 1);
-        while v.next_event().is_some() {}
-        assert!(v.take_deferred() && !v.take_deferred());
-        assert!(matches!(v.ready(Tsc(9)), Ready::Taken { .. }));
-    }
-
-    #[test]
-    fn without_any_slot_the_access_is_retried() {
-        let v = vcpu();
-        while v.slots.take(Token(1), Wait::Halt, Tsc(0)).is_some() {}
-        assert_eq!(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)), NotPresent::Retry);
-        assert_eq!(v.stats.overflow_retries.get(), 1);
-    }
-
-    #[test]
-    fn a_new_life_forgets_early_readies() {
-        let v = vcpu();
-        deliver(&v, 5);
-        v.begin();
-        assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Wait(_)));
-    }
-}
+mod tests;

@@ -66,11 +66,9 @@ pub fn disarm() -> Result<(), ArmError> {
     without_interrupts(|| {
         // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
-        vcpu.area.reset();
-        vcpu.slots.release_everyone(now(), |word| {
-            // SAFETY: a hook that may be called with interrupts off.
-            unsafe { hooks::apf_hook_futex_wake(word) }
-        });
+        // SAFETY: a hook that may be called with interrupts off.
+        vcpu.end(now(), |word| unsafe { hooks::apf_hook_futex_wake(word) });
+        fault::wake_up_service();
     });
     // SAFETY: a hook in task context.
     unsafe { hooks::apf_hook_log_armed(core as u32, false) };
@@ -115,11 +113,4 @@ fn install_entries() -> Result<(), ArmError> {
     }
     INSTALLED.store(true, Ordering::Release);
     Ok(())
-}
-
-/// Takes the tokens that a full queue left with the host.
-pub fn take_deferred() {
-    if let Some(vcpu) = vcpu(this_core()).filter(|vcpu| vcpu.take_deferred()) {
-        without_interrupts(|| fault::drain(vcpu));
-    }
 }

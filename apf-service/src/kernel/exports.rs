@@ -28,13 +28,11 @@ extern "C" fn apf_disarm() -> i32 {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn apf_events(buffer: *mut Event, capacity: usize) -> usize {
     let all = (0..CORES.len()).filter_map(vcpu).flat_map(|v| core::iter::from_fn(|| v.next_event()));
-    let count = all.take(capacity).enumerate().fold(0, |_, (i, event)| {
+    all.take(capacity).enumerate().fold(0, |_, (i, event)| {
         // SAFETY: i < capacity.
         unsafe { buffer.add(i).write(event) };
         i + 1
-    });
-    arm::take_deferred();
-    count
+    })
 }
 
 /// How often there was work for the service thread, to be given to [`apf_sleep`].
@@ -43,11 +41,13 @@ extern "C" fn apf_work() -> u32 {
     fault::SERVICE_WORK.load(Ordering::Acquire)
 }
 
-/// Blocks until there is more work than `seen`.
+/// Blocks until there is more work than `seen`, or `limit_us` microseconds
+/// have gone by; [`u64::MAX`] is for ever.
 #[unsafe(no_mangle)]
-extern "C" fn apf_sleep(seen: u32) {
+extern "C" fn apf_sleep(seen: u32, limit_us: u64) {
+    let limit = (limit_us != u64::MAX).then_some(limit_us);
     // SAFETY: a hook in task context.
-    unsafe { hooks::apf_hook_futex_wait(&fault::SERVICE_WORK, seen) };
+    unsafe { hooks::apf_hook_futex_wait(&fault::SERVICE_WORK, seen, limit) };
 }
 
 /// Makes the service thread look, as if there were work.

@@ -14,8 +14,9 @@ unsafe extern "Rust" {
     pub fn apf_hook_core() -> u32;
     /// The running task. The caller has made sure that no kernel code was interrupted.
     pub fn apf_hook_task() -> Task;
-    /// Blocks the running task while `*word == expected`. Task context only.
-    pub fn apf_hook_futex_wait(word: &AtomicU32, expected: u32);
+    /// Blocks the running task while `*word == expected`, at most for
+    /// `limit_us` microseconds. Task context only.
+    pub fn apf_hook_futex_wait(word: &AtomicU32, expected: u32, limit_us: Option<u64>);
     /// Wakes the task that waits on `word`. Callable with interrupts off.
     pub fn apf_hook_futex_wake(word: &AtomicU32);
     /// Lets the scheduler choose a task. Callable at the end of an interrupt.

@@ -61,7 +61,7 @@ fn schedule(slot: &Slot, ticket: Ticket) {
     unsafe {
         let priority = hooks::apf_hook_boost();
         while !slot.is_ready(ticket) {
-            hooks::apf_hook_futex_wait(slot.word(), Slot::waiting_value(ticket));
+            hooks::apf_hook_futex_wait(slot.word(), Slot::waiting_value(ticket), None);
         }
         hooks::apf_hook_set_priority(priority);
     }

@@ -1,5 +1,7 @@
 //! Calls into the kernel archive; elsewhere than on Hermit, their absence.
 
+use core::time::Duration;
+
 use crate::abi::ArmError;
 use crate::event::{CoreId, Event};
 use crate::slots::Ticket;
@@ -15,7 +17,7 @@ mod hermit {
         pub safe fn apf_disarm() -> i32;
         pub fn apf_events(buffer: *mut Event, capacity: usize) -> usize;
         pub safe fn apf_work() -> u32;
-        pub safe fn apf_sleep(seen: u32);
+        pub safe fn apf_sleep(seen: u32, limit_us: u64);
         pub safe fn apf_wake_service();
         pub safe fn apf_release(core: u32, ticket: Ticket, ready: Tsc);
         pub safe fn apf_guard_enter();
@@ -60,8 +62,15 @@ mod calls {
         hermit::apf_work()
     }
 
-    pub fn sleep(seen: u32) {
-        hermit::apf_sleep(seen);
+    pub fn sleep(seen: u32, limit: Option<Duration>) {
+        let micros = limit.map_or(u64::MAX, |limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX));
+        hermit::apf_sleep(seen, micros);
+    }
+
+    pub fn now() -> Tsc {
+        // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
+        // guests read it.
+        Tsc(unsafe { core::arch::x86_64::_rdtsc() })
     }
 
     pub fn wake_service() {
@@ -90,7 +99,12 @@ mod calls {
         hermit::apf_tsc_mhz()
     }
 
-    pub fn spawn(entry: extern "C" fn(usize), priority: u8, stack_size: usize, core: CoreId) -> Option<TaskId> {
+    pub fn spawn(
+        entry: extern "C" fn(usize),
+        priority: u8,
+        stack_size: usize,
+        core: CoreId,
+    ) -> Option<TaskId> {
         // SAFETY: the entry takes any argument.
         let id = unsafe { hermit::sys_spawn2(entry, 0, priority, stack_size, core.0 as isize) };
         (id >= 0).then_some(TaskId(id))
@@ -127,7 +141,11 @@ mod calls {
         0
     }
 
-    pub fn sleep(_seen: u32) {}
+    pub fn sleep(_seen: u32, _limit: Option<Duration>) {}
+
+    pub fn now() -> Tsc {
+        Tsc(0)
+    }
 
     pub fn wake_service() {}
 
@@ -145,7 +163,12 @@ mod calls {
         1
     }
 
-    pub fn spawn(_entry: extern "C" fn(usize), _priority: u8, _stack_size: usize, _core: CoreId) -> Option<TaskId> {
+    pub fn spawn(
+        _entry: extern "C" fn(usize),
+        _priority: u8,
+        _stack_size: usize,
+        _core: CoreId,
+    ) -> Option<TaskId> {
         None
     }
 

@@ -3,29 +3,39 @@
 //! | file | holds |
 //! |---|---|
 //! | `thread` | the service thread: drain, match, release, tell |
+//! | `watch` | the watchdog, and the warning before the host's limit |
+//! | `status` | whether the service runs, and why not |
 //! | `guard` | `NonPreemptible` |
 //! | `ffi` | the calls into the kernel archive |
 
 mod ffi;
 pub mod guard;
+pub mod status;
 mod thread;
+mod watch;
 
-use core::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, Ordering};
+use core::time::Duration;
+
+use status::{Off, Status};
 
 use crate::abi::ArmError;
 use crate::event::CoreId;
-use crate::stats::CoreStats;
+use crate::stats::{CoreStats, ServiceStats};
 
 /// How the service is to run. `Config::default()` suits most programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Stack of the service thread in bytes. `tracing` subscribers run on it.
     pub stack_size: usize,
+    /// A task that has waited longer than this tries again: its access faults
+    /// anew if the page is still out. `None` lets it wait for ever.
+    pub watchdog: Option<Duration>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { stack_size: 128 * 1024 }
+        Self { stack_size: 128 * 1024, watchdog: Some(Duration::from_secs(10)) }
     }
 }
 
@@ -37,7 +47,9 @@ pub enum StartError {
     #[error("the async page fault service is running already: there is one for the whole program")]
     AlreadyRunning,
     /// The kernel made no task for it.
-    #[error("no task for the async page fault service: give the guest more memory, or the service a smaller stack")]
+    #[error(
+        "no task for the async page fault service: give the guest more memory, or the service a smaller stack"
+    )]
     NoTask,
     /// A core could not be armed.
     #[error("async page faults stay off: {0}")]
@@ -51,21 +63,24 @@ pub struct Service {
     task: ffi::TaskId,
 }
 
-static RUNNING: AtomicBool = AtomicBool::new(false);
-
 /// Starts the service thread and arms every core.
 ///
 /// # Errors
 /// Says what is missing ([`StartError`]); nothing is left half on.
 pub fn start(config: Config) -> Result<Service, StartError> {
-    if RUNNING.swap(true, Ordering::AcqRel) {
+    if !status::begin() {
         return Err(StartError::AlreadyRunning);
     }
-    start_first(config).inspect_err(|_| RUNNING.store(false, Ordering::Release))
+    let started = start_first(&config);
+    status::set(match &started {
+        Ok(_) => Status::Running { cores: ffi::cores() },
+        Err(error) => Status::Off(Off::Failed(*error)),
+    });
+    started
 }
 
-fn start_first(config: Config) -> Result<Service, StartError> {
-    let task = thread::spawn(config.stack_size, usize::from(ffi::cores())).ok_or(if cfg!(target_os = "hermit") {
+fn start_first(config: &Config) -> Result<Service, StartError> {
+    let task = thread::spawn(config, usize::from(ffi::cores())).ok_or(if cfg!(target_os = "hermit") {
         StartError::NoTask
     } else {
         StartError::Arm(ArmError::NotKvm)
@@ -81,11 +96,54 @@ fn start_first(config: Config) -> Result<Service, StartError> {
 }
 
 impl Service {
+    /// Disarms every core and releases all waiters, so that the guest can be
+    /// snapshot: the host then has nothing outstanding that a restored guest
+    /// would wait for in vain, and nothing is delivered to it. Until
+    /// [`resume`](Self::resume) a fault stops its core. The service thread
+    /// stays; a service that is quiesced already stays so.
+    ///
+    /// ```text
+    ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
+    /// ```
+    ///
+    /// # Errors
+    /// [`StartError::NoTask`] if a core could not be visited, for want of
+    /// memory for a task; the others are disarmed.
+    pub fn quiesce(&self) -> Result<(), StartError> {
+        match on_every_core(disarm_this_core) {
+            // It was off already.
+            Ok(()) | Err(StartError::Arm(ArmError::NotArmed)) => {
+                status::set(Status::Quiesced);
+                Ok(())
+            }
+            error => error,
+        }
+    }
+
+    /// Arms every core again after [`quiesce`](Self::quiesce). Each begins a
+    /// new generation, in which no token from before matches. The self-check is
+    /// repeated: a restored guest may find itself on another host.
+    ///
+    /// # Errors
+    /// Says what is missing; the service is then quiesced as before.
+    pub fn resume(&self) -> Result<(), StartError> {
+        match on_every_core(arm_this_core) {
+            Ok(()) | Err(StartError::Arm(ArmError::AlreadyArmed)) => {
+                status::set(Status::Running { cores: ffi::cores() });
+                Ok(())
+            }
+            error => {
+                let _ = self.quiesce();
+                error
+            }
+        }
+    }
+
     /// Disarms every core, releases all waiters, and ends the service thread.
     /// After this the service can be started again.
     pub fn stop(self) {
         self.end();
-        RUNNING.store(false, Ordering::Release);
+        status::set(Status::Off(Off::Stopped));
     }
 
     fn end(&self) {
@@ -109,17 +167,32 @@ pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {
     (0..ffi::cores()).map(CoreId).filter_map(|core| Some((core, ffi::core_stats(core)?)))
 }
 
+static SERVICE_STATS: ServiceStats = ServiceStats::new();
+
+/// What the service thread has counted since the program began.
+#[must_use]
+pub fn service_stats() -> &'static ServiceStats {
+    &SERVICE_STATS
+}
+
 /// The last failure of [`on_every_core`]'s tasks.
 static FAILURE: AtomicI32 = AtomicI32::new(0);
 
-/// Arming is a core's own business, so a task visits each.
+/// Arming is a core's own business, so a task visits each. All are visited,
+/// whatever becomes of one.
 fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
     /// A core's state is built on the stack before it moves to the heap.
     const STACK: usize = 256 * 1024;
+    let mut missed = false;
     FAILURE.store(0, Ordering::Release);
     for core in (0..ffi::cores()).map(CoreId) {
-        let task = ffi::spawn(visit, thread::PRIORITY, STACK, core).ok_or(StartError::NoTask)?;
-        ffi::join(task);
+        match ffi::spawn(visit, thread::PRIORITY, STACK, core) {
+            Some(task) => ffi::join(task),
+            None => missed = true,
+        }
+    }
+    if missed {
+        return Err(StartError::NoTask);
     }
     Ok(ArmError::decode(FAILURE.load(Ordering::Acquire))?)
 }
@@ -147,6 +220,7 @@ mod tests {
         assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
         // The failure leaves nothing behind that a second attempt would meet.
         assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
-        assert_eq!(stats().count(), 0);
+        assert_eq!(status::status(), Status::Off(Off::Failed(StartError::Arm(ArmError::NotKvm))));
+        assert_eq!((stats().count(), service_stats().events()), (0, 0));
     }
 }

@@ -1,10 +1,12 @@
 //! The service thread.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
 
-use super::ffi;
 use super::guard::NonPreemptible;
+use super::watch::{Budget, Watchdog};
+use super::{Config, SERVICE_STATS, ffi};
 use crate::event::{CoreId, Event, Generation, Kind};
 use crate::protocol::Token;
 use crate::slots::Ticket;
@@ -19,11 +21,21 @@ const BATCH: usize = 64;
 static STOP: AtomicBool = AtomicBool::new(false);
 static CORES: AtomicUsize = AtomicUsize::new(0);
 
+/// The watchdog's limit in microseconds; [`u64::MAX`] is never.
+static WATCHDOG_US: AtomicU64 = AtomicU64::new(u64::MAX);
+
 /// Starts the thread on the first core.
-pub fn spawn(stack_size: usize, cores: usize) -> Option<ffi::TaskId> {
+pub fn spawn(config: &Config, cores: usize) -> Option<ffi::TaskId> {
+    let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    WATCHDOG_US.store(config.watchdog.map_or(u64::MAX, micros), Ordering::Release);
     STOP.store(false, Ordering::Release);
     CORES.store(cores, Ordering::Release);
-    ffi::spawn(run, PRIORITY, stack_size, CoreId(0))
+    ffi::spawn(run, PRIORITY, config.stack_size, CoreId(0))
+}
+
+fn watchdog_limit() -> Option<Duration> {
+    let micros = WATCHDOG_US.load(Ordering::Acquire);
+    (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
 /// Makes the thread end once its queues are empty.
@@ -59,6 +71,8 @@ extern "C" fn run(_: usize) {
     };
     let mut batch = Box::new([(nothing, Outcome::Stale); BATCH]);
     let mut events = Box::new([nothing; BATCH]);
+    let mut watchdog = Watchdog::new(watchdog_limit());
+    let mut budget = Budget::new();
     loop {
         let seen = ffi::work();
         let count = ffi::events(&mut events[..]);
@@ -66,12 +80,17 @@ extern "C" fn run(_: usize) {
         for (done, event) in batch.iter_mut().zip(&events[..count]) {
             *done = (*event, table.apply(event, ffi::release));
         }
-        batch[..count].iter().for_each(|(event, outcome)| tell(event, *outcome, &table));
+        for (event, outcome) in &batch[..count] {
+            SERVICE_STATS.count(outcome);
+            tell(event, *outcome, &table);
+        }
+        watchdog.look(&mut table);
+        super::stats().for_each(|(core, stats)| budget.look(core, stats));
         if count == 0 {
             if STOP.load(Ordering::Acquire) {
                 break;
             }
-            ffi::sleep(seen);
+            ffi::sleep(seen, watchdog.sleep_limit(&table));
         }
     }
 }
@@ -87,9 +106,21 @@ fn tell(event: &Event, outcome: Outcome, table: &Table) {
             let host_cycles = event.at.since(fault.since);
             tracing::debug!(core, token, rip = fault.rip, host_cycles, "ready");
         }
+        Outcome::Displaced(older) => {
+            tracing::warn!(
+                core,
+                token,
+                rip = older.rip,
+                "the host uses this token twice; the older wait was retried"
+            );
+        }
         Outcome::ReleasedEarly => tracing::debug!(core, token, "was ready before it waited"),
-        Outcome::RememberedReady => tracing::debug!(core, token, "ready before its fault"),
-        Outcome::Swallowed => tracing::debug!(core, token, "early ready consumed"),
+        Outcome::NoRoom => tracing::warn!(core, token, "the table is full; the wait was retried"),
+        Outcome::RememberedReady { forgot } => {
+            tracing::debug!(core, token, forgot = forgot.map(|token| token.0), "ready, and nobody waits");
+        }
+        Outcome::DuplicateReady => tracing::debug!(core, token, "ready once more, and nobody waits"),
+        Outcome::Swallowed | Outcome::Unneeded => tracing::debug!(core, token, "early ready consumed"),
         Outcome::ReleasedAll(waiters) => tracing::info!(core, waiters, "wake all"),
         Outcome::Stale => tracing::debug!(core, token, "of an earlier life"),
     }

@@ -1,0 +1,108 @@
+//! What the service thread keeps an eye on: waits that take too long, and
+//! cores that come near the host's limit.
+
+use core::time::Duration;
+
+use super::{SERVICE_STATS, ffi};
+use crate::event::CoreId;
+use crate::protocol::OUTSTANDING_PER_VCPU;
+use crate::stats::CoreStats;
+use crate::table::Table;
+use crate::time::Tsc;
+
+/// From this many outstanding on, a core is near the host's limit.
+const BUDGET_WARNING: u64 = 56;
+const _: () = assert!(BUDGET_WARNING < OUTSTANDING_PER_VCPU as u64);
+
+/// Retries waits whose ready is overdue. A retry is always safe: if the page
+/// is there, the access goes through, and if not, it faults again. Waits by
+/// halt are out of its reach: nothing but their interrupt runs on their core.
+pub struct Watchdog {
+    limit: Option<Duration>,
+    limit_cycles: u64,
+    last_look: Tsc,
+}
+
+impl Watchdog {
+    /// A watchdog for waits longer than `limit`; `None` is never.
+    pub fn new(limit: Option<Duration>) -> Self {
+        let cycles = |limit: Duration| {
+            u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(ffi::tsc_mhz().into())
+        };
+        Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now() }
+    }
+
+    /// How long the service thread may sleep: for ever if nobody waits.
+    pub fn sleep_limit(&self, table: &Table) -> Option<Duration> {
+        self.limit.filter(|_| table.outstanding() > 0)
+    }
+
+    /// Looks for overdue waits, once in each limit; a wait is thus retried
+    /// after one limit at the earliest and two at the latest.
+    pub fn look(&mut self, table: &mut Table) {
+        let now = ffi::now();
+        if now.since(self.last_look) < self.limit_cycles {
+            return;
+        }
+        self.last_look = now;
+        while let Some((core, token, fault)) = table.take_overdue(now, self.limit_cycles) {
+            ffi::release(core, fault.ticket, now);
+            SERVICE_STATS.overdue.count();
+            let waited_us = now.since(fault.since) / u64::from(ffi::tsc_mhz()).max(1);
+            tracing::warn!(core = core.0, token = token.0, rip = fault.rip, waited_us, "overdue, retried");
+        }
+    }
+}
+
+/// Warns once of each core that comes near the host's limit of outstanding
+/// faults, beyond which the host stops the core for a fault.
+pub struct Budget {
+    warned: u64,
+}
+
+impl Budget {
+    /// Nobody has been warned.
+    pub const fn new() -> Self {
+        Self { warned: 0 }
+    }
+
+    /// Looks at one core.
+    pub fn look(&mut self, core: CoreId, stats: &CoreStats) {
+        let most_outstanding = stats.most_outstanding.get();
+        let bit = 1_u64.checked_shl(core.0.into()).unwrap_or(0);
+        if self.warned & bit == 0 && most_outstanding > BUDGET_WARNING {
+            self.warned |= bit;
+            tracing::warn!(
+                core = core.0,
+                most_outstanding,
+                limit = OUTSTANDING_PER_VCPU,
+                "near the host's limit of outstanding faults: beyond it a fault stops the core"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+
+    #[test]
+    fn the_budget_warns_once_for_each_core() {
+        let stats: Box<CoreStats> = Box::default();
+        let mut budget = Budget::new();
+        stats.most_outstanding.raise(BUDGET_WARNING);
+        budget.look(CoreId(1), &stats);
+        assert_eq!(budget.warned, 0);
+        stats.most_outstanding.raise(BUDGET_WARNING + 1);
+        budget.look(CoreId(1), &stats);
+        assert_eq!(budget.warned, 2);
+    }
+
+    #[test]
+    fn nobody_waiting_lets_the_thread_sleep_for_ever() {
+        let watchdog = Watchdog::new(Some(Duration::from_secs(10)));
+        assert_eq!(watchdog.limit_cycles, 10_000_000);
+        assert_eq!(watchdog.sleep_limit(&Table::new(1)), None);
+    }
+}

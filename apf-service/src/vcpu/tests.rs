@@ -1,0 +1,227 @@
+//! Each rule of the interrupt side by itself; `tests/fake_host` has them together.
+
+use super::*;
+use alloc::boxed::Box;
+
+fn vcpu() -> Box<VCpu> {
+    let v = Box::new(VCpu::new(CoreId(0)));
+    v.begin();
+    v
+}
+
+fn ticket(n: NotPresent) -> Ticket {
+    match n {
+        NotPresent::Wait(t) => t,
+        NotPresent::Retry => panic!("should wait"),
+    }
+}
+
+fn deliver(v: &VCpu, token: u32) -> Ready {
+    v.area.host_writes_token(Token(token));
+    v.ready(Tsc(9))
+}
+
+#[test]
+fn a_scheduled_wait_is_the_services_business() {
+    let v = vcpu();
+    let t = ticket(v.not_present(Token(5), Wait::Schedule, 0xabc, Tsc(1)));
+    let e = v.next_event().unwrap();
+    assert_eq!((e.kind, e.token, e.ticket, e.rip), (Kind::NotPresent, Token(5), t, 0xabc));
+    assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
+    assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
+    assert!(!v.slots.get(t).is_ready(t));
+    assert_eq!(v.area.ready_token(), Token::NONE);
+}
+
+#[test]
+fn a_halting_wait_is_released_by_the_interrupt() {
+    let v = vcpu();
+    let t = ticket(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)));
+    assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: false });
+    assert!(v.slots.get(t).is_ready(t) && v.next_event().is_none());
+}
+
+#[test]
+fn an_early_ready_spares_the_halt_and_is_consumed_once() {
+    let v = vcpu();
+    deliver(&v, 5);
+    assert_eq!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Retry);
+    assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Wait(_)));
+    assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
+    let swallow = v.next_event().unwrap();
+    assert_eq!((swallow.kind, swallow.ticket), (Kind::NotPresent, Ticket::NONE));
+}
+
+#[test]
+fn an_empty_interrupt_is_tolerated() {
+    assert_eq!(vcpu().ready(Tsc(0)), Ready::Empty);
+}
+
+#[test]
+fn wake_all_releases_the_halting_and_tells_the_service() {
+    let v = vcpu();
+    let t = ticket(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)));
+    assert_eq!(deliver(&v, u32::MAX), Ready::Taken { wake_service: true });
+    assert!(v.slots.get(t).is_ready(t));
+    assert_eq!(v.next_event().unwrap().kind, Kind::WakeAll);
+}
+
+#[test]
+fn a_ready_that_finds_the_queue_full_releases_everyone_after_the_drain() {
+    let v = vcpu();
+    let t = ticket(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)));
+    for t in 1..QUEUE as u32 {
+        assert!(matches!(deliver(&v, 1000 + t), Ready::Taken { .. }));
+    }
+    assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
+    assert_eq!((v.area.ready_token(), v.stats.deferred_ready.get()), (Token::NONE, 1));
+    // A fault meanwhile halts: the halt needs no queue.
+    ticket(v.not_present(Token(3000), Wait::Schedule, 0, Tsc(1)));
+    assert_eq!((v.stats.overflow_halts.get(), v.stats.halt_waits.get()), (1, 1));
+    let events: alloc::vec::Vec<_> = core::iter::from_fn(|| v.next_event()).collect();
+    assert_eq!((events.len(), events[0].ticket), (QUEUE + 1, t));
+    assert_eq!(events[QUEUE].kind, Kind::WakeAll);
+}
+
+#[test]
+fn a_wake_all_that_finds_the_queue_full_is_not_lost() {
+    let v = vcpu();
+    for t in 1..=QUEUE as u32 {
+        deliver(&v, t);
+    }
+    deliver(&v, u32::MAX);
+    assert_eq!(core::iter::from_fn(|| v.next_event()).filter(|e| e.kind == Kind::WakeAll).count(), 1);
+}
+
+#[test]
+fn the_drain_acknowledges_each_token_after_clearing_it() {
+    let v = vcpu();
+    let mut left = 3;
+    v.area.host_writes_token(Token(1));
+    let acknowledge = || {
+        assert_eq!(v.area.ready_token(), Token::NONE);
+        left -= 1;
+        if left > 0 {
+            v.area.host_writes_token(Token(left));
+        }
+    };
+    assert!(v.drain(|| Tsc(1), acknowledge));
+    assert_eq!((left, v.stats.ready.get(), v.stats.spurious_interrupts.get()), (0, 3, 0));
+    assert!(!v.drain(|| Tsc(1), || unreachable!()));
+    assert_eq!(v.stats.spurious_interrupts.get(), 1);
+}
+
+#[test]
+fn a_host_that_never_stops_is_cut_short() {
+    let v = vcpu();
+    v.area.host_writes_token(Token(7));
+    v.drain(|| Tsc(1), || v.area.host_writes_token(Token(7)));
+    assert_eq!(v.stats.ready.get(), 2 * OUTSTANDING_PER_VCPU as u64);
+}
+
+#[test]
+fn outstanding_counts_what_the_host_still_owes() {
+    let v = vcpu();
+    for t in 1..=3 {
+        v.not_present(Token(t), Wait::Schedule, 0, Tsc(1));
+    }
+    deliver(&v, 1);
+    v.not_present(Token(4), Wait::Schedule, 0, Tsc(1));
+    assert_eq!((v.stats.most_outstanding.get(), v.stats.most_waiting.get()), (3, 4));
+    // A new life owes nothing of the old.
+    v.begin();
+    v.not_present(Token(5), Wait::Schedule, 0, Tsc(1));
+    deliver(&v, 5);
+    deliver(&v, 6);
+    assert_eq!(v.stats.most_outstanding.get(), 3);
+}
+
+#[test]
+fn tokens_that_cannot_name_a_fault_are_retried() {
+    let v = vcpu();
+    for token in [Token::NONE, Token::WAKE_ALL] {
+        assert_eq!(v.not_present(token, Wait::Halt, 0, Tsc(1)), NotPresent::Retry);
+    }
+    assert_eq!((v.stats.impossible_token.get(), v.slots.in_use()), (2, 0));
+}
+
+const TEXT: Range<u64> = 0x1000..0x2000;
+
+fn page_fault(v: &VCpu, flags: u32, rip: u64, interrupts_enabled: bool) -> PageFault {
+    v.area.host_writes_reason(flags);
+    let task = || Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false };
+    v.page_fault(5, Context { rip, rsp: 0x8800, interrupts_enabled }, &TEXT, task, Tsc(1))
+}
+
+#[test]
+fn only_faults_of_the_protocol_are_ours() {
+    let v = vcpu();
+    assert_eq!(page_fault(&v, 0, 0x5000, true), PageFault::NotOurs);
+    assert_eq!(page_fault(&v, 4, 0x5000, true), PageFault::NotOurs);
+    assert_eq!((v.stats.unknown_reason.get(), v.stats.not_present.get()), (1, 0));
+}
+
+#[test]
+fn a_fault_waits_as_its_context_may() {
+    let v = vcpu();
+    assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
+    assert!(matches!(page_fault(&v, 1, 0x1500, true), PageFault::Wait(_, Wait::Halt)));
+    deliver(&v, 5);
+    deliver(&v, 5);
+    assert_eq!(page_fault(&v, 1, 0x5000, true), PageFault::Return { wake_service: false });
+}
+
+#[test]
+fn injecting_with_interrupts_off_is_the_hosts_fault() {
+    let v = vcpu();
+    assert_eq!(page_fault(&v, 1, 0x1500, false), PageFault::BrokenHost(Token(5)));
+}
+
+#[test]
+fn a_legacy_ready_takes_the_same_path_without_the_area() {
+    let v = vcpu();
+    assert!(matches!(page_fault(&v, 1, 0x1500, true), PageFault::Wait(_, Wait::Halt)));
+    assert_eq!(page_fault(&v, 2, 0x1500, true), PageFault::Return { wake_service: false });
+    assert_eq!(v.stats.halt_released.get(), 1);
+    assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
+    assert_eq!(page_fault(&v, 2, 0x5000, true), PageFault::Return { wake_service: true });
+    assert_eq!(core::iter::from_fn(|| v.next_event()).last().unwrap().kind, Kind::Ready);
+}
+
+#[test]
+fn halts_nest() {
+    let v = vcpu();
+    v.start_halting();
+    v.start_halting();
+    v.stop_halting();
+    assert!(v.is_halting());
+    v.stop_halting();
+    assert!(!v.is_halting());
+}
+
+#[test]
+fn without_any_slot_the_access_is_retried() {
+    let v = vcpu();
+    while v.slots.take(Token(1), Wait::Halt, Tsc(0)).is_some() {}
+    assert_eq!(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)), NotPresent::Retry);
+    assert_eq!(v.stats.overflow_retries.get(), 1);
+}
+
+#[test]
+fn a_new_life_forgets_early_readies() {
+    let v = vcpu();
+    deliver(&v, 5);
+    v.begin();
+    assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Wait(_)));
+}
+
+#[test]
+fn the_end_of_a_life_releases_everyone_and_empties_the_table() {
+    let v = vcpu();
+    let scheduled = ticket(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)));
+    let halting = ticket(v.not_present(Token(6), Wait::Halt, 0, Tsc(1)));
+    let mut woken = 0;
+    v.end(Tsc(2), |_| woken += 1);
+    assert!(v.slots.get(scheduled).is_ready(scheduled) && v.slots.get(halting).is_ready(halting));
+    assert_eq!((woken, core::iter::from_fn(|| v.next_event()).last().unwrap().kind), (1, Kind::WakeAll));
+}

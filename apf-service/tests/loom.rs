@@ -1,0 +1,221 @@
+//! Every interleaving of the places where two contexts meet, explored by loom.
+//!
+//! ```text
+//! RUSTFLAGS="--cfg loom" cargo test --release -p apf-service --test loom
+//! ```
+//!
+//! `Slots` is the real code. The kernel's futex is modelled by its contract:
+//! comparing the word and going to sleep is one step under a lock, and so is
+//! waking. What would break these: a release whose effects the waiter does not
+//! see, a wake-up that falls between check and sleep (loom then reports a
+//! deadlock), a stale ticket that ends somebody else's wait.
+#![allow(unexpected_cfgs, reason = "`loom` is set by RUSTFLAGS")]
+#![cfg(loom)]
+
+use apf_service::classify::Wait;
+use apf_service::protocol::Token;
+use apf_service::slots::{Released, Slot, Slots, Ticket};
+use apf_service::sync::AtomicU32;
+use apf_service::time::Tsc;
+use loom::sync::atomic::Ordering::{Acquire, Release};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+/// `futex_wait` and `futex_wake` of the kernel, for one word.
+#[derive(Default)]
+struct Futex {
+    /// Wake-ups so far, under the futex lock.
+    woken: Mutex<u32>,
+    sleepers: Condvar,
+}
+
+impl Futex {
+    fn wait(&self, word: &AtomicU32, expected: u32) {
+        let mut woken = self.woken.lock().unwrap();
+        if word.load(Acquire) != expected {
+            return;
+        }
+        let seen = *woken;
+        while *woken == seen {
+            woken = self.sleepers.wait(woken).unwrap();
+        }
+    }
+
+    fn wake(&self) {
+        *self.woken.lock().unwrap() += 1;
+        self.sleepers.notify_all();
+    }
+}
+
+#[derive(Default)]
+struct World {
+    slots: Slots,
+    futex: Futex,
+}
+
+impl World {
+    /// `kernel::wait::schedule` and what follows it.
+    fn wait(&self, ticket: Ticket) -> Tsc {
+        let slot = self.slots.get(ticket);
+        while !slot.is_ready(ticket) {
+            self.futex.wait(slot.word(), Slot::waiting_value(ticket));
+        }
+        self.slots.finish(ticket).ready
+    }
+
+    /// `kernel::exports::apf_release`.
+    fn release(&self, ticket: Ticket, ready: Tsc) -> Released {
+        let released = self.slots.release(ticket, ready, ready);
+        if released == Released::Scheduled {
+            self.futex.wake();
+        }
+        released
+    }
+
+    /// `VCpu::end`, of a disarming core.
+    fn release_everyone(&self, now: Tsc) {
+        self.slots.release_everyone(now, |_| self.futex.wake());
+    }
+}
+
+#[test]
+fn a_scheduled_waiter_is_woken_whenever_it_is_released() {
+    loom::model(|| {
+        let world = Arc::new(World::default());
+        let ticket = world.slots.take(Token(7), Wait::Schedule, Tsc(1)).unwrap();
+        let service = {
+            let world = world.clone();
+            thread::spawn(move || assert_eq!(world.release(ticket, Tsc(5)), Released::Scheduled))
+        };
+        // The waiter sees what its waker wrote before.
+        assert_eq!(world.wait(ticket), Tsc(5));
+        service.join().unwrap();
+    });
+}
+
+#[test]
+fn of_two_wakers_one_releases() {
+    loom::model(|| {
+        let world = Arc::new(World::default());
+        let ticket = world.slots.take(Token(7), Wait::Schedule, Tsc(1)).unwrap();
+        let service = {
+            let world = world.clone();
+            thread::spawn(move || world.release(ticket, Tsc(5)) == Released::Scheduled)
+        };
+        let here = world.release(ticket, Tsc(6)) == Released::Scheduled;
+        assert_ne!(service.join().unwrap(), here);
+        world.wait(ticket);
+    });
+}
+
+/// The service thread releases by a ticket while the core disarms, the waiter
+/// returns its slot, and the slot begins another wait.
+#[test]
+fn a_stale_ticket_never_ends_the_next_wait_of_its_slot() {
+    loom::model(|| {
+        let world = Arc::new(World::default());
+        let first = world.slots.take(Token(7), Wait::Schedule, Tsc(1)).unwrap();
+        let service = {
+            let world = world.clone();
+            thread::spawn(move || {
+                world.release(first, Tsc(5));
+            })
+        };
+        // Disarming and the tasks share one core, so one thread stands for both.
+        world.release_everyone(Tsc(6));
+        world.wait(first);
+        let second = world.slots.take(Token(7), Wait::Schedule, Tsc(7)).unwrap();
+        assert_ne!(first, second);
+        service.join().unwrap();
+        assert!(!world.slots.get(second).is_ready(second));
+        assert_eq!(world.release(second, Tsc(8)), Released::Scheduled);
+        assert_eq!(world.wait(second), Tsc(8));
+    });
+}
+
+/// Disarming a core while the service thread releases and the waiter sleeps.
+/// Three threads: bounded to three preemptions, which finds nearly all bugs
+/// (Musuvathi and Qadeer, PLDI 2007) in seconds instead of hours.
+#[test]
+fn disarming_leaves_nobody_asleep() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let world = Arc::new(World::default());
+        let ticket = world.slots.take(Token(7), Wait::Schedule, Tsc(1)).unwrap();
+        let service = {
+            let world = world.clone();
+            thread::spawn(move || {
+                world.release(ticket, Tsc(5));
+            })
+        };
+        let core = {
+            let world = world.clone();
+            thread::spawn(move || world.release_everyone(Tsc(6)))
+        };
+        world.wait(ticket);
+        service.join().unwrap();
+        core.join().unwrap();
+        assert_eq!(world.slots.in_use(), 0);
+    });
+}
+
+/// Halting: check and halt are one step for the core's interrupts, which is
+/// what `cli; check; sti; hlt` makes them; here a lock and a condition.
+#[test]
+fn a_halting_waiter_sees_its_ready_interrupt() {
+    loom::model(|| {
+        let world = Arc::new(World::default());
+        let ticket = world.slots.take(Token(7), Wait::Halt, Tsc(1)).unwrap();
+        let interrupt = {
+            let world = world.clone();
+            thread::spawn(move || {
+                let mut interrupts = world.futex.woken.lock().unwrap();
+                assert!(world.slots.release_halting(Token(7), Tsc(5)));
+                *interrupts += 1;
+                drop(interrupts);
+                world.futex.sleepers.notify_all();
+            })
+        };
+        let slot = world.slots.get(ticket);
+        let mut interrupts_off = world.futex.woken.lock().unwrap();
+        while !slot.is_ready(ticket) {
+            interrupts_off = world.futex.sleepers.wait(interrupts_off).unwrap();
+        }
+        drop(interrupts_off);
+        assert_eq!(world.slots.finish(ticket).ready, Tsc(5));
+        interrupt.join().unwrap();
+    });
+}
+
+/// The service thread's own sleep: `apf_work`, `apf_events`, `apf_sleep`
+/// against `wake_up_service` of an interrupt on another core. The queue is
+/// crossbeam's, which has its own models; here it is one event.
+#[test]
+fn the_service_thread_does_not_sleep_past_an_event() {
+    struct Service {
+        work: AtomicU32,
+        queue: Mutex<u32>,
+        futex: Futex,
+    }
+    loom::model(|| {
+        let service =
+            Arc::new(Service { work: AtomicU32::new(0), queue: Mutex::new(0), futex: Futex::default() });
+        let interrupt = {
+            let service = service.clone();
+            thread::spawn(move || {
+                *service.queue.lock().unwrap() += 1;
+                service.work.fetch_add(1, Release);
+                service.futex.wake();
+            })
+        };
+        loop {
+            let seen = service.work.load(Acquire);
+            if *service.queue.lock().unwrap() == 1 {
+                break;
+            }
+            service.futex.wait(&service.work, seen);
+        }
+        interrupt.join().unwrap();
+    });
+}
