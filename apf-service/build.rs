@@ -13,7 +13,9 @@ fn main() {
             println!("cargo:rerun-if-changed={dir}/libhermit.a");
         }
         Err(_) => {
-            println!("cargo:error=HERMIT_KERNEL_DIR is not set: it names the folder of libhermit.a, which `cargo xtask build` makes (target/apf/kernel/lib)")
+            println!(
+                "cargo:error=HERMIT_KERNEL_DIR is not set: it names the folder of libhermit.a, which `cargo xtask build` makes (target/apf/kernel/lib)"
+            )
         }
     }
 }

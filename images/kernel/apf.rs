@@ -33,8 +33,8 @@ fn apf_hook_critical(change: i32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-fn apf_hook_futex_wait(word: &AtomicU32, expected: u32) {
-	futex::futex_wait(word, expected, None, Flags::empty());
+fn apf_hook_futex_wait(word: &AtomicU32, expected: u32, limit_us: Option<u64>) {
+	futex::futex_wait(word, expected, limit_us, Flags::RELATIVE);
 }
 
 #[unsafe(no_mangle)]

@@ -129,15 +129,17 @@ fn compile(tools: &Tools, tree: &Path, target_dir: &Path) -> Result<PathBuf> {
 fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -> Result<()> {
     let run = |program: &Path| Cmd::new(program).quiet().timeout(Duration::from_secs(120));
     let (merged, object, keep) = (base.join("merged.o"), base.join("hermit.o"), base.join("keep.txt"));
+    let symbols = run(&build.nm).args(["-g", "--defined-only", "-j"]).arg(staticlib).capture()?;
+    let exported: Vec<&str> = symbols.lines().filter(|symbol| kernel::is_exported(symbol)).collect();
     run(&build.ld)
         .args(["-r", "--whole-archive", "--gc-sections", "-e", "_start", "-u", "runtime_entry", "-T"])
         .arg(base.join("link.ld"))
+        // The interface is what keeps everything else.
+        .args(exported.iter().flat_map(|symbol| ["-u", symbol]))
         .arg("-o")
         .arg(&merged)
         .arg(staticlib)
         .capture()?;
-    let symbols = run(&build.nm).args(["-g", "--defined-only", "-j"]).arg(&merged).capture()?;
-    let exported: Vec<&str> = symbols.lines().filter(|symbol| kernel::is_exported(symbol)).collect();
     if !exported.contains(&"apf_arm") || !exported.contains(&"_start") {
         bail!(
             "the kernel's object lacks its interface: {} symbols, without _start or apf_arm",
