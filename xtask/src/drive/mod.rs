@@ -206,9 +206,11 @@ impl<'a> Drive<'a> {
 
     fn tell_progress(&mut self) -> Result<()> {
         // While the guest prepares itself there is no pager to ask.
-        if let (Some((mode, _)), Ok(stats)) = (&self.current, self.pager.stats()) {
-            let served = stats.served_pages - self.served_before;
-            progress(&format!("{}: {served} pages came in, {} under way", mode.name(), stats.in_flight));
+        if let Ok(stats) = self.pager.stats() {
+            if let Some((mode, _)) = &self.current {
+                let served = stats.served_pages - self.served_before;
+                progress(&format!("{}: {served} pages came in, {} under way", mode.name(), stats.in_flight));
+            }
             if stats.served_pages != self.served {
                 self.served = stats.served_pages;
                 self.last_sign = Instant::now();
