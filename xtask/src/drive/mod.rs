@@ -194,11 +194,15 @@ impl<'a> Drive<'a> {
     }
 
     fn tell_progress(&mut self) {
-        let Some((mode, _)) = &self.current else { return };
+        let name = match (&self.current, &self.check) {
+            (Some((mode, _)), _) => mode.name(),
+            (None, Some(check)) => check,
+            (None, None) => return,
+        };
         // While the guest prepares itself there is no pager to ask.
         if let Ok(stats) = self.pager.stats() {
             let served = stats.served_pages - self.served_before;
-            progress(&format!("{}: {served} pages came in, {} under way", mode.name(), stats.in_flight));
+            progress(&format!("{name}: {served} pages came in, {} under way", stats.in_flight));
         }
     }
 }
