@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// Each of these is a check of the guest's own (`unikernel/src/contexts`), and
 /// would fail, or hang and be named, if its context were handled wrongly.
-const CHECKS: [&str; 12] = [
+const CHECKS: [&str; 13] = [
     "application",
     "two_at_once",
     "guard",
@@ -12,6 +12,7 @@ const CHECKS: [&str; 12] = [
     "service",
     "nested",
     "own_stack",
+    "foreign_stack",
     "registers_schedule",
     "registers_halt",
     "registers_mixed",

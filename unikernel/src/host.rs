@@ -26,37 +26,17 @@ pub fn evict() {
     ask(|request| Message::Evict { request });
 }
 
-/// Asks for all memory to be paged out, and does not wait for it.
-pub fn begin_evict() -> u64 {
-    begin(|request| Message::Evict { request })
-}
-
-/// The word at which the host acknowledges `request`, and the value that it
-/// has then, or a higher one.
-pub fn acknowledged_by(request: u64) -> (*const u64, u64) {
-    (MAILBOX.acknowledged().as_ptr(), request)
-}
-
-/// Waits until the host has done what `request` asked for.
-pub fn finish(request: u64) {
-    while !MAILBOX.is_acknowledged(request) {
-        thread::sleep(POLL);
-    }
-}
-
 /// Has all memory brought back.
 pub fn restore() {
     ask(|request| Message::Restore { request });
 }
 
 fn ask(message: impl FnOnce(u64) -> Message) {
-    finish(begin(message));
-}
-
-fn begin(message: impl FnOnce(u64) -> Message) -> u64 {
     let request = MAILBOX.next_request();
     tell(&message(request));
-    request
+    while !MAILBOX.is_acknowledged(request) {
+        thread::sleep(POLL);
+    }
 }
 
 fn sum(field: impl Fn(&CoreStats) -> &Counter) -> u64 {

@@ -34,12 +34,6 @@ impl Mailbox {
         self.request.fetch_add(1, Ordering::Release) + 1
     }
 
-    /// The word that the host raises, for code that must not make calls.
-    #[must_use]
-    pub const fn acknowledged(&self) -> &AtomicU64 {
-        &self.acknowledged
-    }
-
     /// Whether the host has done what `request` asked for.
     pub fn is_acknowledged(&self, request: u64) -> bool {
         self.acknowledged.load(Ordering::Acquire) >= request

@@ -49,6 +49,9 @@ struct Options {
     /// Only one of the two passes: async or blocked
     #[arg(long, value_parser = only)]
     only: Option<Mode>,
+    /// Of the experiment contexts: only the check of this name
+    #[arg(long)]
+    check: Option<String>,
 }
 
 /// What this program can do.
@@ -103,7 +106,7 @@ fn main() -> ExitCode {
 
 fn checks(options: &Options) -> ExitCode {
     hello(0, 0);
-    match contexts::run(options.seed) {
+    match contexts::run(options.seed, options.check.as_deref()) {
         Ok(()) => host::tell(&Message::Done),
         Err(error) => host::tell(&Message::ServiceOff { reason: error.to_string() }),
     }

@@ -10,9 +10,9 @@
 //! | `service` | the service thread's own fault |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
 //! | `outstanding` | more faults than the host serves at once |
-//! | `own_stack` | the faulting task's stack is out as well |
+//! | `own_stack` | the faulting task's stack is out as well; a stack that is not its own |
 //! | `rearm` | stopping and starting while tasks wait |
-//! | `bench`, `tasks` | what they share |
+//! | `bench`, `stack`, `tasks` | what they share |
 //!
 //! The host pages out *everything* before each check, code and stacks
 //! included. Most checks therefore do their work twice on fresh pages: the
@@ -30,6 +30,7 @@ mod own_stack;
 mod rearm;
 mod registers;
 mod service;
+mod stack;
 mod tasks;
 
 pub use service::Intruder;
@@ -41,10 +42,8 @@ use bench::{Bench, Verdict};
 
 type Run = fn(&Bench) -> Verdict;
 
-/// In the order in which they run. `nested` needs a wait path that nobody has
-/// used since the eviction, which it sees to itself; `rearm` comes last, since
-/// it ends the service that the others use.
-const CHECKS: [(&str, Run); 12] = [
+/// In the order in which they run.
+const CHECKS: [(&str, Run); 13] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -52,6 +51,7 @@ const CHECKS: [(&str, Run); 12] = [
     ("service", service::check),
     ("nested", nested::check),
     ("own_stack", own_stack::check),
+    ("foreign_stack", own_stack::foreign),
     ("registers_schedule", registers::schedule),
     ("registers_halt", registers::halt),
     ("registers_mixed", registers::mixed),
@@ -59,11 +59,12 @@ const CHECKS: [(&str, Run); 12] = [
     ("rearm", rearm::check),
 ];
 
-/// Runs all checks, whatever fails; `Err` if the service does not start.
-pub fn run(seed: u64) -> Result<(), apf_service::StartError> {
+/// Runs all checks, whatever fails, or the one called `only`; `Err` if the
+/// service does not start.
+pub fn run(seed: u64, only: Option<&str>) -> Result<(), apf_service::StartError> {
     let service = apf_service::start(apf_service::Config::default())?;
     let bench = Bench::new(seed, service);
-    for (name, check) in CHECKS {
+    for (name, check) in CHECKS.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         host::tell(&Message::CheckBegins { name: name.into() });
         let before = host::counters();
         let verdict = check(&bench);

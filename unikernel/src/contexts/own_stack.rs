@@ -1,6 +1,5 @@
 //! A fault where the task's own stack is out as well.
 
-use std::arch::asm;
 use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
@@ -8,6 +7,7 @@ use std::thread;
 use unikernel::wire::Counters;
 
 use super::bench::{Bench, Verdict, demand};
+use super::stack::{RED_ZONE, read_with};
 use super::tasks::spawn_with_stack;
 use crate::host;
 
@@ -16,8 +16,6 @@ const WORDS: usize = 8192;
 /// The stack pointer of the access points to its middle, on a page that
 /// nothing has touched since the eviction.
 const MIDDLE: usize = WORDS / 2;
-/// The red zone below the stack pointer.
-const RED_ZONE: usize = 16;
 const STACK: usize = 256 * 1024;
 
 /// The handler's entry on the interrupted stack then hits an absent page with
@@ -44,26 +42,34 @@ fn on_this_stack(bench: &Bench) -> (bool, usize, usize, Counters) {
     host::evict();
     let (address, right) = bench.word();
     let before = host::counters();
-    let mut word = address as u64;
-    // SAFETY: reads a word of the region. Meanwhile the stack pointer is
-    // within an array of this task's stack, as at any instruction of a
-    // function with such an array; nobody but the wait uses what is below.
-    unsafe {
-        asm!(
-            "mov {saved}, rsp",
-            "mov rsp, {stack}",
-            "mov {word}, [{word}]",
-            "mov rsp, {saved}",
-            saved = out(reg) _,
-            stack = in(reg) stack,
-            word = inout(reg) word,
-        );
-    }
+    // SAFETY: a word of the region. The stack pointer is within an array of
+    // this task's stack, half of which is below.
+    let word = unsafe { read_with(stack.cast(), address) };
     let counts = host::counters().since(&before);
     let array = black_box(&array);
     let changed = |words: Range<usize>| words.filter(|&i| array[i] != pattern(i as u64 + 1)).count();
-    let damaged = changed(MIDDLE - RED_ZONE..WORDS);
-    (word == right, damaged, changed(0..MIDDLE - RED_ZONE), counts)
+    let untouched = MIDDLE - RED_ZONE / 8;
+    let damaged = changed(untouched..WORDS);
+    (word == right, damaged, changed(0..untouched), counts)
+}
+
+/// Application code on a stack that is not its task's waits by halt: nobody
+/// knows whose stack it is.
+pub fn foreign(bench: &Bench) -> Verdict {
+    let mut stack = vec![0_u64; WORDS];
+    let top = black_box(stack.as_mut_ptr()).wrapping_add(MIDDLE);
+    host::evict();
+    let (right, counts) = bench.warm(|| {
+        let (address, right) = bench.word();
+        let before = host::counters();
+        // SAFETY: a word of the region; half of the memory is below.
+        let word = unsafe { read_with(top.cast(), address) };
+        (word == right, host::counters().since(&before))
+    });
+    demand(right, || "the page came back wrong".into())?;
+    demand(counts.schedule_waits == 0, || "it waited by schedule".into())?;
+    demand(counts.halt_waits > 0, || "it did not wait".into())?;
+    Ok(format!("{} halt wait(s)", counts.halt_waits))
 }
 
 const fn pattern(n: u64) -> u64 {

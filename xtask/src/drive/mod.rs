@@ -207,9 +207,10 @@ impl<'a> Drive<'a> {
     fn tell_progress(&mut self) -> Result<()> {
         // While the guest prepares itself there is no pager to ask.
         if let Ok(stats) = self.pager.stats() {
-            if let Some((mode, _)) = &self.current {
+            let name = self.current.as_ref().map(|(mode, _)| mode.name()).or(self.check.as_deref());
+            if let Some(name) = name {
                 let served = stats.served_pages - self.served_before;
-                progress(&format!("{}: {served} pages came in, {} under way", mode.name(), stats.in_flight));
+                progress(&format!("{name}: {served} pages came in, {} under way", stats.in_flight));
             }
             if stats.served_pages != self.served {
                 self.served = stats.served_pages;

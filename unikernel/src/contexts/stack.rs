@@ -1,0 +1,46 @@
+//! Touching memory with the stack pointer somewhere else.
+
+use std::arch::asm;
+
+/// Bytes below the interrupted stack pointer that a wait leaves alone: the red zone.
+pub const RED_ZONE: usize = 128;
+/// Bytes that the handler then stores for the wait (`kernel::entry::redirect`).
+pub const ENTRY: usize = 24;
+
+/// Reads the word at `address` with the stack pointer at `stack`.
+///
+/// # Safety
+/// `address` holds a word. For a wait there is room below `stack` that nobody
+/// else uses, beginning below the red zone.
+pub unsafe fn read_with(stack: *mut u8, address: *const u64) -> u64 {
+    let mut word = address as u64;
+    // SAFETY: nothing is pushed while the stack pointer is away, and interrupt
+    // frames have stacks of their own in this kernel.
+    unsafe {
+        asm!(
+            "mov {saved}, rsp",
+            "mov rsp, {stack}",
+            "mov {word}, [{word}]",
+            "mov rsp, {saved}",
+            saved = out(reg) _,
+            stack = in(reg) stack,
+            word = inout(reg) word,
+        );
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_is_read_and_the_stack_left_alone() {
+        let mut stack = [7_u8; 8192];
+        let word = 0x1234_5678_9abc_def0;
+        let middle = stack.as_mut_ptr().wrapping_add(4096);
+        // SAFETY: half of the array is below; no signal is expected.
+        assert_eq!(unsafe { read_with(middle, &raw const word) }, word);
+        assert!(stack[4096 - RED_ZONE..].iter().all(|&byte| byte == 7));
+    }
+}
