@@ -12,37 +12,42 @@ const TASKS: usize = 100;
 /// Linux's `ASYNC_PF_PER_VCPU`.
 const HOST_LIMIT: u64 = 64;
 /// All tasks have faulted before the first page comes.
-const LATENCY: Duration = Duration::from_secs(1);
+const LATENCY: Duration = Duration::from_millis(500);
 /// A hundred of them fit in the memory for stacks.
 const STACK: usize = 32 * 1024;
 
 /// Each task has a page of its own. The host takes 64 faults; at the next it
 /// stops the core until its page is there, and all others with it.
 pub fn check(bench: &Bench) -> Verdict {
-    let (ready, go, done) = (Sign::default(), Sign::default(), Barrier::new(TASKS + 1));
+    let (ready, go, back) = (Sign::default(), Sign::default(), Sign::default());
+    let all_paged_out = Barrier::new(TASKS + 1);
     let (wrong, counts) = thread::scope(|scope| {
         let tasks: Vec<_> = (0..TASKS)
             .map(|_| {
-                let (ready, go, done) = (&ready, &go, &done);
+                let (ready, go, back, all_paged_out) = (&ready, &go, &back, &all_paged_out);
                 spawn_with_stack(scope, STACK, move || {
-                    done.wait();
+                    all_paged_out.wait();
                     // Brings in the code and this task's stack.
                     let mut wrong = u32::from(!bench.read(bench.page()));
                     ready.give();
                     go.wait_for(1);
                     wrong += u32::from(!bench.read(bench.page()));
+                    back.give();
                     wrong
                 })
             })
             .collect();
         host::evict();
-        done.wait();
+        all_paged_out.wait();
         ready.wait_for(TASKS as u64);
         bench.slow_down(LATENCY);
         let before = host::counters();
         go.give();
+        back.wait_for(TASKS as u64);
+        let counts = host::counters().since(&before);
+        bench.speed_up();
         let wrong: u32 = tasks.into_iter().map(|task| task.join().expect("a reader")).sum();
-        (wrong, host::counters().since(&before))
+        (wrong, counts)
     });
     let waits = counts.schedule_waits + counts.halt_waits;
     let synchronous = (TASKS as u64).saturating_sub(counts.schedule_waits);
