@@ -4,11 +4,15 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use unikernel::wire::Counters;
+
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, spawn_with_stack};
 use crate::host;
 
 const TASKS: usize = 100;
+/// The kernel's own tables grow in the first, on pages that are out.
+const ROUNDS: u64 = 2;
 /// Linux's `ASYNC_PF_PER_VCPU`.
 const HOST_LIMIT: u64 = 64;
 /// All tasks have faulted before the first page comes.
@@ -30,9 +34,11 @@ pub fn check(bench: &Bench) -> Verdict {
                     // Brings in the code and this task's stack.
                     let mut wrong = u32::from(!bench.read(bench.page()));
                     ready.give();
-                    go.wait_for(1);
-                    wrong += u32::from(!bench.read(bench.page()));
-                    back.give();
+                    for round in 1..=ROUNDS {
+                        go.wait_for(round);
+                        wrong += u32::from(!bench.read(bench.page()));
+                        back.give();
+                    }
                     wrong
                 })
             })
@@ -41,10 +47,13 @@ pub fn check(bench: &Bench) -> Verdict {
         all_paged_out.wait();
         ready.wait_for(TASKS as u64);
         bench.slow_down(LATENCY);
-        let before = host::counters();
-        go.give();
-        back.wait_for(TASKS as u64);
-        let counts = host::counters().since(&before);
+        let mut counts = Counters::default();
+        for round in 1..=ROUNDS {
+            let before = host::counters();
+            go.give();
+            back.wait_for(round * TASKS as u64);
+            counts = host::counters().since(&before);
+        }
         bench.speed_up();
         let wrong: u32 = tasks.into_iter().map(|task| task.join().expect("a reader")).sum();
         (wrong, counts)

@@ -9,7 +9,7 @@ use crate::host;
 
 const TASKS: u64 = 8;
 /// Longer than stopping takes.
-const LATENCY: Duration = Duration::from_millis(500);
+const LATENCY: Duration = Duration::from_millis(200);
 
 /// Disarming releases every sleeper; their accesses fault again, now without
 /// the service, and the host stops the core for them. After arming again,
