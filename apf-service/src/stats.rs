@@ -103,7 +103,7 @@ pub struct CoreStats {
 }
 
 /// What the service thread counts. Every event of the queues ends in exactly
-/// one of these, `woken`, `forgotten` and `overdue` apart.
+/// one of these, `woken`, `forgotten`, `overdue` and `untold` apart.
 #[derive(Debug, Default)]
 pub struct ServiceStats {
     /// Faults that began to wait.
@@ -136,6 +136,8 @@ pub struct ServiceStats {
     pub forgotten: Counter,
     /// Waiters released because their ready was overdue.
     pub overdue: Counter,
+    /// News for `tracing` that found no room in their queue.
+    pub untold: Counter,
 }
 
 impl ServiceStats {
@@ -157,6 +159,7 @@ impl ServiceStats {
             woken: Counter::new(),
             forgotten: Counter::new(),
             overdue: Counter::new(),
+            untold: Counter::new(),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The unikernel: starts the service and runs an experiment.
 //!
-//! `contexts` is described in its own module. The default one: Memory is filled with a fingerprint for each page. Then, once with async
-//! page faults and once without: the host pages everything out, tasks read
-//! random pages while one task computes, and every byte is compared.
+//! `contexts` is described in its own module. The default one: memory is filled
+//! with a fingerprint for each page. Then, once with async page faults and once
+//! without: the host pages everything out, tasks read random pages while one
+//! task computes, and every byte is compared.
 
 mod compute;
 mod contexts;
@@ -15,10 +16,6 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tracing::Level;
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 use unikernel::wire::{Message, Mode};
 
 /// What the host asks this program to do.
@@ -86,21 +83,15 @@ fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
         }
     };
-    let show = tracing_subscriber::fmt::layer()
+    tracing_subscriber::fmt()
+        .with_max_level(options.log)
         .with_ansi(false)
         .without_time()
         .with_writer(std::io::stdout)
-        .with_filter(LevelFilter::from_level(options.log));
-    let subscriber = tracing_subscriber::registry().with(show);
+        .init();
     match options.experiment {
-        Experiment::Default => {
-            subscriber.init();
-            passes(&options)
-        }
-        Experiment::Contexts => {
-            subscriber.with(contexts::Intruder).init();
-            checks(&options)
-        }
+        Experiment::Default => passes(&options),
+        Experiment::Contexts => checks(&options),
     }
 }
 

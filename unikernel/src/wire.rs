@@ -61,12 +61,6 @@ pub enum Message {
         /// Number of the request in the mailbox.
         request: u64,
     },
-    /// Please take this long for each page-in from here on, until the next
-    /// eviction. Not acknowledged.
-    PageLatency {
-        /// Microseconds.
-        micros: u64,
-    },
     /// A check begins.
     CheckBegins {
         /// Its name.

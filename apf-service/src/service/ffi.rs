@@ -1,5 +1,6 @@
 //! Calls into the kernel archive; elsewhere than on Hermit, their absence.
 
+use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
 use crate::abi::ArmError;
@@ -32,6 +33,8 @@ mod hermit {
             core: isize,
         ) -> i32;
         pub safe fn sys_join(task: i32) -> i32;
+        pub fn sys_futex_wait(word: *mut u32, expected: u32, timeout: *const (), flags: u32) -> i32;
+        pub fn sys_futex_wake(word: *mut u32, count: i32) -> i32;
         pub safe fn sys_get_processor_count() -> usize;
     }
 }
@@ -110,6 +113,18 @@ mod calls {
         (id >= 0).then_some(TaskId(id))
     }
 
+    /// Blocks while `*word == expected`.
+    pub fn futex_wait(word: &AtomicU32, expected: u32) {
+        // SAFETY: the word is valid for reads; no time limit is given.
+        unsafe { hermit::sys_futex_wait(word.as_ptr(), expected, core::ptr::null(), 0) };
+    }
+
+    /// Wakes the task that waits on `word`.
+    pub fn futex_wake(word: &AtomicU32) {
+        // SAFETY: used only for its address.
+        unsafe { hermit::sys_futex_wake(word.as_ptr(), 1) };
+    }
+
     pub fn join(task: TaskId) {
         hermit::sys_join(task.0);
     }
@@ -171,6 +186,10 @@ mod calls {
     ) -> Option<TaskId> {
         None
     }
+
+    pub fn futex_wait(_word: &AtomicU32, _expected: u32) {}
+
+    pub fn futex_wake(_word: &AtomicU32) {}
 
     pub fn join(_task: TaskId) {}
 

@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `thread` | the service thread: drain, match, release, tell |
+//! | `thread` | the service thread: drain, match, release |
+//! | `tell` | the task that says what happened, by `tracing` |
 //! | `watch` | the watchdog, and the warning before the host's limit |
 //! | `status` | whether the service runs, and why not |
 //! | `guard` | `NonPreemptible` |
@@ -11,6 +12,7 @@
 mod ffi;
 pub mod guard;
 pub mod status;
+mod tell;
 mod thread;
 mod watch;
 
@@ -26,7 +28,8 @@ use crate::stats::{CoreStats, ServiceStats};
 /// How the service is to run. `Config::default()` suits most programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Stack of the service thread in bytes. `tracing` subscribers run on it.
+    /// Stack in bytes of the service thread, and of the task on which the
+    /// `tracing` subscriber runs.
     pub stack_size: usize,
     /// A task that has waited longer than this tries again: its access faults
     /// anew if the page is still out. `None` lets it wait for ever.
@@ -60,7 +63,8 @@ pub enum StartError {
 /// program; [`stop`](Self::stop) ends it.
 #[derive(Debug)]
 pub struct Service {
-    task: ffi::TaskId,
+    thread: ffi::TaskId,
+    teller: ffi::TaskId,
 }
 
 /// Starts the service thread and arms every core.
@@ -80,12 +84,16 @@ pub fn start(config: Config) -> Result<Service, StartError> {
 }
 
 fn start_first(config: &Config) -> Result<Service, StartError> {
-    let task = thread::spawn(config, usize::from(ffi::cores())).ok_or(if cfg!(target_os = "hermit") {
-        StartError::NoTask
-    } else {
-        StartError::Arm(ArmError::NotKvm)
-    })?;
-    let service = Service { task };
+    if !cfg!(target_os = "hermit") {
+        return Err(StartError::Arm(ArmError::NotKvm));
+    }
+    let teller = tell::spawn(config.stack_size).ok_or(StartError::NoTask)?;
+    let Some(thread) = thread::spawn(config, usize::from(ffi::cores())) else {
+        tell::stop();
+        ffi::join(teller);
+        return Err(StartError::NoTask);
+    };
+    let service = Service { thread, teller };
     match on_every_core(arm_this_core) {
         Ok(()) => Ok(service),
         Err(error) => {
@@ -150,7 +158,10 @@ impl Service {
         // Cores that were never armed say so, which is as well.
         let _ = on_every_core(disarm_this_core);
         thread::stop();
-        ffi::join(self.task);
+        ffi::join(self.thread);
+        // Last, so that everything is told.
+        tell::stop();
+        ffi::join(self.teller);
     }
 }
 

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use super::guard::NonPreemptible;
+use super::tell::{self, News};
 use super::watch::{Budget, Watchdog};
 use super::{Config, SERVICE_STATS, ffi};
 use crate::event::{CoreId, Event, Generation, Kind};
@@ -82,46 +83,16 @@ extern "C" fn run(_: usize) {
         }
         for (event, outcome) in &batch[..count] {
             SERVICE_STATS.count(outcome);
-            tell(event, *outcome, &table);
+            tell::say(News::Outcome(*event, *outcome, table.outstanding()));
         }
         watchdog.look(&mut table);
         super::stats().for_each(|(core, stats)| budget.look(core, stats));
+        tell::announce();
         if count == 0 {
             if STOP.load(Ordering::Acquire) {
                 break;
             }
             ffi::sleep(seen, watchdog.sleep_limit(&table));
         }
-    }
-}
-
-/// Says what happened, one `tracing` event for each event of the queue.
-fn tell(event: &Event, outcome: Outcome, table: &Table) {
-    let (core, token) = (event.core.0, event.token.0);
-    match outcome {
-        Outcome::Parked => {
-            tracing::trace!(core, token, rip = event.rip, outstanding = table.outstanding(), "waiting");
-        }
-        Outcome::Released(fault) => {
-            let host_cycles = event.at.since(fault.since);
-            tracing::debug!(core, token, rip = fault.rip, host_cycles, "ready");
-        }
-        Outcome::Displaced(older) => {
-            tracing::warn!(
-                core,
-                token,
-                rip = older.rip,
-                "the host uses this token twice; the older wait was retried"
-            );
-        }
-        Outcome::ReleasedEarly => tracing::debug!(core, token, "was ready before it waited"),
-        Outcome::NoRoom => tracing::warn!(core, token, "the table is full; the wait was retried"),
-        Outcome::RememberedReady { forgot } => {
-            tracing::debug!(core, token, forgot = forgot.map(|token| token.0), "ready, and nobody waits");
-        }
-        Outcome::DuplicateReady => tracing::debug!(core, token, "ready once more, and nobody waits"),
-        Outcome::Swallowed | Outcome::Unneeded => tracing::debug!(core, token, "early ready consumed"),
-        Outcome::ReleasedAll(waiters) => tracing::info!(core, waiters, "wake all"),
-        Outcome::Stale => tracing::debug!(core, token, "of an earlier life"),
     }
 }

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+use super::tell::{self, News};
 use super::{SERVICE_STATS, ffi};
 use crate::event::CoreId;
 use crate::protocol::OUTSTANDING_PER_VCPU;
@@ -49,7 +50,7 @@ impl Watchdog {
             ffi::release(core, fault.ticket, now);
             SERVICE_STATS.overdue.count();
             let waited_us = now.since(fault.since) / u64::from(ffi::tsc_mhz()).max(1);
-            tracing::warn!(core = core.0, token = token.0, rip = fault.rip, waited_us, "overdue, retried");
+            tell::say(News::Overdue { core, token, fault, waited_us });
         }
     }
 }
@@ -72,12 +73,7 @@ impl Budget {
         let bit = 1_u64.checked_shl(core.0.into()).unwrap_or(0);
         if self.warned & bit == 0 && most_outstanding > BUDGET_WARNING {
             self.warned |= bit;
-            tracing::warn!(
-                core = core.0,
-                most_outstanding,
-                limit = OUTSTANDING_PER_VCPU,
-                "near the host's limit of outstanding faults: beyond it a fault stops the core"
-            );
+            tell::say(News::Budget { core, most_outstanding });
         }
     }
 }

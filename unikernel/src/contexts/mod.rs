@@ -7,11 +7,8 @@
 //! | `application` | an ordinary task; two at once |
 //! | `guard` | inside `NonPreemptible` guards |
 //! | `kernel` | a system call that reads evicted memory |
-//! | `service` | the service thread's own fault |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
-//! | `outstanding` | more faults than the host serves at once |
 //! | `own_stack` | the faulting task's stack is out as well; a stack that is not its own |
-//! | `rearm` | stopping and starting while tasks wait |
 //! | `bench`, `stack`, `tasks` | what they share |
 //!
 //! The host pages out *everything* before each check, code and stacks
@@ -25,15 +22,10 @@ mod guard;
 mod kernel;
 mod machine;
 mod nested;
-mod outstanding;
 mod own_stack;
-mod rearm;
 mod registers;
-mod service;
 mod stack;
 mod tasks;
-
-pub use service::Intruder;
 
 use unikernel::wire::{Check, Message};
 
@@ -43,27 +35,24 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// In the order in which they run.
-const CHECKS: [(&str, Run); 13] = [
+const CHECKS: [(&str, Run); 10] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
     ("kernel", kernel::check),
-    ("service", service::check),
     ("nested", nested::check),
     ("own_stack", own_stack::check),
     ("foreign_stack", own_stack::foreign),
     ("registers_schedule", registers::schedule),
     ("registers_halt", registers::halt),
     ("registers_mixed", registers::mixed),
-    ("outstanding", outstanding::check),
-    ("rearm", rearm::check),
 ];
 
 /// Runs all checks, whatever fails, or the one called `only`; `Err` if the
 /// service does not start.
 pub fn run(seed: u64, only: Option<&str>) -> Result<(), apf_service::StartError> {
     let service = apf_service::start(apf_service::Config::default())?;
-    let bench = Bench::new(seed, service);
+    let bench = Bench::new(seed);
     for (name, check) in CHECKS.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
         host::tell(&Message::CheckBegins { name: name.into() });
         let before = host::counters();
@@ -74,6 +63,6 @@ pub fn run(seed: u64, only: Option<&str>) -> Result<(), apf_service::StartError>
         let (Ok(detail) | Err(detail)) = verdict;
         host::tell(&Message::Check(Check { name: name.into(), passed, detail, counts }));
     }
-    bench.stop_service();
+    service.stop();
     Ok(())
 }

@@ -55,6 +55,11 @@ impl Ticker {
         self.turns.count()
     }
 
+    /// Lets it have `count` more turns.
+    pub fn wait_for_more(&self, count: u64) {
+        self.turns.wait_for(self.turns() + count);
+    }
+
     /// Ends [`run`](Self::run).
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);

@@ -175,7 +175,6 @@ impl<'a> Drive<'a> {
                 self.pager.restore(request)?;
                 self.last_sign = Instant::now();
             }
-            Message::PageLatency { micros } => self.pager.set_latency(micros)?,
             Message::CheckBegins { name } => {
                 progress(&format!("check {name}"));
                 self.check = Some(name);
