@@ -59,6 +59,9 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         filter,
         &mut count,
     )?;
+    // loom takes the place of the atomics, so everything is compiled anew.
+    let loom = ["--release", "--package", "apf-service", "--test", "loom", "--target-dir", "target/apf/loom"];
+    tests_with("loom models", cargo().env("RUSTFLAGS", "--cfg loom"), &loom, filter, &mut count)?;
     // A workspace of its own, since its binary is for bare metal only.
     let loader =
         ["--lib", "--manifest-path", "images/loader/Cargo.toml", "--target-dir", "target/apf/loader-test"];
@@ -97,10 +100,15 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
 
 /// A stage of `cargo test`, counted by the harness's own result lines.
 fn tests(name: &str, options: &[&str], harness: &[String], count: &mut Count) -> Result<()> {
+    tests_with(name, cargo(), options, harness, count)
+}
+
+/// The same with a cargo of its own environment.
+fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], count: &mut Count) -> Result<()> {
     println!("\n== {name}");
     let mut seen = Count::default();
     let program = env::current_exe().context("cannot find this program's own file")?;
-    let cmd = cargo()
+    let cmd = cargo
         .args(["test", "--locked", "--no-fail-fast"])
         .args(options)
         .arg("--")

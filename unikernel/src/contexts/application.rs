@@ -76,8 +76,5 @@ pub fn two_at_once(bench: &Bench) -> Verdict {
     let (two, one) = (&rounds[1], &rounds[3]);
     demand(two.schedule_waits >= 2, || format!("two pages: only {} waited by schedule", two.schedule_waits))?;
     demand(one.schedule_waits >= 1, || "one page: nobody waited by schedule".into())?;
-    Ok(format!(
-        "{} schedule waits on two pages, {} on one (the host stops the core at a second fault on a page)",
-        two.schedule_waits, one.schedule_waits
-    ))
+    Ok(format!("{} schedule waits on two pages, {} on one", two.schedule_waits, one.schedule_waits))
 }
