@@ -58,6 +58,7 @@ pub fn counters() -> Counters {
         deferred_ready: sum(|s| &s.deferred_ready),
         unknown_reason: sum(|s| &s.unknown_reason),
         most_waiting: sum(|s| &s.most_waiting),
+        most_outstanding: sum(|s| &s.most_outstanding),
     }
 }
 

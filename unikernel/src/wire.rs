@@ -138,6 +138,7 @@ pub struct Counters {
     pub deferred_ready: u64,
     pub unknown_reason: u64,
     pub most_waiting: u64,
+    pub most_outstanding: u64,
 }
 
 impl Counters {
@@ -157,6 +158,7 @@ impl Counters {
             deferred_ready: self.deferred_ready - earlier.deferred_ready,
             unknown_reason: self.unknown_reason - earlier.unknown_reason,
             most_waiting: self.most_waiting,
+            most_outstanding: self.most_outstanding,
         }
     }
 }

@@ -66,6 +66,9 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let loader =
         ["--lib", "--manifest-path", "images/loader/Cargo.toml", "--target-dir", "target/apf/loader-test"];
     tests("the loader's host tests", &loader, filter, &mut count)?;
+    if args.filter.is_none() {
+        fuzz(&mut count)?;
+    }
     if !args.no_vm {
         // One after the other: they measure, and the machine is not theirs alone.
         let options = ["--package", "tests"];
@@ -92,6 +95,44 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
         return Ok(());
     }
     match stream(cargo().args(args), |_| ())? {
+        true => count.passed += 1,
+        false => count.failed += 1,
+    }
+    Ok(())
+}
+
+/// A short run of libFuzzer over the kept corpus. The coverage it steers by is
+/// what cargo-fuzz would ask for; a stable compiler has it, so none else is needed.
+fn fuzz(count: &mut Count) -> Result<()> {
+    const COVERAGE: &str = "-Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
+                            -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+                            -Cllvm-args=-sanitizer-coverage-pc-table \
+                            -Cllvm-args=-sanitizer-coverage-trace-compares";
+    const SECONDS: u32 = 15;
+    // Named although it is the host's, so that build scripts are left alone.
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    println!("\n== fuzzing for {SECONDS} s");
+    let folder = crate::dirs::sub("fuzz")?;
+    let build = cargo()
+        .args(["build", "--locked", "--release", "--target", TARGET])
+        .args(["--manifest-path", "apf-service/fuzz/Cargo.toml", "--target-dir"])
+        .arg(&folder)
+        .env("RUSTFLAGS", COVERAGE);
+    let found = folder.join("found");
+    std::fs::create_dir_all(&found).context("a folder for what the fuzzer finds")?;
+    let run = Cmd::new(folder.join(TARGET).join("release/events"))
+        .args([
+            &format!("-max_total_time={SECONDS}"),
+            "-max_len=1028",
+            "-verbosity=0",
+            "-print_final_stats=1",
+        ])
+        .arg(format!("-artifact_prefix={}/", found.display()))
+        // What is new goes to the first, which git ignores.
+        .arg(&found)
+        .arg("apf-service/fuzz/corpus/events")
+        .cwd(crate::dirs::root());
+    match stream(build, |_| ())? && stream(run, |_| ())? {
         true => count.passed += 1,
         false => count.failed += 1,
     }

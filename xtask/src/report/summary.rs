@@ -43,6 +43,7 @@ pub fn text(report: &Report) -> String {
             grouped(c.halt_waits),
             host(report.host_trace.not_present)
         ),
+        format!("  outstanding   at most {} at once", grouped(c.most_outstanding)),
         format!(
             "  ready         {} in the guest, {} in the host's trace",
             grouped(c.ready),
