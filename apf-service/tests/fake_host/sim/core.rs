@@ -36,6 +36,8 @@ pub struct Core {
     pub halting: Vec<Waiting>,
     pub scheduled: Vec<Waiting>,
     pub in_flight: Option<(Token, Place)>,
+    /// How many readies have overtaken it.
+    pub overtaken: usize,
     /// Wake-alls in the queue: the times until which they release.
     pub wake_alls: VecDeque<u64>,
     /// Its queue may have been full.

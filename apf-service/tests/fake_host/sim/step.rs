@@ -54,8 +54,8 @@ pub enum Step {
     Inject {
         core: u8,
     },
-    /// While an exception is in flight, so many other faults come and go: more
-    /// than the interrupt side remembers, so the service thread has to.
+    /// While an exception is in flight, so many other faults come and go, as
+    /// far as the host's limit of outstanding faults allows.
     Overtake {
         core: u8,
         count: u8,

@@ -2,7 +2,7 @@
 
 use apf_service::classify::Wait;
 use apf_service::event::{CoreId, Kind};
-use apf_service::protocol::Token;
+use apf_service::protocol::{OUTSTANDING_PER_VCPU, Token};
 use apf_service::slots::{Released, Ticket};
 use apf_service::stats::ServiceStats;
 use apf_service::table::{Outcome, Table};
@@ -31,6 +31,7 @@ impl World {
             halting: Vec::new(),
             scheduled: Vec::new(),
             in_flight: None,
+            overtaken: 0,
             wake_alls: Default::default(),
             flooded: false,
             resumes: 0,
@@ -66,6 +67,7 @@ impl World {
                 let core = &mut self.cores[at(core)];
                 if core.in_flight.is_none() {
                     core.in_flight = core.host.start().map(|token| (token, place));
+                    core.overtaken = 0;
                 }
             }
             Step::Inject { core } => self.inject_in_flight(at(core))?,
@@ -199,10 +201,14 @@ impl World {
     /// will wait by schedule.
     fn overtake(&mut self, index: usize) -> Result<(), String> {
         let core = &mut self.cores[index];
-        let overtaken = core.in_flight.is_some_and(|(_, place)| place == Place::App);
-        if !overtaken || core.flooded || core.vcpu.is_halting() {
+        // An exception in flight holds its core, so that at most the readies of
+        // the other outstanding faults can overtake it.
+        let possible = core.overtaken < OUTSTANDING_PER_VCPU - 1
+            && core.in_flight.is_some_and(|(_, place)| place == Place::App);
+        if !possible || core.flooded || core.vcpu.is_halting() {
             return Ok(());
         }
+        core.overtaken += 1;
         let Some(token) = core.host.start() else { return Ok(()) };
         self.inject(index, token, Place::App)?;
         let core = &mut self.cores[index];
