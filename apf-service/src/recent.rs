@@ -9,10 +9,11 @@ use crate::protocol::{OUTSTANDING_PER_VCPU, Token};
 /// service thread.
 ///
 /// A halting waiter cannot be released by the service thread, which does not
-/// run while the core halts. So a not-present that is about to halt looks here
-/// whether its ready came first. A host has at most 64 faults outstanding, so
-/// an early ready is among the last 64. Should a recurring token match an old
-/// entry, the waiter resumes spuriously, which is safe.
+/// run while the core halts. So a not-present looks here whether its ready came
+/// first. An exception in flight holds its core, so only readies of the faults
+/// outstanding beside it, 63 at most, can overtake it: an early ready is among
+/// the last 64. Should a recurring token match an old entry, the waiter resumes
+/// spuriously, which is safe.
 ///
 /// Owned by one core with interrupts off; atomics only make it shareable.
 #[derive(Debug)]
