@@ -12,6 +12,20 @@ pub enum Wait {
     Halt,
 }
 
+/// Why a context must keep its core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Kernel code: it may hold any of the kernel's locks.
+    KernelText,
+    /// The idle task, which must never block.
+    Idle,
+    /// A [`NonPreemptible`](crate::NonPreemptible) guard. The service thread
+    /// holds one for all its life.
+    Guard,
+    /// A stack that is not the running task's own.
+    ForeignStack,
+}
+
 /// The interrupted context, as the processor saved it.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
@@ -34,21 +48,25 @@ pub struct Task {
     pub is_idle: bool,
 }
 
-/// Decides how a context waits: schedule only for application code on its own
-/// task's stack with preemption enabled, halt for everything else.
+/// Decides how a context waits: by schedule (`None`) only if it is application
+/// code on its own task's stack with preemption enabled, else by halt.
 ///
 /// `task` is asked only when the instruction lies outside `kernel_text`:
 /// kernel code may be interrupted while it changes the very structures that
 /// would have to be read.
-pub fn classify(context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Wait {
+pub fn must_halt(context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Option<Because> {
     if kernel_text.contains(&context.rip) {
-        return Wait::Halt;
+        return Some(Because::KernelText);
     }
     let task = task();
-    if task.is_idle || task.critical_depth > 0 || !task.user_stack.contains(&context.rsp) {
-        Wait::Halt
+    if task.is_idle {
+        Some(Because::Idle)
+    } else if task.critical_depth > 0 {
+        Some(Because::Guard)
+    } else if !task.user_stack.contains(&context.rsp) {
+        Some(Because::ForeignStack)
     } else {
-        Wait::Schedule
+        None
     }
 }
 
@@ -68,13 +86,14 @@ mod tests {
 
     #[test]
     fn application_code_on_its_own_stack_schedules() {
-        assert_eq!(classify(at(0x5000, 0x8800), &TEXT, app), Wait::Schedule);
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, app), None);
     }
 
     #[test]
     fn kernel_text_halts_without_asking_the_scheduler() {
         for rip in [0x1000, 0x1fff] {
-            assert_eq!(classify(at(rip, 0x8800), &TEXT, || unreachable!()), Wait::Halt);
+            let reason = must_halt(at(rip, 0x8800), &TEXT, || unreachable!());
+            assert_eq!(reason, Some(Because::KernelText));
         }
     }
 
@@ -82,9 +101,10 @@ mod tests {
     fn guard_idle_and_foreign_stack_halt() {
         let guarded = || Task { critical_depth: 2, ..app() };
         let idle = || Task { is_idle: true, ..app() };
-        assert_eq!(classify(at(0x5000, 0x8800), &TEXT, guarded), Wait::Halt);
-        assert_eq!(classify(at(0x5000, 0x8800), &TEXT, idle), Wait::Halt);
-        assert_eq!(classify(at(0x5000, 0x9000), &TEXT, app), Wait::Halt);
-        assert_eq!(classify(at(0x5000, 0x7fff), &TEXT, app), Wait::Halt);
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, guarded), Some(Because::Guard));
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, idle), Some(Because::Idle));
+        for rsp in [0x9000, 0x7fff] {
+            assert_eq!(must_halt(at(0x5000, rsp), &TEXT, app), Some(Because::ForeignStack));
+        }
     }
 }

@@ -53,9 +53,8 @@ pub mod stats;
 pub mod sync;
 pub mod table;
 pub mod time;
-#[cfg(any(feature = "kernel", test))]
 pub mod vcpu;
 
 pub use service::guard::NonPreemptible;
 pub use service::status::{Off, Status, status};
-pub use service::{Config, Service, StartError, service_stats, start, stats, tsc_mhz};
+pub use service::{Config, Service, StartError, physical_address, service_stats, start, stats, tsc_mhz};

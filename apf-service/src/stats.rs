@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::classify::Wait;
+use crate::classify::{Because, Wait};
 use crate::histogram::Histogram;
 use crate::slots::Stages;
 use crate::table::Outcome;
@@ -96,6 +96,18 @@ pub struct CoreStats {
     /// towards the host's limit of 64. Nearly so: the host also counts a ready
     /// that it has not delivered yet, and not what an earlier life left behind.
     pub most_outstanding: Counter,
+    /// How often the outstanding faults reached the host's limit. From there on
+    /// until a page is ready, a fault stops the core, and no event tells of it.
+    pub budget_spent: Counter,
+    /// Faults in kernel code, which wait by halt.
+    pub halt_kernel_text: Counter,
+    /// Faults of the idle task.
+    pub halt_idle: Counter,
+    /// Faults inside [`NonPreemptible`](crate::NonPreemptible) guards, those of
+    /// the service thread among them.
+    pub halt_guard: Counter,
+    /// Faults on a stack that is not the running task's.
+    pub halt_foreign_stack: Counter,
     /// Stage times of waits by schedule.
     pub schedule: StageHistograms,
     /// Stage times of waits by halt.
@@ -198,6 +210,17 @@ impl ServiceStats {
 }
 
 impl CoreStats {
+    /// Counts a fault whose context must keep its core.
+    pub fn halted(&self, because: Because) {
+        match because {
+            Because::KernelText => &self.halt_kernel_text,
+            Because::Idle => &self.halt_idle,
+            Because::Guard => &self.halt_guard,
+            Because::ForeignStack => &self.halt_foreign_stack,
+        }
+        .count();
+    }
+
     /// Records a finished wait.
     pub fn finished(&self, wait: Wait, stages: Stages, running: Tsc) {
         let of_kind = match wait {

@@ -13,7 +13,7 @@ use core::sync::atomic::{
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::classify::{Context, Task, Wait, classify};
+use crate::classify::{Context, Task, Wait, must_halt};
 use crate::event::{CoreId, Event, Generation, Kind};
 use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
@@ -149,7 +149,11 @@ impl VCpu {
             // it would wait for ever. A correct host never injects here.
             return PageFault::BrokenHost(token);
         }
-        match self.not_present(token, classify(context, kernel_text, task), context.rip, now) {
+        let wait = must_halt(context, kernel_text, task).map_or(Wait::Schedule, |reason| {
+            self.stats.halted(reason);
+            Wait::Halt
+        });
+        match self.not_present(token, wait, context.rip, now) {
             NotPresent::Wait(ticket) => PageFault::Wait(ticket, self.slots.get(ticket).wait()),
             NotPresent::Retry => PageFault::Return { wake_service: false },
         }
@@ -166,8 +170,12 @@ impl VCpu {
             self.stats.impossible_token.count();
             return NotPresent::Retry;
         }
-        self.outstanding.store(self.outstanding.load(Relaxed) + 1, Relaxed);
-        self.stats.most_outstanding.raise(self.outstanding.load(Relaxed).into());
+        let outstanding = self.outstanding.load(Relaxed) + 1;
+        self.outstanding.store(outstanding, Relaxed);
+        self.stats.most_outstanding.raise(outstanding.into());
+        if outstanding == OUTSTANDING_PER_VCPU as u32 {
+            self.stats.budget_spent.count();
+        }
         if self.recent.take(token) {
             self.stats.early_ready.count();
             // The service thread remembers that ready too, and should not for

@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// Each of these is a check of the guest's own (`unikernel/src/contexts`), and
 /// would fail, or hang and be named, if its context were handled wrongly.
-const CHECKS: [&str; 10] = [
+const CHECKS: [&str; 14] = [
     "application",
     "two_at_once",
     "guard",
@@ -15,6 +15,10 @@ const CHECKS: [&str; 10] = [
     "registers_schedule",
     "registers_halt",
     "registers_mixed",
+    "service",
+    "crowd",
+    "watchdog",
+    "quiesce",
 ];
 
 #[test]
@@ -32,6 +36,28 @@ fn every_interrupted_context_is_resumed_as_it_was() {
         assert_eq!(check["passed"], true, "{check}");
         assert!(check["counts"]["not_present"].as_u64() > Some(0), "no fault in {check}");
     }
+}
+
+/// A host that injects while interrupts are disabled: the guest stops and names it.
+#[test]
+fn a_broken_host_is_named_in_the_guests_last_words() {
+    let Some(xtask) = Xtask::find("contexts-interrupts-off") else { return };
+    let ended = xtask.run(&["contexts", "--", "--check", "interrupts_off"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    let console = xtask.console();
+    let words = "the host is broken: it injected an async page fault (token 0x0) while interrupts";
+    assert!(console.contains(words) && console.contains("at rip 0x"), "{console}");
+}
+
+/// A reason that the protocol does not know: an ordinary page fault for the kernel.
+#[test]
+fn an_unknown_reason_is_the_kernels_own_page_fault() {
+    let Some(xtask) = Xtask::find("contexts-unknown-reason") else { return };
+    let ended = xtask.run(&["contexts", "--", "--check", "unknown_reason"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    let console = xtask.console();
+    assert!(console.contains("Page Fault (#PF)") && console.contains("0x300000000000"), "{console}");
+    assert!(!console.contains("the host is broken"), "{console}");
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use apf_service::histogram::Histogram;
 use apf_service::stats::{CoreStats, Counter, StageHistograms};
 use unikernel::mailbox::Mailbox;
-use unikernel::wire::{Counters, Message, PREFIX, StageHistogram};
+use unikernel::wire::{Counters, Message, PREFIX, Parts, StageHistogram};
+
+use crate::region::Region;
 
 static MAILBOX: Mailbox = Mailbox::new();
 /// The kernel busy-waits for less than 10 ms.
@@ -23,7 +25,16 @@ pub fn tell(message: &Message) {
 
 /// Has all memory paged out.
 pub fn evict() {
-    ask(|request| Message::Evict { request });
+    ask(|request| Message::Evict { request, only: None, page_latency_us: None });
+}
+
+/// Has only the memory of `region` paged out: code and stacks stay. Page-ins take `latency` from
+/// now on, or as long as the run was told.
+pub fn evict_only(region: &Region, latency: Option<Duration>) {
+    let page_latency_us = latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    let mailbox = apf_service::physical_address(&raw const MAILBOX).expect("it is mapped");
+    let only = Some(Parts { mailbox, ranges: region.physical() });
+    ask(|request| Message::Evict { request, only, page_latency_us });
 }
 
 /// Has all memory brought back.
@@ -59,6 +70,11 @@ pub fn counters() -> Counters {
         unknown_reason: sum(|s| &s.unknown_reason),
         most_waiting: sum(|s| &s.most_waiting),
         most_outstanding: sum(|s| &s.most_outstanding),
+        budget_spent: sum(|s| &s.budget_spent),
+        halt_kernel_text: sum(|s| &s.halt_kernel_text),
+        halt_idle: sum(|s| &s.halt_idle),
+        halt_guard: sum(|s| &s.halt_guard),
+        halt_foreign_stack: sum(|s| &s.halt_foreign_stack),
     }
 }
 

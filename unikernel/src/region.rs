@@ -1,6 +1,7 @@
 //! Memory in which every page can be recognised.
 
 use std::alloc::{Layout, alloc, handle_alloc_error};
+use std::ops::Range;
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -40,6 +41,23 @@ impl Region {
     /// Number of pages.
     pub fn pages(&self) -> usize {
         self.words.len() / WORDS
+    }
+
+    /// Where it is in the guest's physical memory, as the host sees it.
+    ///
+    /// # Panics
+    /// A page is not mapped, which cannot be: it has been written to.
+    pub fn physical(&self) -> Vec<Range<u64>> {
+        let page = PAGE as u64;
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for first in self.words.iter().step_by(WORDS) {
+            let start = apf_service::physical_address(first).expect("a page that has been written to");
+            match ranges.last_mut() {
+                Some(last) if last.end == start => last.end += page,
+                _ => ranges.push(start..start + page),
+            }
+        }
+        ranges
     }
 
     /// Where the first word of `page` is, and what was written there; without reading it.

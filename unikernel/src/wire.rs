@@ -1,5 +1,7 @@
 //! What the guest tells the host.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// Marks a console line as a [`Message`].
@@ -51,10 +53,16 @@ pub enum Message {
         /// Why.
         reason: String,
     },
-    /// Please page out all of the guest's memory, then acknowledge.
+    /// Please page out the guest's memory, then acknowledge.
     Evict {
         /// Number of the request in the mailbox.
         request: u64,
+        /// Only these; all, if there is nothing here.
+        #[serde(default)]
+        only: Option<Parts>,
+        /// Time from a fault to its page from now on, if not what the run was given.
+        #[serde(default)]
+        page_latency_us: Option<u64>,
     },
     /// Please bring everything back at once, then acknowledge.
     Restore {
@@ -68,12 +76,23 @@ pub enum Message {
     },
     /// It has ended.
     Check(Check),
+    /// All that was counted; the service is off.
+    Counted(Counters),
     /// A histogram of the pass.
     Histogram(StageHistogram),
     /// Everything went well and the program ends.
     Done,
     /// A pass has ended.
     Pass(Pass),
+}
+
+/// Parts of the guest's memory, by guest-physical addresses, in whole pages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Parts {
+    /// Where the mailbox is. The host finds it by its contents, and so learns where memory begins.
+    pub mailbox: u64,
+    /// First and last address of each part, the last one excluded.
+    pub ranges: Vec<Range<u64>>,
 }
 
 /// How long one stage of one kind of wait took.
@@ -109,7 +128,7 @@ pub struct Pass {
 }
 
 /// What a check of the experiment `contexts` came to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Check {
     /// Its name.
     pub name: String,
@@ -139,6 +158,11 @@ pub struct Counters {
     pub unknown_reason: u64,
     pub most_waiting: u64,
     pub most_outstanding: u64,
+    pub budget_spent: u64,
+    pub halt_kernel_text: u64,
+    pub halt_idle: u64,
+    pub halt_guard: u64,
+    pub halt_foreign_stack: u64,
 }
 
 impl Counters {
@@ -159,6 +183,11 @@ impl Counters {
             unknown_reason: self.unknown_reason - earlier.unknown_reason,
             most_waiting: self.most_waiting,
             most_outstanding: self.most_outstanding,
+            budget_spent: self.budget_spent - earlier.budget_spent,
+            halt_kernel_text: self.halt_kernel_text - earlier.halt_kernel_text,
+            halt_idle: self.halt_idle - earlier.halt_idle,
+            halt_guard: self.halt_guard - earlier.halt_guard,
+            halt_foreign_stack: self.halt_foreign_stack - earlier.halt_foreign_stack,
         }
     }
 }
@@ -179,8 +208,11 @@ mod tests {
 
     #[test]
     fn messages_are_told_from_other_lines() {
-        let line = format!("{PREFIX}{}", serde_json::to_string(&Message::Evict { request: 3 }).unwrap());
-        assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3 }))));
+        let line = format!(
+            "{PREFIX}{}",
+            serde_json::to_string(&Message::Evict { request: 3, only: None, page_latency_us: None }).unwrap()
+        );
+        assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3, .. }))));
         assert!(Message::parse("[INFO] Welcome to Hermit").is_none());
         assert!(Message::parse("@apf {\"event\":\"ev").unwrap().is_err());
     }

@@ -88,6 +88,13 @@ extern "C" fn apf_core_stats(core: u32) -> *const CoreStats {
     vcpu(core as usize).map_or(core::ptr::null(), |v| &raw const v.stats)
 }
 
+/// Guest-physical address of `virtual_address`; [`u64::MAX`] if nothing is mapped there.
+#[unsafe(no_mangle)]
+extern "C" fn apf_physical(virtual_address: u64) -> u64 {
+    // SAFETY: a hook; it walks the page tables.
+    unsafe { hooks::apf_hook_physical(virtual_address) }.unwrap_or(u64::MAX)
+}
+
 /// The time-stamp counter's frequency in MHz.
 #[unsafe(no_mangle)]
 extern "C" fn apf_tsc_mhz() -> u32 {

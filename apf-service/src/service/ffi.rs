@@ -25,6 +25,7 @@ mod hermit {
         pub safe fn apf_guard_exit();
         pub safe fn apf_core_stats(core: u32) -> *const CoreStats;
         pub safe fn apf_tsc_mhz() -> u32;
+        pub safe fn apf_physical(virtual_address: u64) -> u64;
         pub fn sys_spawn2(
             entry: extern "C" fn(usize),
             argument: usize,
@@ -102,6 +103,10 @@ mod calls {
         hermit::apf_tsc_mhz()
     }
 
+    pub fn physical(virtual_address: u64) -> Option<u64> {
+        Some(hermit::apf_physical(virtual_address)).filter(|&address| address != u64::MAX)
+    }
+
     pub fn spawn(
         entry: extern "C" fn(usize),
         priority: u8,
@@ -176,6 +181,10 @@ mod calls {
 
     pub fn tsc_mhz() -> u32 {
         1
+    }
+
+    pub fn physical(_virtual_address: u64) -> Option<u64> {
+        None
     }
 
     pub fn spawn(

@@ -172,6 +172,13 @@ pub fn tsc_mhz() -> u32 {
     ffi::tsc_mhz()
 }
 
+/// Where `pointer` points in the guest's physical memory, so that a program can
+/// name its memory to the host; `None` where nothing is mapped, and off Hermit.
+#[must_use]
+pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
+    ffi::physical(pointer.addr() as u64)
+}
+
 /// What each core has counted since the program began, over all lives of the
 /// service. Cores that were never armed are left out.
 pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {

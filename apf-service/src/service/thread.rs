@@ -92,7 +92,7 @@ extern "C" fn run(_: usize) {
             if STOP.load(Ordering::Acquire) {
                 break;
             }
-            ffi::sleep(seen, watchdog.sleep_limit(&table));
+            ffi::sleep(seen, watchdog.sleep_limit());
         }
     }
 }

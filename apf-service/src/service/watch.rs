@@ -33,9 +33,10 @@ impl Watchdog {
         Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now() }
     }
 
-    /// How long the service thread may sleep: for ever if nobody waits.
-    pub fn sleep_limit(&self, table: &Table) -> Option<Duration> {
-        self.limit.filter(|_| table.outstanding() > 0)
+    /// How long the service thread may sleep. A wait alone does not wake it, so
+    /// it cannot know, when it goes to sleep, whether somebody will wait.
+    pub const fn sleep_limit(&self) -> Option<Duration> {
+        self.limit
     }
 
     /// Looks for overdue waits, once in each limit; a wait is thus retried
@@ -96,9 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waiting_lets_the_thread_sleep_for_ever() {
-        let watchdog = Watchdog::new(Some(Duration::from_secs(10)));
-        assert_eq!(watchdog.limit_cycles, 10_000_000);
-        assert_eq!(watchdog.sleep_limit(&Table::new(1)), None);
+    fn the_thread_sleeps_no_longer_than_the_limit() {
+        let limit = Some(Duration::from_secs(10));
+        let watchdog = Watchdog::new(limit);
+        assert_eq!((watchdog.limit_cycles, watchdog.sleep_limit()), (10_000_000, limit));
+        assert_eq!(Watchdog::new(None).sleep_limit(), None);
     }
 }

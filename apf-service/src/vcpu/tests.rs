@@ -137,6 +137,20 @@ fn outstanding_counts_what_the_host_still_owes() {
 }
 
 #[test]
+fn reaching_the_hosts_limit_is_counted_each_time() {
+    let v = vcpu();
+    for t in 1..=66 {
+        v.not_present(Token(t), Wait::Schedule, 0, Tsc(1));
+    }
+    assert_eq!(v.stats.budget_spent.get(), 1);
+    for t in 1..=3 {
+        deliver(&v, t);
+    }
+    v.not_present(Token(67), Wait::Schedule, 0, Tsc(1));
+    assert_eq!(v.stats.budget_spent.get(), 2);
+}
+
+#[test]
 fn tokens_that_cannot_name_a_fault_are_retried() {
     let v = vcpu();
     for token in [Token::NONE, Token::WAKE_ALL] {
@@ -169,6 +183,16 @@ fn a_fault_waits_as_its_context_may() {
     deliver(&v, 5);
     deliver(&v, 5);
     assert_eq!(page_fault(&v, 1, 0x5000, true), PageFault::Return { wake_service: false });
+}
+
+#[test]
+fn why_a_context_halts_is_counted() {
+    let v = vcpu();
+    page_fault(&v, 1, 0x1500, true);
+    page_fault(&v, 1, 0x5000, true);
+    let s = &v.stats;
+    let others = [&s.halt_idle, &s.halt_guard, &s.halt_foreign_stack];
+    assert_eq!((s.halt_kernel_text.get(), others.map(|counter| counter.get())), (1, [0; 3]));
 }
 
 #[test]

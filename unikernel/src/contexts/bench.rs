@@ -1,7 +1,12 @@
 //! What every check gets: memory that can be recognised.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use apf_service::{Config, Service, StartError};
+
+use crate::host;
 use crate::region::Region;
 
 /// What a check found: figures if all is right, else what is not.
@@ -16,12 +21,41 @@ pub struct Bench {
     pub seed: u64,
     region: Region,
     next: AtomicUsize,
+    service: Mutex<Option<Service>>,
 }
 
 impl Bench {
-    /// Fills the memory.
-    pub fn new(seed: u64) -> Self {
-        Self { seed, region: Region::filled(PAGES, seed), next: AtomicUsize::new(0) }
+    /// Fills the memory and starts the service.
+    pub fn new(seed: u64) -> Result<Self, StartError> {
+        let region = Region::filled(PAGES, seed);
+        let bench = Self { seed, region, next: AtomicUsize::new(0), service: Mutex::default() };
+        bench.start(Config::default())?;
+        Ok(bench)
+    }
+
+    /// Lets `act` turn to the service, which runs.
+    pub fn service<T>(&self, act: impl FnOnce(&Service) -> T) -> T {
+        act(self.service.lock().expect("no check panics").as_ref().expect("it runs"))
+    }
+
+    /// Starts the service.
+    pub fn start(&self, config: Config) -> Result<(), StartError> {
+        let service = apf_service::start(config)?;
+        *self.service.lock().expect("no check panics") = Some(service);
+        Ok(())
+    }
+
+    /// Ends the service.
+    pub fn stop(&self) {
+        if let Some(service) = self.service.lock().expect("no check panics").take() {
+            service.stop();
+        }
+    }
+
+    /// Has only this memory paged out: code and stacks stay. A page-in takes
+    /// `latency` from now on, or as long as the run was told.
+    pub fn evict(&self, latency: Option<Duration>) {
+        host::evict_only(&self.region, latency);
     }
 
     /// A page that nobody has read since the last eviction.

@@ -7,6 +7,10 @@
 //! | `application` | an ordinary task; two at once |
 //! | `guard` | inside `NonPreemptible` guards |
 //! | `kernel` | a system call that reads evicted memory |
+//! | `service` | the service thread itself |
+//! | `crowd` | more faults at once than the host lets wait |
+//! | `lives` | quiesced while tasks wait; resumed by the watchdog |
+//! | `hostile` | what only a broken host does; run by name, since the guest ends |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
 //! | `own_stack` | the faulting task's stack is out as well; a stack that is not its own |
 //! | `bench`, `stack`, `tasks` | what they share |
@@ -18,15 +22,20 @@
 
 mod application;
 mod bench;
+mod crowd;
 mod guard;
+mod hostile;
 mod kernel;
+mod lives;
 mod machine;
 mod nested;
 mod own_stack;
 mod registers;
+mod service;
 mod stack;
 mod tasks;
 
+use apf_service::Config;
 use unikernel::wire::{Check, Message};
 
 use crate::host;
@@ -35,7 +44,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// In the order in which they run.
-const CHECKS: [(&str, Run); 10] = [
+const CHECKS: [(&str, Run); 13] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -46,23 +55,44 @@ const CHECKS: [(&str, Run); 10] = [
     ("registers_schedule", registers::schedule),
     ("registers_halt", registers::halt),
     ("registers_mixed", registers::mixed),
+    ("service", service::check),
+    ("crowd", crowd::check),
+    ("watchdog", lives::watchdog),
 ];
+
+/// After the guest's counts were held against the host's, which counts faults
+/// while the service is off as well.
+const UNCOUNTED: [(&str, Run); 1] = [("quiesce", lives::quiesce)];
+
+/// Run only by name: the guest does not survive them.
+const LAST_WORDS: [(&str, Run); 2] =
+    [("interrupts_off", hostile::interrupts_off), ("unknown_reason", hostile::unknown_reason)];
 
 /// Runs all checks, whatever fails, or the one called `only`; `Err` if the
 /// service does not start.
 pub fn run(seed: u64, only: Option<&str>) -> Result<(), apf_service::StartError> {
-    let service = apf_service::start(apf_service::Config::default())?;
-    let bench = Bench::new(seed);
-    for (name, check) in CHECKS.into_iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
-        host::tell(&Message::CheckBegins { name: name.into() });
-        let before = host::counters();
-        let verdict = check(&bench);
-        host::restore();
-        let counts = host::counters().since(&before);
-        let passed = verdict.is_ok();
-        let (Ok(detail) | Err(detail)) = verdict;
-        host::tell(&Message::Check(Check { name: name.into(), passed, detail, counts }));
-    }
-    service.stop();
+    let bench = Bench::new(seed)?;
+    let chosen = |(name, _): &(&str, Run)| only.is_none_or(|only| only == *name);
+    let last_words = LAST_WORDS.iter().filter(|(name, _)| only == Some(*name));
+    CHECKS.iter().filter(|check| chosen(check)).chain(last_words).for_each(|check| run_one(&bench, check));
+    bench.stop();
+    host::tell(&Message::Counted(host::counters()));
+    // The host answers when it has read its own counts.
+    host::restore();
+    bench.start(Config::default())?;
+    UNCOUNTED.iter().filter(|check| chosen(check)).for_each(|check| run_one(&bench, check));
+    bench.stop();
     Ok(())
+}
+
+fn run_one(bench: &Bench, (name, check): &(&str, Run)) {
+    let name = (*name).to_owned();
+    host::tell(&Message::CheckBegins { name: name.clone() });
+    let before = host::counters();
+    let verdict = check(bench);
+    host::restore();
+    let counts = host::counters().since(&before);
+    let passed = verdict.is_ok();
+    let (Ok(detail) | Err(detail)) = verdict;
+    host::tell(&Message::Check(Check { name, passed, detail, counts }));
 }

@@ -24,6 +24,15 @@ pub enum Error {
     NoGuestRam,
     #[error("cannot register the guest's RAM with userfaultfd ({0}): is it still mapped, in normal pages?")]
     Register(io::Error),
+    #[error(
+        "cannot page out {start:#x}..{end:#x}: not whole pages within the guest's RAM of {ram_bytes:#x} bytes"
+    )]
+    BadRange { start: u64, end: u64, ram_bytes: usize },
+    #[error(
+        "cannot page out parts of the guest's RAM: there is no mailbox with the request to acknowledge, \
+         so nobody knows where the RAM begins"
+    )]
+    NoMailbox,
     #[error("cannot write-protect the guest's RAM ({0}): is it one mapping still?")]
     WriteProtect(io::Error),
     #[error("cannot read which pages are present ({0})")]

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::mailbox;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,19 +48,19 @@ impl GuestRam {
         unsafe { source.copy_to_nonoverlapping(into.as_mut_ptr(), PAGE_BYTES) }
     }
 
-    /// Reads the words that make a mailbox, while the guest runs.
+    /// Whether `page` is a mailbox with this request, while the guest runs.
     ///
     /// # Safety
     ///
     /// The page must be present, or the pager's thread waits for itself.
-    pub unsafe fn mailbox_header(&self, page: usize) -> [u8; mailbox::HEADER_BYTES] {
+    pub unsafe fn asks_for(&self, page: usize, request: u64) -> bool {
         let mut header = [0; mailbox::HEADER_BYTES];
         for (index, word) in header.chunks_exact_mut(8).enumerate() {
             // SAFETY: as the caller promises.
             let value = unsafe { self.word(page, index * 8) }.load(Ordering::Acquire);
             word.copy_from_slice(&value.to_ne_bytes());
         }
-        header
+        mailbox::asks_for(&header, request)
     }
 
     /// Acknowledges in a mailbox, while the guest runs.
@@ -83,14 +84,29 @@ impl GuestRam {
         unsafe { AtomicU64::from_ptr((self.address(page) + offset) as *mut u64) }
     }
 
-    /// Drops every page: the next touch faults.
+    /// The pages of a range of guest-physical bytes, if RAM begins at `base`.
+    pub fn pages_of(&self, bytes: &Range<u64>, base: u64) -> Result<Range<usize>, Error> {
+        let page = PAGE_BYTES as u64;
+        let offset = |address: u64| address.checked_sub(base).filter(|offset| offset.is_multiple_of(page));
+        let (start, end) = (offset(bytes.start), offset(bytes.end));
+        match (start, end) {
+            (Some(start), Some(end)) if start < end && end <= self.bytes as u64 => {
+                Ok((start / page) as usize..(end / page) as usize)
+            }
+            _ => Err(Error::BadRange { start: bytes.start, end: bytes.end, ram_bytes: self.bytes }),
+        }
+    }
+
+    /// Drops `pages`: the next touch faults.
     ///
     /// # Safety
     ///
     /// The contents are gone: the caller must have them, and bring them back at a fault.
-    pub unsafe fn drop_all(&self) -> io::Result<()> {
-        // SAFETY: the range is the guest's RAM; that it may go is the caller's promise.
-        match unsafe { libc::madvise(self.start as *mut _, self.bytes, libc::MADV_DONTNEED) } {
+    pub unsafe fn drop(&self, pages: &Range<usize>) -> io::Result<()> {
+        assert!(pages.end <= self.pages());
+        let (start, bytes) = (self.address(pages.start), pages.len() * PAGE_BYTES);
+        // SAFETY: the range is in the guest's RAM; that it may go is the caller's promise.
+        match unsafe { libc::madvise(start as *mut _, bytes, libc::MADV_DONTNEED) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }
@@ -110,13 +126,18 @@ impl Pagemap {
         File::open("/proc/self/pagemap").map(Self).map_err(Error::NoPagemap)
     }
 
-    /// Calls `each` for every page of `ram`, in order, with whether it has contents in the mapping:
-    /// reading it then does not end in userfaultfd.
-    pub fn scan(&self, ram: &GuestRam, mut each: impl FnMut(usize, bool)) -> Result<(), Error> {
+    /// Calls `each` for every one of `pages` of `ram`, in order, with whether it has contents in
+    /// the mapping: reading it then does not end in userfaultfd.
+    pub fn scan(
+        &self,
+        ram: &GuestRam,
+        pages: Range<usize>,
+        mut each: impl FnMut(usize, bool),
+    ) -> Result<(), Error> {
         let mut entries = vec![0; 8192 * Self::ENTRY_BYTES];
-        let mut page = 0;
-        while page < ram.pages() {
-            let bytes = entries.len().min((ram.pages() - page) * Self::ENTRY_BYTES);
+        let mut page = pages.start;
+        while page < pages.end {
+            let bytes = entries.len().min((pages.end - page) * Self::ENTRY_BYTES);
             let at = ram.address(page) / PAGE_BYTES * Self::ENTRY_BYTES;
             self.0.read_exact_at(&mut entries[..bytes], at as u64).map_err(Error::Pagemap)?;
             for entry in entries[..bytes].as_chunks().0 {
@@ -172,10 +193,14 @@ impl Store {
         }
     }
 
-    /// Acknowledges `request` if `page` is a mailbox that asks for it. Tells whether it was.
-    pub fn acknowledge(&mut self, page: usize, request: u64) -> bool {
-        self.written[page]
-            && mailbox::acknowledge(&mut self.contents[page * PAGE_BYTES..][..PAGE_BYTES], request)
+    /// Whether `page` is a mailbox with this request.
+    pub fn asks_for(&self, page: usize, request: u64) -> bool {
+        self.written[page] && mailbox::asks_for(self.pages(page, 1), request)
+    }
+
+    /// Acknowledges in a mailbox.
+    pub fn acknowledge(&mut self, page: usize, request: u64) {
+        mailbox::acknowledge(&mut self.contents[page * PAGE_BYTES..][..PAGE_BYTES], request);
     }
 }
 
@@ -190,6 +215,17 @@ mod tests {
         assert_eq!(ram.page_of(ram.start), Some(0));
         assert_eq!(ram.page_of(ram.address(2) + 4095), Some(2));
         assert_eq!(ram.page_of(ram.address(3)), None);
+    }
+
+    #[test]
+    fn ranges_are_whole_pages_of_the_ram() {
+        let ram = GuestRam { start: 0x10_0000, bytes: 3 * PAGE_BYTES };
+        let base = 0x7000;
+        assert_eq!(ram.pages_of(&(0x8000..0xa000), base).unwrap(), 1..3);
+        for bad in [0x8000..0xb000, 0x8000..0x8800, 0x7800..0x8000, 0x8000..0x8000, 0x6000..0x8000] {
+            let error = ram.pages_of(&bad, base).unwrap_err().to_string();
+            assert!(error.contains(&format!("{:#x}..", bad.start)), "{error}");
+        }
     }
 
     #[test]
@@ -208,7 +244,7 @@ mod tests {
         let start = page.as_ptr().addr().next_multiple_of(PAGE_BYTES);
         let ram = GuestRam { start, bytes: 2 * PAGE_BYTES };
         let mut seen = Vec::new();
-        Pagemap::open().unwrap().scan(&ram, |page, present| seen.push((page, present))).unwrap();
+        Pagemap::open().unwrap().scan(&ram, 0..2, |page, present| seen.push((page, present))).unwrap();
         assert_eq!(seen, [(0, true), (1, true)]);
     }
 }

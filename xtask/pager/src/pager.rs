@@ -21,11 +21,11 @@
 //!   To an absent page it never goes: it would wait for itself.
 //!
 //! ```text
-//!  the guest                        the pager's thread
+//!  the guest                        the pager's thread, for all pages or some
 //!  writes go on                     register for missing and write-protect faults (once)
 //!  writes to present pages wait     write-protect; TLBs and nested page tables are flushed
 //!  reads go on                      copy every present page to the store: it can only be read
-//!  every touch waits                drop all
+//!  every touch waits                drop them
 //!                                   every fault that waited: due at its arrival + latency
 //! ```
 //!
@@ -35,12 +35,12 @@
 use crate::due::DueQueue;
 use crate::error::Error;
 use crate::latency::Sampler;
-use crate::mailbox;
 use crate::memory::{GuestRam, PAGE_BYTES, Pagemap, Store};
 use crate::pages::{PageState, Pages};
-use crate::protocol::{Evicted, Restored, Stats};
+use crate::protocol::{Evicted, Parts, Restored, Stats};
 use crate::uffd::{Copied, Fault, Uffd};
 use std::io;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// How many pages a restore brings back per call. Small enough that faults of other parts of the
@@ -184,57 +184,83 @@ impl Pager {
         Ok(done)
     }
 
-    /// Pages everything out. With `ack`, acknowledges that request in the guest's mailboxes, in the
-    /// store: the guest learns of it by a touch that faults.
-    pub fn evict(&mut self, ack: Option<u64>, latency: &mut Sampler) -> Result<Evicted, Error> {
+    /// Pages everything out, or `only` these parts. With `ack`, acknowledges that
+    /// request in the guest's mailboxes when all is done.
+    pub fn evict(
+        &mut self,
+        only: Option<&Parts>,
+        ack: Option<u64>,
+        latency: &mut Sampler,
+    ) -> Result<Evicted, Error> {
         let started = Instant::now();
+        let mailboxes = self.mailboxes(ack)?;
+        let parts = match only {
+            Some(parts) => self.locate(parts, *mailboxes.first().ok_or(Error::NoMailbox)?)?,
+            None => std::iter::once(0..self.ram.pages()).collect(),
+        };
         if !self.registered {
             self.uffd.register(self.ram.start, self.ram.bytes).map_err(Error::Register)?;
             self.registered = true;
         }
-        let copied = self.copy_out(ack);
-        // Read, so as to count them, before the drop. They are entered after it.
-        let mut held_up = Vec::new();
-        self.uffd.read_faults(&mut held_up);
-        let arrival = Instant::now();
-        let dropped = copied.and_then(|counts| {
-            // SAFETY: the store has every page: those that were present were copied after they
-            // could no longer be written, the others were there before, or are zeros. Faults are
-            // served from it.
-            unsafe { self.ram.drop_all() }.map(|()| counts).map_err(Error::Drop)
-        });
-        if !matches!(dropped, Err(Error::WriteProtect(_) | Error::Pagemap(_))) {
-            // Also when the drop failed, perhaps half-way: a page that is present but marked is
-            // found present when it is to be brought back, and stays as it is.
-            self.pages.evict_all();
+        let waits_before = self.stats.write_protect_waits;
+        let mut dropped_pages = 0;
+        for part in parts {
+            dropped_pages += self.evict_part(part, latency)?;
         }
-        if dropped.is_err() {
-            // Wakes those held up, and they go on, or come back with a new message.
-            let _ = self.uffd.write_unprotect(self.ram.start, self.ram.bytes);
-        }
-        let held_up_writes = held_up.iter().filter(|fault| fault.write_protect).count() as u64;
-        self.stats.write_protect_waits += held_up_writes;
-        for fault in held_up {
-            self.enqueue(fault, arrival, latency);
-        }
-        let (dropped_pages, mailboxes) = dropped?;
+        self.acknowledge(&mailboxes, ack);
         self.stats.evictions += 1;
         Ok(Evicted {
             evicted_pages: (self.pages.len() - self.pages.resident()) as u64,
             dropped_pages,
             elapsed_us: micros(started.elapsed()),
-            mailboxes,
-            write_protect_waits: held_up_writes,
+            mailboxes: mailboxes.len() as u64,
+            write_protect_waits: self.stats.write_protect_waits - waits_before,
         })
     }
 
-    /// Write-protects the RAM and completes the store. Tells how many pages were copied, and how
-    /// many mailboxes acknowledged.
-    fn copy_out(&mut self, ack: Option<u64>) -> Result<(u64, u64), Error> {
-        self.uffd.write_protect(self.ram.start, self.ram.bytes).map_err(Error::WriteProtect)?;
+    /// The pages of `parts`, if the guest has the mailbox of `page` where it says.
+    fn locate(&self, parts: &Parts, page: usize) -> Result<Vec<Range<usize>>, Error> {
+        let base = parts.mailbox.checked_sub((page * PAGE_BYTES) as u64).ok_or(Error::NoMailbox)?;
+        parts.ranges.iter().map(|range| self.ram.pages_of(range, base)).collect()
+    }
+
+    /// Pages out `part`, and tells how many pages of it were in memory.
+    fn evict_part(&mut self, part: Range<usize>, latency: &mut Sampler) -> Result<u64, Error> {
+        let (address, bytes) = (self.ram.address(part.start), part.len() * PAGE_BYTES);
+        let copied = self.copy_out(&part);
+        // Read, so as to count them, before the drop. They are entered after it.
+        let mut held_up = Vec::new();
+        self.uffd.read_faults(&mut held_up);
+        let arrival = Instant::now();
+        let dropped = copied.and_then(|count| {
+            // SAFETY: the store has every page: those that were present were copied after they
+            // could no longer be written, the others were there before, or are zeros. Faults are
+            // served from it.
+            unsafe { self.ram.drop(&part) }.map(|()| count).map_err(Error::Drop)
+        });
+        if !matches!(dropped, Err(Error::WriteProtect(_) | Error::Pagemap(_))) {
+            // Also when the drop failed, perhaps half-way: a page that is present but marked is
+            // found present when it is to be brought back, and stays as it is.
+            self.pages.evict(part);
+        }
+        if dropped.is_err() {
+            // Wakes those held up, and they go on, or come back with a new message.
+            let _ = self.uffd.write_unprotect(address, bytes);
+        }
+        self.stats.write_protect_waits += held_up.iter().filter(|fault| fault.write_protect).count() as u64;
+        for fault in held_up {
+            self.enqueue(fault, arrival, latency);
+        }
+        dropped
+    }
+
+    /// Write-protects `part` and completes the store. Tells how many pages were copied.
+    fn copy_out(&mut self, part: &Range<usize>) -> Result<u64, Error> {
+        let (address, bytes) = (self.ram.address(part.start), part.len() * PAGE_BYTES);
+        self.uffd.write_protect(address, bytes).map_err(Error::WriteProtect)?;
         let Self { pagemap, ram, store, pages, .. } = self;
-        let (mut copied, mut mailboxes) = (0, 0);
-        pagemap.scan(ram, |page, present| {
+        let mut copied = 0;
+        pagemap.scan(ram, part.clone(), |page, present| {
             if present {
                 // SAFETY: present, and write-protected: it neither goes nor changes.
                 store.put(page, |contents| unsafe { ram.read(page, contents) });
@@ -244,11 +270,8 @@ impl Pager {
                 store.clear(page);
             }
             // Else it is in the store, and nowhere else.
-            if ack.is_some_and(|request| store.acknowledge(page, request)) {
-                mailboxes += 1;
-            }
         })?;
-        Ok((copied, mailboxes))
+        Ok(copied)
     }
 
     /// Brings everything back now. With `ack`, acknowledges that request in the guest's mailboxes,
@@ -261,16 +284,14 @@ impl Pager {
         let pages = &self.pages;
         self.queue.retain(|page| pages.state(page) == PageState::InService);
         restored?;
-        let mailboxes = match ack {
-            Some(request) => self.acknowledge_in_memory(request)?,
-            None => 0,
-        };
+        let mailboxes = self.mailboxes(ack)?;
+        self.acknowledge(&mailboxes, ack);
         self.stats.restores += 1;
         Ok(Restored {
             restored_pages: (self.pages.resident() - before) as u64,
             resident_pages: self.pages.resident() as u64,
             elapsed_us: micros(started.elapsed()),
-            mailboxes,
+            mailboxes: mailboxes.len() as u64,
         })
     }
 
@@ -287,19 +308,36 @@ impl Pager {
         Ok(())
     }
 
-    /// Everything is back, so the mailboxes are where the guest sees them.
-    fn acknowledge_in_memory(&self, request: u64) -> Result<u64, Error> {
-        let ram = &self.ram;
-        let mut mailboxes = 0;
-        self.pagemap.scan(ram, |page, present| {
-            // SAFETY: present, and this thread is the one that drops pages.
-            if present && mailbox::asks_for(&unsafe { ram.mailbox_header(page) }, request) {
-                // SAFETY: present, not write-protected outside an eviction, and a mailbox.
-                unsafe { ram.acknowledge(page, request) };
-                mailboxes += 1;
+    /// The pages that are mailboxes with this request, in memory or in the store.
+    fn mailboxes(&self, request: Option<u64>) -> Result<Vec<usize>, Error> {
+        let Some(request) = request else { return Ok(Vec::new()) };
+        let mut found = Vec::new();
+        self.pagemap.scan(&self.ram, 0..self.ram.pages(), |page, present| {
+            let asks = if present {
+                // SAFETY: present, and this thread is the one that drops pages.
+                unsafe { self.ram.asks_for(page, request) }
+            } else {
+                self.store.asks_for(page, request)
+            };
+            if asks {
+                found.push(page);
             }
         })?;
-        Ok(mailboxes)
+        Ok(found)
+    }
+
+    /// Acknowledges `request` in `mailboxes`, where they are now: from the store the guest gets
+    /// them by a touch that faults.
+    fn acknowledge(&mut self, mailboxes: &[usize], request: Option<u64>) {
+        for (&page, request) in mailboxes.iter().zip(request.into_iter().cycle()) {
+            if self.pages.state(page) == PageState::Resident {
+                // SAFETY: it was present when it was found, and has not been dropped since. Nothing
+                // is write-protected outside an eviction.
+                unsafe { self.ram.acknowledge(page, request) }
+            } else {
+                self.store.acknowledge(page, request);
+            }
+        }
     }
 }
 

@@ -11,6 +11,8 @@
 //! contents and its fault is still waiting. `InService` means that exactly one entry of the due
 //! queue will bring the page back.
 
+use std::ops::Range;
+
 /// Where a page is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -47,14 +49,14 @@ impl Pages {
         self.states[page]
     }
 
-    /// All of memory has been dropped.
-    pub fn evict_all(&mut self) {
-        for state in &mut self.states {
+    /// These have been dropped.
+    pub fn evict(&mut self, pages: Range<usize>) {
+        for state in &mut self.states[pages] {
             if *state == PageState::Resident {
                 *state = PageState::Evicted;
+                self.resident -= 1;
             }
         }
-        self.resident = 0;
     }
 
     /// A thread waits for `page`. Returns the state it was in: a due time is to be set if and only
@@ -94,7 +96,7 @@ mod tests {
     fn a_page_out_and_in() {
         let mut pages = Pages::new(4);
         assert_eq!(pages.fault(1), Resident, "not the pager's before an eviction");
-        pages.evict_all();
+        pages.evict(0..4);
         assert_eq!((pages.resident(), pages.state(1)), (0, Evicted));
         assert_eq!(pages.fault(1), Evicted);
         assert_eq!(pages.fault(1), InService, "the second fault finds the first one's entry");
@@ -107,17 +109,26 @@ mod tests {
     #[test]
     fn a_page_in_service_stays_so_over_an_eviction() {
         let mut pages = Pages::new(2);
-        pages.evict_all();
+        pages.evict(0..2);
         pages.fault(0);
-        pages.evict_all();
+        pages.evict(0..2);
         assert_eq!((pages.state(0), pages.state(1)), (InService, Evicted));
+    }
+
+    #[test]
+    fn a_part_leaves_the_rest() {
+        let mut pages = Pages::new(4);
+        pages.evict(1..3);
+        pages.evict(2..3);
+        assert_eq!(pages.resident(), 2);
+        assert_eq!([0, 1, 2, 3].map(|page| pages.state(page)), [Resident, Evicted, Evicted, Resident]);
     }
 
     #[test]
     fn runs_of_missing_pages() {
         let mut pages = Pages::new(8);
         assert_eq!(pages.next_missing(0, 8), None);
-        pages.evict_all();
+        pages.evict(0..8);
         pages.fault(1);
         [0, 4].into_iter().for_each(|page| pages.bring_back(page));
         assert_eq!(pages.next_missing(0, 8), Some((1, 3)), "in service is missing, too");

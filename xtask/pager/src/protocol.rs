@@ -3,6 +3,8 @@
 //!
 //! This file needs nothing but serde and std, so that a controller can include it as it is.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 /// What a controller can ask for.
@@ -17,11 +19,15 @@ pub enum Request {
         /// The new model.
         latency: Latency,
     },
-    /// Page out all of the guest's RAM. Answered by [`Response::Evicted`] once nothing is resident.
+    /// Page out the guest's RAM, or parts of it. Answered by [`Response::Evicted`] once nothing of
+    /// it is resident.
     Evict {
         /// Tell the guest: acknowledge this request number in its mailboxes.
         #[serde(default)]
         ack: Option<u64>,
+        /// Only these; all, if there is nothing here.
+        #[serde(default)]
+        only: Option<Parts>,
     },
     /// Bring everything back at once, without latency. Answered by [`Response::Restored`].
     Restore {
@@ -31,6 +37,18 @@ pub enum Request {
     },
     /// What has happened so far. Answered by [`Response::Stats`].
     Stats {},
+}
+
+/// Parts of the guest's RAM, by guest-physical addresses, in whole pages. RAM has no gap, which is
+/// so up to 2 GiB, but it may begin anywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Parts {
+    /// Where the guest has the mailbox with the request that is to be acknowledged. The pager finds
+    /// it by its contents, and so learns where RAM begins.
+    pub mailbox: u64,
+    /// First and last address of each part, the last one excluded.
+    pub ranges: Vec<Range<u64>>,
 }
 
 /// How long a page-in takes, from the arrival of the fault.

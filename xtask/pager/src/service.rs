@@ -75,9 +75,9 @@ impl Service {
             Request::Stats {} => {
                 Ok(Response::Stats(self.pager.as_ref().map_or_else(Stats::default, Pager::stats)))
             }
-            Request::Evict { ack } => {
+            Request::Evict { ack, only } => {
                 self.attach()?;
-                self.page(|pager, latency| pager.evict(ack, latency).map(Response::Evicted))
+                self.page(|pager, latency| pager.evict(only.as_ref(), ack, latency).map(Response::Evicted))
             }
             Request::Restore { ack } => {
                 self.attach()?;

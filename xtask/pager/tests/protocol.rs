@@ -4,16 +4,21 @@
 #[path = "../src/protocol.rs"]
 mod protocol;
 
-use protocol::{Evicted, Latency, Request, Response, Restored, Stats, Status};
+use protocol::{Evicted, Latency, Parts, Request, Response, Restored, Stats, Status};
 use serde_json::{from_str, to_string};
 
 #[test]
 fn requests_as_they_are_written() {
     let latency = Latency::Constant { micros: 200 };
+    let parts = Parts { mailbox: 4096, ranges: vec![0..4096, 8192..12288] };
     for (request, json) in [
         (Request::Status {}, r#"{"request":"status"}"#),
         (Request::Stats {}, r#"{"request":"stats"}"#),
-        (Request::Evict { ack: Some(7) }, r#"{"request":"evict","ack":7}"#),
+        (Request::Evict { ack: Some(7), only: None }, r#"{"request":"evict","ack":7,"only":null}"#),
+        (
+            Request::Evict { ack: None, only: Some(parts) },
+            r#"{"request":"evict","ack":null,"only":{"mailbox":4096,"ranges":[{"start":0,"end":4096},{"start":8192,"end":12288}]}}"#,
+        ),
         (Request::Restore { ack: None }, r#"{"request":"restore","ack":null}"#),
         (
             Request::SetLatency { latency },
@@ -23,7 +28,10 @@ fn requests_as_they_are_written() {
         assert_eq!(to_string(&request).unwrap(), json);
         assert_eq!(from_str::<Request>(json).unwrap(), request);
     }
-    assert_eq!(from_str::<Request>(r#"{"request":"evict"}"#).unwrap(), Request::Evict { ack: None });
+    assert_eq!(
+        from_str::<Request>(r#"{"request":"evict"}"#).unwrap(),
+        Request::Evict { ack: None, only: None }
+    );
 }
 
 #[test]

@@ -159,11 +159,12 @@ impl<'a> Drive<'a> {
                 self.outcome.service_off = Some(reason);
             }
             Message::Begin { mode } => self.current = Some((mode, self.host_counts()?)),
-            Message::Evict { request } => {
-                progress("paging out all of the guest's memory");
+            Message::Evict { request, only, page_latency_us } => {
+                let what = only.as_ref().map_or("all", |_| "some");
+                progress(&format!("paging out {what} of the guest's memory"));
                 self.pager.attach()?;
-                self.pager.set_latency(self.spec.page_latency_us)?;
-                let evicted = self.pager.evict(request)?;
+                self.pager.set_latency(page_latency_us.unwrap_or(self.spec.page_latency_us))?;
+                let evicted = self.pager.evict(only, request)?;
                 if evicted.mailboxes == 0 {
                     bail!("the pager did not find the guest's mailbox in its memory");
                 }
@@ -182,6 +183,9 @@ impl<'a> Drive<'a> {
             Message::Check(check) => {
                 self.check = None;
                 self.outcome.checks.push(check);
+            }
+            Message::Counted(counters) => {
+                self.outcome.counted = Some((counters, self.host_counts()?));
             }
             Message::Histogram(histogram) => self.outcome.histograms.push(histogram),
             Message::Pass(pass) => {

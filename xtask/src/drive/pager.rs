@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use unikernel::wire::Parts;
 
 // The very file of the pager, which cannot be linked: it would take over `mmap`.
 #[allow(dead_code, reason = "this side makes requests and reads responses")]
@@ -67,9 +68,11 @@ impl Pager {
         }
     }
 
-    /// Pages everything out and acknowledges `request` to the guest.
-    pub fn evict(&mut self, request: u64) -> Result<Evicted> {
-        match self.ask(&Request::Evict { ack: Some(request) })? {
+    /// Pages everything out, or `only` these parts, and acknowledges `request` to
+    /// the guest.
+    pub fn evict(&mut self, only: Option<Parts>, request: u64) -> Result<Evicted> {
+        let only = only.map(|parts| protocol::Parts { mailbox: parts.mailbox, ranges: parts.ranges });
+        match self.ask(&Request::Evict { ack: Some(request), only })? {
             Response::Evicted(evicted) => Ok(evicted),
             other => bail!("the pager answered {other:?}"),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use unikernel::wire::{Check, Pass, StageHistogram};
+use unikernel::wire::{Check, Counters, Pass, StageHistogram};
 
 /// The outcome's file.
 pub const OUTCOME: &str = "outcome.json";
@@ -103,6 +103,8 @@ impl Spec {
 pub struct HostCounts {
     pub not_present: u64,
     pub ready: u64,
+    /// Faults for which it could not but stop the core, because 64 were outstanding.
+    pub synchronous: u64,
 }
 
 impl HostCounts {
@@ -111,6 +113,7 @@ impl HostCounts {
         Self {
             not_present: self.not_present.saturating_sub(earlier.not_present),
             ready: self.ready.saturating_sub(earlier.ready),
+            synchronous: self.synchronous.saturating_sub(earlier.synchronous),
         }
     }
 }
@@ -134,6 +137,8 @@ pub struct Outcome {
     pub histograms: Vec<StageHistogram>,
     /// The checks of the experiment `contexts`.
     pub checks: Vec<Check>,
+    /// All that guest and host counted during it.
+    pub counted: Option<(Counters, HostCounts)>,
 }
 
 impl Outcome {

@@ -1,9 +1,9 @@
 //! What the experiment `contexts` came to.
 
 use serde::Serialize;
-use unikernel::wire::Check;
+use unikernel::wire::{Check, Counters};
 
-use super::SCHEMA;
+use super::{HostTrace, SCHEMA};
 use crate::drive::spec::{Outcome, Spec};
 use crate::probe::Verdict;
 use crate::run::RunArgs;
@@ -26,6 +26,9 @@ pub struct Report {
     pub passed: usize,
     pub failed: usize,
     pub checks: Vec<Check>,
+    /// All that the guest counted.
+    pub counted: Option<Counters>,
+    pub host_trace: Option<HostTrace>,
 }
 
 impl Report {
@@ -45,6 +48,9 @@ impl Report {
             passed,
             failed: outcome.checks.len() - passed,
             checks: outcome.checks.clone(),
+            counted: outcome.counted.as_ref().map(|(guest, _)| guest.clone()),
+            host_trace: (outcome.counted.as_ref())
+                .map(|(_, host)| HostTrace::of(*host, outcome.host_trace_unavailable.clone())),
         }
     }
 
@@ -70,6 +76,16 @@ impl Report {
         }));
         lines.push(String::new());
         lines.push(format!("  {} passed, {} failed", self.passed, self.failed));
+        if let (Some(guest), Some(host)) = (&self.counted, &self.host_trace) {
+            let known = |count: Option<u64>| count.map_or("not accessible".into(), |count| count.to_string());
+            lines.push(format!(
+                "  not present: {} in the guest, {} in the host's trace; ready and wake-all: {} and {}",
+                guest.not_present,
+                known(host.not_present),
+                guest.ready + guest.wake_all,
+                known(host.ready)
+            ));
+        }
         lines.join("\n")
     }
 
@@ -79,13 +95,22 @@ impl Report {
             return vec!["the guest made no check".into()];
         }
         let failed = self.checks.iter().filter(|check| !check.passed);
-        failed.map(|check| format!("check {}: {}", check.name, check.detail)).collect()
+        let mut failures: Vec<_> =
+            failed.map(|check| format!("check {}: {}", check.name, check.detail)).collect();
+        match (&self.counted, &self.host_trace) {
+            (Some(guest), Some(host)) => {
+                failures.extend(host.differences(guest.not_present, guest.ready + guest.wake_all))
+            }
+            _ => failures.push("the guest did not say what it counted".into()),
+        }
+        failures
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drive::spec::HostCounts;
 
     fn report(checks: Vec<Check>) -> Report {
         let passed = checks.iter().filter(|check| check.passed).count();
@@ -102,6 +127,8 @@ mod tests {
             passed,
             failed: checks.len() - passed,
             checks,
+            counted: Some(Counters { not_present: 7, ready: 6, wake_all: 1, ..Counters::default() }),
+            host_trace: Some(HostTrace::of(HostCounts { not_present: 7, ready: 7, synchronous: 0 }, None)),
         }
     }
 
@@ -111,11 +138,21 @@ mod tests {
             name: name.into(),
             passed,
             detail: "detail".into(),
-            counts: unikernel::wire::Counters::default(),
+            counts: Counters::default(),
         };
         let one_failed = report(vec![check("good", true), check("bad", false)]);
         assert_eq!(one_failed.failures(), ["check bad: detail"]);
         assert!(one_failed.text().contains("1 passed, 1 failed"));
         assert_eq!(report(vec![]).failures().len(), 1);
+    }
+
+    #[test]
+    fn guest_and_host_must_agree() {
+        let good = || vec![Check { name: "good".into(), passed: true, ..Check::default() }];
+        assert!(report(good()).failures().is_empty());
+        let lost = HostCounts { not_present: 7, ready: 8, synchronous: 0 };
+        let lost = Report { host_trace: Some(HostTrace::of(lost, None)), ..report(good()) };
+        assert_eq!(lost.failures(), ["the guest counted 7 ready, the host 8"]);
+        assert_eq!(Report { counted: None, ..report(good()) }.failures().len(), 1);
     }
 }

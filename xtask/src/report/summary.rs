@@ -43,7 +43,11 @@ pub fn text(report: &Report) -> String {
             grouped(c.halt_waits),
             host(report.host_trace.not_present)
         ),
-        format!("  outstanding   at most {} at once", grouped(c.most_outstanding)),
+        format!(
+            "  outstanding   at most {} at once; {} faults beyond the host's limit stopped a core",
+            grouped(c.most_outstanding),
+            host(report.host_trace.synchronous)
+        ),
         format!(
             "  ready         {} in the guest, {} in the host's trace",
             grouped(c.ready),

@@ -15,7 +15,7 @@ mod child; // the "VMM"
 mod parent; // starts it, and controls the pager
 
 use parent::Vmm;
-use protocol::{Evicted, Latency, Request, Response, Restored, Stats};
+use protocol::{Evicted, Latency, Parts, Request, Response, Restored, Stats};
 use std::time::Duration;
 
 /// Not a test of its own: what the child runs. At once done without the variable.
@@ -126,6 +126,40 @@ fn restore_brings_everything_back() {
 
     vmm.tell("verify");
     assert_eq!(vmm.stats().served_pages, 0, "everything came by restore");
+}
+
+#[test]
+fn a_part_goes_out_alone() {
+    let Some(mut vmm) = Vmm::start("part") else { return };
+    // The child's mailbox is its first page; where a guest would have it is up to us.
+    const BASE: u64 = 0x5000_0000;
+    const PAGE: u64 = 4096;
+    let page = |number: u64| BASE + number * PAGE;
+    let parts = |ranges| Some(Parts { mailbox: page(0), ranges });
+    vmm.set_latency(1000);
+    vmm.tell("request 21");
+    let evicted = vmm.evict_only(parts(vec![page(5000)..page(5004), page(5008)..page(5010)]), Some(21));
+    assert_eq!((evicted.evicted_pages, evicted.mailboxes), (6, 1));
+    vmm.tell("acked 21");
+    vmm.tell("touch-together 64");
+    assert_eq!(vmm.stats().served_pages, 3, "of every third page from 5000 on, three were out");
+    // The mailbox itself, and what is out already and stays out.
+    vmm.tell("request 22");
+    vmm.evict(None);
+    let evicted = vmm.evict_only(parts(vec![page(0)..page(1), page(1)..page(2)]), Some(22));
+    assert_eq!((evicted.evicted_pages, evicted.mailboxes), (child::PAGES as u64, 1));
+    vmm.tell("acked 22");
+    let mut refused = |only, ack| match vmm.ask(&Request::Evict { ack, only }) {
+        Response::Error { error } => error,
+        other => panic!("{other:?}"),
+    };
+    let error = refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
+    assert!(error.contains("guest's RAM of"), "{error}");
+    for ack in [None, Some(999)] {
+        let error = refused(parts(vec![page(0)..page(1), page(1)..page(2)]), ack);
+        assert!(error.contains("no mailbox"), "{error}");
+    }
+    vmm.tell("verify");
 }
 
 #[test]

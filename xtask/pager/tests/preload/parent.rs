@@ -2,7 +2,7 @@
 //! through the socket.
 
 use crate::child;
-use crate::protocol::{Evicted, Latency, Request, Response, Restored, Stats};
+use crate::protocol::{Evicted, Latency, Parts, Request, Response, Restored, Stats};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -97,7 +97,11 @@ impl Vmm {
     }
 
     pub fn evict(&mut self, ack: Option<u64>) -> Evicted {
-        match self.ask(&Request::Evict { ack }) {
+        self.evict_only(None, ack)
+    }
+
+    pub fn evict_only(&mut self, only: Option<Parts>, ack: Option<u64>) -> Evicted {
+        match self.ask(&Request::Evict { ack, only }) {
             Response::Evicted(evicted) => evicted,
             other => panic!("{other:?}"),
         }

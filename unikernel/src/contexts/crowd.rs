@@ -1,0 +1,56 @@
+//! More faults at once than the host lets wait.
+
+use std::thread;
+use std::time::Duration;
+
+use super::bench::{Bench, Verdict, demand};
+use super::tasks::{Sign, spawn};
+use crate::host;
+
+/// Half as many again as the host's limit of 64.
+const TASKS: u64 = 96;
+const LIMIT: u64 = 64;
+/// Longer than it takes to fault 64 times, so that the first page is not back
+/// before the limit is reached.
+const LATENCY: Duration = Duration::from_secs(1);
+
+/// Each task reads a page of its own, and nothing else is out: 64 faults wait
+/// at once. At the next one the host stops the core, without a word, until the
+/// page is there; the faults after that have room again.
+pub fn check(bench: &Bench) -> Verdict {
+    let (about, go) = (Sign::default(), Sign::default());
+    let pages: Vec<usize> = (0..TASKS).map(|_| bench.page()).collect();
+    let (wrong, counts) = thread::scope(|scope| {
+        let tasks: Vec<_> = pages
+            .iter()
+            .map(|&page| {
+                let (about, go) = (&about, &go);
+                spawn(scope, move || {
+                    about.give();
+                    go.wait_for(1);
+                    u64::from(!bench.read(page))
+                })
+            })
+            .collect();
+        about.wait_for(TASKS);
+        bench.evict(Some(LATENCY));
+        let before = host::counters();
+        go.give();
+        let wrong: u64 = tasks.into_iter().map(|task| task.join().expect("a reader")).sum();
+        (wrong, host::counters().since(&before))
+    });
+    demand(wrong == 0, || format!("{wrong} of {TASKS} pages came back wrong"))?;
+    demand(counts.most_outstanding == LIMIT, || {
+        format!("{} faults were outstanding at once, not {LIMIT}", counts.most_outstanding)
+    })?;
+    demand(counts.budget_spent > 0, || "that the limit was reached was not counted".into())?;
+    demand(counts.ready == counts.not_present, || {
+        format!("{} not-present, but {} ready", counts.not_present, counts.ready)
+    })?;
+    let stopped = TASKS.checked_sub(counts.not_present).filter(|&stopped| stopped > 0);
+    let stopped = stopped.ok_or_else(|| format!("{} faults of {TASKS} pages", counts.not_present))?;
+    Ok(format!(
+        "{LIMIT} of {TASKS} outstanding at once, the limit reached {} time(s); {stopped} stopped the core",
+        counts.budget_spent
+    ))
+}

@@ -1,0 +1,120 @@
+//! Turning it off and on while tasks wait: a snapshot's quiesce, and the
+//! watchdog.
+
+use std::thread;
+use std::time::Duration;
+
+use apf_service::{Config, StartError, Status};
+use unikernel::wire::Counters;
+
+use super::bench::{Bench, Verdict, demand};
+use super::tasks::{Sign, spawn};
+use crate::host;
+
+const TASKS: u64 = 4;
+/// Long enough for all to wait at once.
+const LONG: Duration = Duration::from_secs(1);
+
+/// Tasks that each read a fresh page when it is their round.
+struct Readers<'a> {
+    bench: &'a Bench,
+    go: Sign,
+    back: Sign,
+    wrong: Sign,
+}
+
+impl Readers<'_> {
+    fn run(&self, rounds: u64) {
+        for round in 1..=rounds {
+            self.go.wait_for(round);
+            if !self.bench.read(self.bench.page()) {
+                self.wrong.give();
+            }
+            self.back.give();
+        }
+    }
+
+    /// Has every task read, and does `meanwhile` once all of them wait by
+    /// schedule, if they are to.
+    fn round(&self, meanwhile: Option<&dyn Fn()>) -> Counters {
+        let before = host::counters();
+        let round = self.go.count() + 1;
+        self.go.give();
+        if let Some(meanwhile) = meanwhile {
+            while host::counters().since(&before).schedule_waits < TASKS {
+                thread::yield_now();
+            }
+            meanwhile();
+        }
+        self.back.wait_for(round * TASKS);
+        host::counters().since(&before)
+    }
+}
+
+fn with_readers<T>(bench: &Bench, rounds: u64, body: impl FnOnce(&Readers) -> T) -> Result<T, String> {
+    let readers = Readers { bench, go: Sign::default(), back: Sign::default(), wrong: Sign::default() };
+    let result = thread::scope(|scope| {
+        for _ in 0..TASKS {
+            spawn(scope, || readers.run(rounds));
+        }
+        body(&readers)
+    });
+    demand(readers.wrong.count() == 0, || format!("{} pages came back wrong", readers.wrong.count()))?;
+    Ok(result)
+}
+
+/// Quiesced while four tasks wait: all are released, fault again, and get
+/// their pages as without the service. Then armed again: a new life.
+pub fn quiesce(bench: &Bench) -> Verdict {
+    let twice = apf_service::start(Config::default()).map(|_| ());
+    demand(twice == Err(StartError::AlreadyRunning), || format!("started twice: {twice:?}"))?;
+    let (released, quiesced, resumed) = with_readers(bench, 3, |readers| {
+        bench.evict(Some(LONG));
+        let quiesce = || bench.service(|service| service.quiesce()).expect("tasks to visit the cores");
+        let released = (readers.round(Some(&quiesce)), apf_service::status());
+        bench.evict(None);
+        let quiesced = readers.round(None);
+        let before = host::counters();
+        bench.service(|service| service.resume()).expect("the host is still the same");
+        let counts = readers.round(None);
+        (released, quiesced, (counts, host::counters().since(&before).wake_all, apf_service::status()))
+    })?;
+    let (counts, status) = released;
+    demand(status == Status::Quiesced, || format!("quiesced, but its status is {status:?}"))?;
+    demand(counts.schedule_waits == TASKS && counts.ready == 0, || {
+        format!("of {} waits, {} ended by a ready after all", counts.schedule_waits, counts.ready)
+    })?;
+    demand(quiesced.not_present == 0, || format!("{} faults while quiesced", quiesced.not_present))?;
+    let (counts, wake_all, status) = resumed;
+    demand(matches!(status, Status::Running { .. }), || format!("resumed, but its status is {status:?}"))?;
+    demand(wake_all > 0, || "arming again caused no wake-all".into())?;
+    demand(counts.schedule_waits == TASKS && counts.ready == TASKS, || {
+        format!("resumed: {} schedule waits and {} readies", counts.schedule_waits, counts.ready)
+    })?;
+    Ok(format!("{TASKS} waiters released and served by the host alone; {TASKS} more in the next life"))
+}
+
+/// The page takes ten times the watchdog's limit, so each waiter is resumed
+/// without its ready, and faults again. Its late ready does no harm.
+pub fn watchdog(bench: &Bench) -> Verdict {
+    let overdue = || apf_service::service_stats().overdue.get();
+    let restart = |watchdog| {
+        bench.stop();
+        bench.start(Config { watchdog, ..Config::default() }).map_err(|error| error.to_string())
+    };
+    restart(Some(LONG / 10))?;
+    let before = overdue();
+    let counts = with_readers(bench, 2, |readers| {
+        bench.evict(Some(LONG));
+        readers.round(Some(&|| ()));
+        bench.evict(None);
+        readers.round(None)
+    })?;
+    let retried = overdue() - before;
+    restart(Config::default().watchdog)?;
+    demand(retried > 0, || "nobody was resumed before its page was there".into())?;
+    demand(counts.schedule_waits == TASKS, || {
+        format!("{} schedule waits of {TASKS} afterwards", counts.schedule_waits)
+    })?;
+    Ok(format!("{retried} waits resumed early, and {TASKS} ordinary ones afterwards"))
+}
