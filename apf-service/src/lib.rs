@@ -53,6 +53,7 @@ pub mod stats;
 pub mod sync;
 pub mod table;
 pub mod time;
+#[cfg(not(loom))] // its queue is not of loom's atomics
 pub mod vcpu;
 
 pub use service::guard::NonPreemptible;

@@ -10,7 +10,7 @@
 //! | `service` | the service thread itself |
 //! | `crowd` | more faults at once than the host lets wait |
 //! | `lives` | quiesced while tasks wait; resumed by the watchdog |
-//! | `hostile` | what only a broken host does; run by name, since the guest ends |
+//! | `hostile` | what only a broken host does |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
 //! | `own_stack` | the faulting task's stack is out as well; a stack that is not its own |
 //! | `bench`, `stack`, `tasks` | what they share |
@@ -44,7 +44,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// In the order in which they run.
-const CHECKS: [(&str, Run); 13] = [
+const CHECKS: [(&str, Run); 14] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -58,15 +58,15 @@ const CHECKS: [(&str, Run); 13] = [
     ("service", service::check),
     ("crowd", crowd::check),
     ("watchdog", lives::watchdog),
+    ("unknown_reason", hostile::unknown_reason),
 ];
 
 /// After the guest's counts were held against the host's, which counts faults
 /// while the service is off as well.
 const UNCOUNTED: [(&str, Run); 1] = [("quiesce", lives::quiesce)];
 
-/// Run only by name: the guest does not survive them.
-const LAST_WORDS: [(&str, Run); 2] =
-    [("interrupts_off", hostile::interrupts_off), ("unknown_reason", hostile::unknown_reason)];
+/// Run only by name: the guest does not survive it.
+const LAST_WORDS: [(&str, Run); 1] = [("interrupts_off", hostile::interrupts_off)];
 
 /// Runs all checks, whatever fails, or the one called `only`; `Err` if the
 /// service does not start.
