@@ -26,6 +26,25 @@ pub enum Because {
     ForeignStack,
 }
 
+/// Which of the two a program wants. Crosses into the kernel archive as a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Waits {
+    /// Whichever suits the interrupted context: schedule where that is safe, else halt.
+    #[default]
+    ByContext = 0,
+    /// Halt for all. No other task runs while a page comes in; for comparisons.
+    Halt = 1,
+}
+
+impl Waits {
+    /// The one of this number; unknown numbers are taken for the default.
+    #[must_use]
+    pub const fn decode(number: u32) -> Self {
+        if number == Self::Halt as u32 { Self::Halt } else { Self::ByContext }
+    }
+}
+
 /// The interrupted context, as the processor saved it.
 #[derive(Clone, Copy, Debug)]
 pub struct Context {

@@ -56,6 +56,7 @@ pub mod time;
 #[cfg(not(loom))] // its queue is not of loom's atomics
 pub mod vcpu;
 
+pub use classify::Waits;
 pub use service::guard::NonPreemptible;
 pub use service::status::{Off, Status, status};
 pub use service::{Config, Service, StartError, physical_address, service_stats, start, stats, tsc_mhz};

@@ -13,7 +13,7 @@ use core::sync::atomic::{
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::classify::{Context, Task, Wait, must_halt};
+use crate::classify::{Context, Task, Wait, Waits, must_halt};
 use crate::event::{CoreId, Event, Generation, Kind};
 use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
@@ -85,6 +85,8 @@ pub struct VCpu {
     /// drained the queue. Its own.
     release_due: AtomicU64,
     halt_depth: AtomicU32,
+    /// A [`Waits`].
+    waits: AtomicU32,
 }
 
 impl VCpu {
@@ -103,7 +105,13 @@ impl VCpu {
             overflowed: AtomicU64::new(0),
             release_due: AtomicU64::new(0),
             halt_depth: AtomicU32::new(0),
+            waits: AtomicU32::new(Waits::default() as u32),
         }
+    }
+
+    /// Says which waits the program wants, before a life begins.
+    pub fn set_waits(&self, waits: Waits) {
+        self.waits.store(waits as u32, Relaxed);
     }
 
     /// Begins a new life: nothing of an earlier one matches any more.
@@ -149,10 +157,13 @@ impl VCpu {
             // it would wait for ever. A correct host never injects here.
             return PageFault::BrokenHost(token);
         }
-        let wait = must_halt(context, kernel_text, task).map_or(Wait::Schedule, |reason| {
-            self.stats.halted(reason);
-            Wait::Halt
-        });
+        let wait = match Waits::decode(self.waits.load(Relaxed)) {
+            Waits::ByContext => must_halt(context, kernel_text, task).map_or(Wait::Schedule, |reason| {
+                self.stats.halted(reason);
+                Wait::Halt
+            }),
+            Waits::Halt => Wait::Halt,
+        };
         match self.not_present(token, wait, context.rip, now) {
             NotPresent::Wait(ticket) => PageFault::Wait(ticket, self.slots.get(ticket).wait()),
             NotPresent::Retry => PageFault::Return { wake_service: false },

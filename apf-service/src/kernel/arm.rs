@@ -8,6 +8,7 @@ use super::entry::{self, PREVIOUS_PAGE_FAULT};
 use super::wait::without_interrupts;
 use super::{CORES, MAX_CORES, VECTOR, fault, hooks, now, this_core, vcpu};
 use crate::abi::ArmError;
+use crate::classify::Waits;
 use crate::event::CoreId;
 use crate::protocol::{self, CPUID_FEATURES, CPUID_SIGNATURE, Missing, msr};
 use crate::vcpu::VCpu;
@@ -17,7 +18,7 @@ static ARMED: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!(MAX_CORES <= 64);
 
 /// Arms this core, unless something is missing.
-pub fn arm() -> Result<(), ArmError> {
+pub fn arm(waits: Waits) -> Result<(), ArmError> {
     let core = this_core();
     if core >= MAX_CORES {
         return Err(ArmError::TooManyCores);
@@ -26,12 +27,12 @@ pub fn arm() -> Result<(), ArmError> {
     if ARMED.fetch_or(1 << core, Ordering::AcqRel) & (1 << core) != 0 {
         return Err(ArmError::AlreadyArmed);
     }
-    enable(core).inspect_err(|_| {
+    enable(core, waits).inspect_err(|_| {
         ARMED.fetch_and(!(1 << core), Ordering::AcqRel);
     })
 }
 
-fn enable(core: usize) -> Result<(), ArmError> {
+fn enable(core: usize, waits: Waits) -> Result<(), ArmError> {
     install_entries()?;
     let vcpu = vcpu(core).unwrap_or_else(|| {
         let new: &'static VCpu = Box::leak(Box::new(VCpu::new(CoreId(core as u16))));
@@ -42,6 +43,7 @@ fn enable(core: usize) -> Result<(), ArmError> {
     let area = unsafe { hooks::apf_hook_physical(&raw const vcpu.area as u64) };
     let area = area.filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
     without_interrupts(|| {
+        vcpu.set_waits(waits);
         vcpu.begin();
         // SAFETY: `check_host` saw that the MSRs exist. The area is never
         // freed, and entries for both deliveries are installed. The vector

@@ -4,15 +4,16 @@ use core::sync::atomic::Ordering;
 
 use super::{CORES, arm, fault, hooks, now, switch_if_withheld, vcpu};
 use crate::abi::ArmError;
+use crate::classify::Waits;
 use crate::event::Event;
 use crate::slots::{Released, Ticket};
 use crate::stats::CoreStats;
 use crate::time::Tsc;
 
-/// Arms the core this runs on; see [`ArmError::decode`].
+/// Arms the core this runs on, for [`Waits::decode`]`(waits)`; see [`ArmError::decode`].
 #[unsafe(no_mangle)]
-extern "C" fn apf_arm() -> i32 {
-    ArmError::encode(arm::arm())
+extern "C" fn apf_arm(waits: u32) -> i32 {
+    ArmError::encode(arm::arm(Waits::decode(waits)))
 }
 
 /// Disarms the core this runs on and releases its waiters.

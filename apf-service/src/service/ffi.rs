@@ -4,6 +4,7 @@ use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 
 use crate::abi::ArmError;
+use crate::classify::Waits;
 use crate::event::{CoreId, Event};
 use crate::slots::Ticket;
 use crate::stats::CoreStats;
@@ -14,7 +15,7 @@ mod hermit {
     use super::*;
 
     unsafe extern "C" {
-        pub safe fn apf_arm() -> i32;
+        pub safe fn apf_arm(waits: u32) -> i32;
         pub safe fn apf_disarm() -> i32;
         pub fn apf_events(buffer: *mut Event, capacity: usize) -> usize;
         pub safe fn apf_work() -> u32;
@@ -49,8 +50,8 @@ pub struct TaskId(i32);
 mod calls {
     use super::*;
 
-    pub fn arm() -> Result<(), ArmError> {
-        ArmError::decode(hermit::apf_arm())
+    pub fn arm(waits: Waits) -> Result<(), ArmError> {
+        ArmError::decode(hermit::apf_arm(waits as u32))
     }
 
     pub fn disarm() -> Result<(), ArmError> {
@@ -145,7 +146,7 @@ mod calls {
 mod calls {
     use super::*;
 
-    pub fn arm() -> Result<(), ArmError> {
+    pub fn arm(_waits: Waits) -> Result<(), ArmError> {
         Err(ArmError::NotKvm)
     }
 

@@ -16,12 +16,13 @@ mod tell;
 mod thread;
 mod watch;
 
-use core::sync::atomic::{AtomicI32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use core::time::Duration;
 
 use status::{Off, Status};
 
 use crate::abi::ArmError;
+use crate::classify::Waits;
 use crate::event::CoreId;
 use crate::stats::{CoreStats, ServiceStats};
 
@@ -34,11 +35,13 @@ pub struct Config {
     /// A task that has waited longer than this tries again: its access faults
     /// anew if the page is still out. `None` lets it wait for ever.
     pub watchdog: Option<Duration>,
+    /// How faults wait.
+    pub waits: Waits,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { stack_size: 128 * 1024, watchdog: Some(Duration::from_secs(10)) }
+        Self { stack_size: 128 * 1024, watchdog: Some(Duration::from_secs(10)), waits: Waits::ByContext }
     }
 }
 
@@ -87,6 +90,7 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     if !cfg!(target_os = "hermit") {
         return Err(StartError::Arm(ArmError::NotKvm));
     }
+    WAITS.store(config.waits as u32, Ordering::Release);
     let teller = tell::spawn(config.stack_size).ok_or(StartError::NoTask)?;
     let Some(thread) = thread::spawn(config, usize::from(ffi::cores())) else {
         tell::stop();
@@ -193,6 +197,9 @@ pub fn service_stats() -> &'static ServiceStats {
     &SERVICE_STATS
 }
 
+/// [`Config::waits`] of the running service, for the tasks that arm.
+static WAITS: AtomicU32 = AtomicU32::new(0);
+
 /// The last failure of [`on_every_core`]'s tasks.
 static FAILURE: AtomicI32 = AtomicI32::new(0);
 
@@ -216,7 +223,7 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
 }
 
 extern "C" fn arm_this_core(_: usize) {
-    note(ffi::arm());
+    note(ffi::arm(Waits::decode(WAITS.load(Ordering::Acquire))));
 }
 
 extern "C" fn disarm_this_core(_: usize) {

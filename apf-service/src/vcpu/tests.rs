@@ -249,3 +249,13 @@ fn the_end_of_a_life_releases_everyone_and_empties_the_table() {
     assert!(v.slots.get(scheduled).is_ready(scheduled) && v.slots.get(halting).is_ready(halting));
     assert_eq!((woken, core::iter::from_fn(|| v.next_event()).last().unwrap().kind), (1, Kind::WakeAll));
 }
+
+#[test]
+fn a_program_that_wants_halts_gets_nothing_else_until_it_says_so() {
+    let v = vcpu();
+    v.set_waits(Waits::Halt);
+    assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Halt)));
+    v.set_waits(Waits::ByContext);
+    assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
+    assert_eq!(Waits::decode(7), Waits::default());
+}
