@@ -18,6 +18,9 @@ pub enum Request {
     SetLatency {
         /// The new model.
         latency: Latency,
+        /// Where its random course begins: the same again for the same number.
+        #[serde(default)]
+        seed: u64,
     },
     /// Page out the guest's RAM, or parts of it. Answered by [`Response::Evicted`] once nothing of
     /// it is resident.
@@ -59,6 +62,39 @@ pub enum Latency {
     Constant {
         /// Microseconds. 0 serves at once.
         micros: u64,
+    },
+    /// Anything between two bounds, all equally likely.
+    Uniform {
+        /// The shortest, in microseconds.
+        from_micros: u64,
+        /// The longest, included.
+        to_micros: u64,
+    },
+    /// Many short ones and few long ones, as if nothing were remembered.
+    Exponential {
+        /// The mean in microseconds.
+        mean_micros: u64,
+    },
+    /// A long tail: its logarithm is normally distributed.
+    Lognormal {
+        /// The median in microseconds.
+        median_micros: u64,
+        /// Standard deviation of the natural logarithm.
+        sigma: f64,
+    },
+    /// One of two: a cache in front of something slow.
+    Bimodal {
+        /// The usual one, in microseconds.
+        usual_micros: u64,
+        /// The rare one.
+        rare_micros: u64,
+        /// Share of the rare one, 0 to 1.
+        rare_share: f64,
+    },
+    /// Recorded ones, in order, over and over.
+    Replay {
+        /// In microseconds; at least one.
+        micros: Vec<u64>,
     },
 }
 

@@ -68,8 +68,8 @@ impl Service {
     fn execute(&mut self, request: Request) -> Result<Response, String> {
         match request {
             Request::Status {} => Ok(Response::Status(self.status())),
-            Request::SetLatency { latency } => {
-                self.latency = Sampler::new(latency);
+            Request::SetLatency { latency, seed } => {
+                self.latency = Sampler::new(latency, seed)?;
                 Ok(Response::LatencySet {})
             }
             Request::Stats {} => {

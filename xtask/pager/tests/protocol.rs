@@ -21,8 +21,8 @@ fn requests_as_they_are_written() {
         ),
         (Request::Restore { ack: None }, r#"{"request":"restore","ack":null}"#),
         (
-            Request::SetLatency { latency },
-            r#"{"request":"set_latency","latency":{"model":"constant","micros":200}}"#,
+            Request::SetLatency { latency, seed: 7 },
+            r#"{"request":"set_latency","latency":{"model":"constant","micros":200},"seed":7}"#,
         ),
     ] {
         assert_eq!(to_string(&request).unwrap(), json);

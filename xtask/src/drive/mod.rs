@@ -1,5 +1,6 @@
 //! Driving one VM: the same program does it natively and inside the lab.
 //!
+//! - [`latency`]: how long page-ins take, as text
 //! - [`spec`]: what to run, and what came of it, as files
 //! - [`vmm`]: the VMM's command line
 //! - [`guest`]: the guest's console, line by line
@@ -7,6 +8,7 @@
 //! - [`trace`]: the host kernel's own count of async page faults
 
 mod guest;
+pub mod latency;
 mod pager;
 pub mod spec;
 mod trace;
@@ -22,6 +24,7 @@ use unikernel::wire::{Message, Mode};
 
 use crate::process::{Scratch, command};
 use guest::{Guest, Line};
+use latency::Latency;
 use pager::Pager;
 use spec::{HostCounts, Outcome, PassOutcome, Spec};
 use trace::Trace;
@@ -163,7 +166,9 @@ impl<'a> Drive<'a> {
                 let what = only.as_ref().map_or("all", |_| "some");
                 progress(&format!("paging out {what} of the guest's memory"));
                 self.pager.attach()?;
-                self.pager.set_latency(page_latency_us.unwrap_or(self.spec.page_latency_us))?;
+                let constant = page_latency_us.map(|micros| Latency::Constant { micros });
+                let latency = constant.as_ref().unwrap_or(self.spec.page_latency.model());
+                self.pager.set_latency(latency, self.spec.seed)?;
                 let evicted = self.pager.evict(only, request)?;
                 if evicted.mailboxes == 0 {
                     bail!("the pager did not find the guest's mailbox in its memory");

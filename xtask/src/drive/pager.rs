@@ -14,8 +14,8 @@ use unikernel::wire::Parts;
 #[path = "../../pager/src/protocol.rs"]
 mod protocol;
 
-pub use protocol::{Evicted, Restored, Stats};
-use protocol::{Latency, Request, Response};
+pub use protocol::{Evicted, Latency, Restored, Stats};
+use protocol::{Request, Response};
 
 /// A VMM maps its guest's memory before the guest can say anything.
 const ATTACH_LIMIT: Duration = Duration::from_secs(10);
@@ -60,9 +60,9 @@ impl Pager {
         }
     }
 
-    /// Sets how long a page-in takes.
-    pub fn set_latency(&mut self, micros: u64) -> Result<()> {
-        match self.ask(&Request::SetLatency { latency: Latency::Constant { micros } })? {
+    /// Sets how long page-ins take, and begins its random course at `seed`.
+    pub fn set_latency(&mut self, latency: &Latency, seed: u64) -> Result<()> {
+        match self.ask(&Request::SetLatency { latency: latency.clone(), seed })? {
             Response::LatencySet {} => Ok(()),
             other => bail!("the pager answered {other:?}"),
         }

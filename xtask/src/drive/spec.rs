@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use unikernel::wire::{Check, Counters, Pass, StageHistogram};
 
+use super::latency::PageLatency;
+
 /// The outcome's file.
 pub const OUTCOME: &str = "outcome.json";
 /// Everything the guest printed.
@@ -46,7 +48,9 @@ pub struct Spec {
     pub pager: PathBuf,
     pub memory_mib: u32,
     pub cores: u32,
-    pub page_latency_us: u64,
+    pub page_latency: PageLatency,
+    /// Of the latencies.
+    pub seed: u64,
     /// Pages that each pass reads, or all checks, and pages of the memory that is filled:
     /// they decide how long it may take.
     pub pages: u32,
@@ -78,18 +82,14 @@ impl Spec {
     pub fn limit(&self) -> Duration {
         const PER_PAGE: Duration = Duration::from_millis(5);
         const PASSES: u32 = 2;
-        let alone = (self.page_latency() + PER_PAGE) * self.pages;
+        let alone = (self.page_latency.mean() + PER_PAGE) * self.pages;
         Duration::from_secs(60) + alone * PASSES * 3 + self.filling() * 4
     }
 
     /// Longest time in which a guest that is well says nothing and touches no
     /// page that is out.
     pub fn quiet_limit(&self) -> Duration {
-        Duration::from_secs(30) + self.page_latency() * 20 + self.filling()
-    }
-
-    fn page_latency(&self) -> Duration {
-        Duration::from_micros(self.page_latency_us)
+        Duration::from_secs(30) + self.page_latency.mean() * 20 + self.filling()
     }
 
     /// First touch of every page of the region, as slow as the lab may be.

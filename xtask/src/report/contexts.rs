@@ -20,7 +20,10 @@ pub struct Report {
     pub host: &'static str,
     pub kernel_version: String,
     pub cores: usize,
-    pub page_latency_us: u64,
+    /// As on the command line.
+    pub page_latency: String,
+    /// Its mean.
+    pub page_latency_us: u128,
     pub memory_mib: u32,
     pub seed: u64,
     pub passed: usize,
@@ -42,7 +45,8 @@ impl Report {
             host: verdict.name(),
             kernel_version: VERSIONS.hermit.kernel.clone(),
             cores: outcome.cores,
-            page_latency_us: spec.page_latency_us,
+            page_latency: spec.page_latency.to_string(),
+            page_latency_us: spec.page_latency.mean().as_micros(),
             memory_mib: spec.memory_mib,
             seed: args.seed,
             passed,
@@ -58,12 +62,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut lines = vec![
             format!(
-                "Hermit {} under {}, {} host, {} core(s): faults in every context, at {} ms a page",
-                self.kernel_version,
-                self.vmm,
-                self.host,
-                self.cores,
-                self.page_latency_us as f64 / 1000.0
+                "Hermit {} under {}, {} host, {} core(s): faults in every context, at {} a page",
+                self.kernel_version, self.vmm, self.host, self.cores, self.page_latency
             ),
             String::new(),
             format!("  {:<20}{:<8}{:>10}{:>8}", "check", "", "schedule", "halt"),
@@ -121,6 +121,7 @@ mod tests {
             host: "lab",
             kernel_version: "0".into(),
             cores: 1,
+            page_latency: "3ms".into(),
             page_latency_us: 3000,
             memory_mib: 256,
             seed: 1,

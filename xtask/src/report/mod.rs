@@ -94,7 +94,10 @@ pub struct Report {
     pub pages: u64,
     /// Pages of the memory filled with fingerprints.
     pub region_pages: usize,
-    pub page_latency_us: u64,
+    /// As on the command line.
+    pub page_latency: String,
+    /// Its mean.
+    pub page_latency_us: u128,
     pub memory_mib: u32,
     pub seed: u64,
     #[serde(rename = "async")]
@@ -169,7 +172,8 @@ impl Report {
             tasks: args.tasks,
             pages: spec.pages.into(),
             region_pages: on.pass.verified_pages,
-            page_latency_us: spec.page_latency_us,
+            page_latency: spec.page_latency.to_string(),
+            page_latency_us: spec.page_latency.mean().as_micros(),
             memory_mib: spec.memory_mib,
             seed: args.seed,
             asynchronous: Async { counters: on.pass.counters.clone(), pass: PassFigures::of(on) },

@@ -93,7 +93,7 @@ impl Vmm {
 
     pub fn set_latency(&mut self, micros: u64) {
         let latency = Latency::Constant { micros };
-        assert_eq!(self.ask(&Request::SetLatency { latency }), Response::LatencySet {});
+        assert_eq!(self.ask(&Request::SetLatency { latency, seed: 1 }), Response::LatencySet {});
     }
 
     pub fn evict(&mut self, ack: Option<u64>) -> Evicted {
