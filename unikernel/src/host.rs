@@ -1,5 +1,6 @@
 //! Talking to the host.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::thread;
 use std::time::Duration;
@@ -25,16 +26,16 @@ pub fn tell(message: &Message) {
 
 /// Has all memory paged out.
 pub fn evict() {
-    ask(|request| Message::Evict { request, only: None, page_latency_us: None });
+    ask(|request| Message::Evict { request, only: None, page_latency_us: None, seed: 0 });
 }
 
 /// Has only the memory of `region` paged out: code and stacks stay. Page-ins take `latency` from
-/// now on, or as long as the run was told.
-pub fn evict_only(region: &Region, latency: Option<Duration>) {
+/// now on, or as long as the run was told; a random course of them begins at `seed`.
+pub fn evict_only(region: &Region, latency: Option<Duration>, seed: u64) {
     let page_latency_us = latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
     let mailbox = apf_service::physical_address(&raw const MAILBOX).expect("it is mapped");
     let only = Some(Parts { mailbox, ranges: region.physical() });
-    ask(|request| Message::Evict { request, only, page_latency_us });
+    ask(|request| Message::Evict { request, only, page_latency_us, seed });
 }
 
 /// Has all memory brought back.
@@ -80,6 +81,14 @@ pub fn counters() -> Counters {
 
 /// Tells the histograms of all cores, each summed up.
 pub fn tell_histograms() {
+    for (wait, stage, buckets) in histograms() {
+        let buckets = buckets.into_iter().collect();
+        tell(&Message::Histogram(StageHistogram { wait: wait.into(), stage: stage.into(), buckets }));
+    }
+}
+
+/// The histograms of all cores, each summed up: kind of wait, stage, buckets.
+pub fn histograms() -> Vec<(&'static str, &'static str, BTreeMap<u64, u32>)> {
     type Stage = fn(&StageHistograms) -> &Histogram;
     type Wait = fn(&CoreStats) -> &StageHistograms;
     let stages: [(&str, Stage); 5] = [
@@ -90,16 +99,17 @@ pub fn tell_histograms() {
         ("total", |h| &h.total),
     ];
     let waits: [(&str, Wait); 2] = [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
+    let mut all = Vec::new();
     for (wait, of_kind) in waits {
         for (stage, of_stage) in stages {
-            let mut buckets = std::collections::BTreeMap::<u64, u32>::new();
+            let mut buckets = BTreeMap::<u64, u32>::new();
             for (_, stats) in apf_service::stats() {
                 for (low, count) in of_stage(of_kind(stats)).nonempty() {
                     *buckets.entry(low).or_default() += count;
                 }
             }
-            let buckets = buckets.into_iter().collect();
-            tell(&Message::Histogram(StageHistogram { wait: wait.into(), stage: stage.into(), buckets }));
+            all.push((wait, stage, buckets));
         }
     }
+    all
 }

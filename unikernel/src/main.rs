@@ -1,12 +1,14 @@
 //! The unikernel: starts the service and runs an experiment.
 //!
-//! `contexts` is described in its own module. The default one: memory is filled
+//! `contexts` and those of `experiments` are described in their own modules. The
+//! default one: memory is filled
 //! with a fingerprint for each page. Then, once with async page faults and once
 //! without: the host pages everything out, tasks read random pages while one
 //! task computes, and every byte is compared.
 
 mod compute;
 mod contexts;
+mod experiments;
 mod host;
 mod pass;
 mod region;
@@ -16,13 +18,14 @@ use std::sync::Arc;
 
 use clap::Parser;
 use tracing::Level;
+use unikernel::grid::Axis;
 use unikernel::wire::{Message, Mode};
 
 /// What the host asks this program to do.
 #[derive(Debug, Parser)]
 #[command(about = "Reads paged-out memory, with async page faults and without")]
 struct Options {
-    /// What to run: default or contexts
+    /// What to run: default, contexts, or the name of an experiment
     #[arg(long, default_value = "default", value_parser = experiment)]
     experiment: Experiment,
     /// Tasks that read
@@ -49,6 +52,27 @@ struct Options {
     /// Of the experiment contexts: only the check of this name
     #[arg(long)]
     check: Option<String>,
+    /// Of other experiments: a parameter and its values, tasks=1,2,4 (one option for each)
+    #[arg(long)]
+    at: Vec<Axis>,
+    /// Of other experiments: how faults wait, in turn
+    #[arg(long, value_delimiter = ',', default_value = "blocked,halt,async", value_parser = mode)]
+    modes: Vec<Mode>,
+    /// Of other experiments: how often each point is measured
+    #[arg(long, default_value_t = 1)]
+    repetitions: u32,
+    /// Of other experiments: about how long a sample takes, in milliseconds
+    #[arg(long, default_value_t = 1000)]
+    sample_ms: u64,
+    /// Of other experiments: page-ins take as long as the host was told, whatever the point says
+    #[arg(long)]
+    latency_is_given: bool,
+}
+
+impl Options {
+    fn region_pages(&self) -> usize {
+        usize::from(self.region_mib) * 1024 * 1024 / region::PAGE
+    }
 }
 
 /// What this program can do.
@@ -58,13 +82,17 @@ enum Experiment {
     Default,
     /// Checks of each context that a fault can interrupt.
     Contexts,
+    /// Samples at the points of a grid.
+    Samples(experiments::Measure),
 }
 
 fn experiment(name: &str) -> Result<Experiment, String> {
     match name {
         "default" => Ok(Experiment::Default),
         "contexts" => Ok(Experiment::Contexts),
-        _ => Err("default or contexts".into()),
+        _ => experiments::find(name)
+            .map(Experiment::Samples)
+            .ok_or_else(|| "default, contexts, or an experiment that this guest has".into()),
     }
 }
 
@@ -73,6 +101,13 @@ fn only(name: &str) -> Result<Mode, String> {
         .into_iter()
         .find(|m| m.name() == name)
         .ok_or_else(|| "async or blocked".into())
+}
+
+fn mode(name: &str) -> Result<Mode, String> {
+    [Mode::Async, Mode::Blocked, Mode::Halt]
+        .into_iter()
+        .find(|m| m.name() == name)
+        .ok_or_else(|| "async, blocked or halt".into())
 }
 
 fn main() -> ExitCode {
@@ -92,6 +127,7 @@ fn main() -> ExitCode {
     match options.experiment {
         Experiment::Default => passes(&options),
         Experiment::Contexts => checks(&options),
+        Experiment::Samples(measure) => samples(measure, &options),
     }
 }
 
@@ -104,13 +140,32 @@ fn checks(options: &Options) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
+    let region_pages = options.region_pages();
+    hello(region_pages, 0);
+    let plan = experiments::Plan {
+        axes: &options.at,
+        modes: &options.modes,
+        repetitions: options.repetitions,
+        sample_ms: options.sample_ms,
+        latency_is_given: options.latency_is_given,
+        region_pages,
+        seed: options.seed,
+    };
+    match experiments::run(measure, &plan) {
+        Ok(()) => host::tell(&Message::Done),
+        Err(error) => host::tell(&Message::ServiceOff { reason: error.to_string() }),
+    }
+    ExitCode::SUCCESS
+}
+
 fn hello(region_pages: usize, pages: usize) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     host::tell(&Message::Hello { tsc_mhz: apf_service::tsc_mhz(), cores, region_pages, pages });
 }
 
 fn passes(options: &Options) -> ExitCode {
-    let region_pages = usize::from(options.region_mib) * 1024 * 1024 / region::PAGE;
+    let region_pages = options.region_pages();
     if options.pages > region_pages {
         println!("--pages {} is more than the region has ({region_pages})", options.pages);
         return ExitCode::from(2);
@@ -121,15 +176,12 @@ fn passes(options: &Options) -> ExitCode {
         if options.only.is_some_and(|only| only != mode) {
             continue;
         }
-        let service = match mode {
-            Mode::Async => match apf_service::start(apf_service::Config::default()) {
-                Ok(service) => Some(service),
-                Err(error) => {
-                    host::tell(&Message::ServiceOff { reason: error.to_string() });
-                    continue;
-                }
-            },
-            Mode::Blocked => None,
+        let service = match experiments::start(mode) {
+            Ok(service) => service,
+            Err(error) => {
+                host::tell(&Message::ServiceOff { reason: error.to_string() });
+                continue;
+            }
         };
         host::tell(&Message::Begin { mode });
         let pass = pass::run(mode, &region, options);

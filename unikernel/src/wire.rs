@@ -4,10 +4,12 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sample::Sample;
+
 /// Marks a console line as a [`Message`].
 pub const PREFIX: &str = "@apf ";
 
-/// Whether the service is on during a pass.
+/// How faults wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -15,6 +17,8 @@ pub enum Mode {
     Async,
     /// They are off: the host stops the core at each fault.
     Blocked,
+    /// They are on, and every wait is a halt.
+    Halt,
 }
 
 impl Mode {
@@ -24,6 +28,7 @@ impl Mode {
         match self {
             Self::Async => "async",
             Self::Blocked => "blocked",
+            Self::Halt => "halt",
         }
     }
 }
@@ -63,12 +68,27 @@ pub enum Message {
         /// Time from a fault to its page from now on, if not what the run was given.
         #[serde(default)]
         page_latency_us: Option<u64>,
+        /// Where a random course of latencies begins.
+        #[serde(default)]
+        seed: u64,
     },
     /// Please bring everything back at once, then acknowledge.
     Restore {
         /// Number of the request in the mailbox.
         request: u64,
     },
+    /// An experiment begins.
+    Samples {
+        /// How many samples it has.
+        total: usize,
+    },
+    /// A sample begins; the service is on or off as it should be.
+    SampleBegins {
+        /// What is said while it runs: "async, tasks=4".
+        label: String,
+    },
+    /// A sample has ended.
+    Sample(Box<Sample>),
     /// A check begins.
     CheckBegins {
         /// Its name.
@@ -109,7 +129,7 @@ pub struct StageHistogram {
 /// What a pass came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pass {
-    /// Service on or off.
+    /// How faults wait.
     pub mode: Mode,
     /// From the first read to the last, in seconds.
     pub seconds: f64,
@@ -210,7 +230,8 @@ mod tests {
     fn messages_are_told_from_other_lines() {
         let line = format!(
             "{PREFIX}{}",
-            serde_json::to_string(&Message::Evict { request: 3, only: None, page_latency_us: None }).unwrap()
+            serde_json::to_string(&Message::Evict { request: 3, only: None, page_latency_us: None, seed: 0 })
+                .unwrap()
         );
         assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3, .. }))));
         assert!(Message::parse("[INFO] Welcome to Hermit").is_none());

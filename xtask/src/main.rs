@@ -9,12 +9,14 @@
 //! - [`lab`]: real KVM in an emulated machine, where it does not
 //! - [`build`]: what gets booted
 //! - [`drive`]: one VM, from power-on to its last word
-//! - [`run`]: an experiment and its report
+//! - [`run`]: one run with two passes, or the checks of contexts, and its report
+//! - [`experiment`]: questions with many samples, and their documents
 //! - [`test`]: all tests, counted
 
 mod build;
 mod dirs;
 mod drive;
+mod experiment;
 mod lab;
 mod probe;
 mod process;
@@ -45,6 +47,8 @@ enum Verb {
     Build(build::BuildArgs),
     /// Boots the guest, pages its memory out, and reports what async page faults gain
     Run(run::RunArgs),
+    /// Runs latency experiments: many samples, interleaved, and a document for each
+    Experiment(experiment::ExperimentArgs),
     /// Runs all tests, and counts them
     Test(test::TestArgs),
     /// Says whether this machine's KVM runs the guest, or the lab is needed
@@ -67,6 +71,7 @@ impl Verb {
             Self::Setup(args) => setup::run(&args).map(|()| 0),
             Self::Build(args) => build::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args).map(|()| 0),
+            Self::Experiment(args) => experiment::run(&args).map(|()| 0),
             Self::Test(args) => test::run(&args),
             Self::Drive(args) => drive::run(&args).map(|()| 0),
             Self::Probe(args) => probe::run(&args).map(|()| 0),

@@ -55,7 +55,7 @@ impl Bench {
     /// Has only this memory paged out: code and stacks stay. A page-in takes
     /// `latency` from now on, or as long as the run was told.
     pub fn evict(&self, latency: Option<Duration>) {
-        host::evict_only(&self.region, latency);
+        host::evict_only(&self.region, latency, 0);
     }
 
     /// A page that nobody has read since the last eviction.

@@ -5,17 +5,20 @@
 //! - [`vmm`]: the VMM's command line
 //! - [`guest`]: the guest's console, line by line
 //! - [`pager`]: talking to the pager inside the VMM
+//! - [`samples`], [`record`]: an experiment's samples while they come, and as a file
 //! - [`trace`]: the host kernel's own count of async page faults
 
 mod guest;
 pub mod latency;
 mod pager;
+pub mod record;
+mod samples;
 pub mod spec;
 mod trace;
 mod vmm;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -26,6 +29,7 @@ use crate::process::{Scratch, command};
 use guest::{Guest, Line};
 use latency::Latency;
 use pager::Pager;
+use samples::Samples;
 use spec::{HostCounts, Outcome, PassOutcome, Spec};
 use trace::Trace;
 
@@ -68,12 +72,15 @@ struct Drive<'a> {
     last_sign: Instant,
     /// The check that is running.
     check: Option<String>,
+    /// The experiment that is running.
+    samples: Option<Samples>,
+    out: &'a Path,
     done: bool,
     _scratch: Scratch,
 }
 
 impl<'a> Drive<'a> {
-    fn start(spec: &'a Spec, out: &std::path::Path) -> Result<Self> {
+    fn start(spec: &'a Spec, out: &'a Path) -> Result<Self> {
         let scratch = Scratch::dir("drive")?;
         let socket = scratch.path().join("pager");
         let trace = Trace::start();
@@ -98,6 +105,8 @@ impl<'a> Drive<'a> {
             served: 0,
             last_sign: Instant::now(),
             check: None,
+            samples: None,
+            out,
             done: false,
             _scratch: scratch,
         })
@@ -162,13 +171,15 @@ impl<'a> Drive<'a> {
                 self.outcome.service_off = Some(reason);
             }
             Message::Begin { mode } => self.current = Some((mode, self.host_counts()?)),
-            Message::Evict { request, only, page_latency_us } => {
-                let what = only.as_ref().map_or("all", |_| "some");
-                progress(&format!("paging out {what} of the guest's memory"));
+            Message::Evict { request, only, page_latency_us, seed } => {
+                if self.samples.is_none() {
+                    let what = only.as_ref().map_or("all", |_| "some");
+                    progress(&format!("paging out {what} of the guest's memory"));
+                }
                 self.pager.attach()?;
                 let constant = page_latency_us.map(|micros| Latency::Constant { micros });
                 let latency = constant.as_ref().unwrap_or(self.spec.page_latency.model());
-                self.pager.set_latency(latency, self.spec.seed)?;
+                self.pager.set_latency(latency, self.spec.seed ^ seed)?;
                 let evicted = self.pager.evict(only, request)?;
                 if evicted.mailboxes == 0 {
                     bail!("the pager did not find the guest's mailbox in its memory");
@@ -180,6 +191,18 @@ impl<'a> Drive<'a> {
                 progress("bringing everything back");
                 self.pager.restore(request)?;
                 self.last_sign = Instant::now();
+            }
+            Message::Samples { total } => {
+                self.samples = Some(Samples::begin(self.spec, self.out, self.outcome.tsc_mhz, total)?);
+            }
+            Message::SampleBegins { label } => {
+                let (host, served) = (self.traced_counts()?, self.served_pages());
+                self.samples()?.sample_begins(label, host, served);
+                progress(&self.samples()?.progress());
+            }
+            Message::Sample(sample) => {
+                let (host, served) = (self.traced_counts()?, self.served_pages());
+                self.samples()?.sample(*sample, host, served)?;
             }
             Message::CheckBegins { name } => {
                 progress(&format!("check {name}"));
@@ -205,11 +228,22 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
+    fn samples(&mut self) -> Result<&mut Samples> {
+        self.samples.as_mut().context("a sample of no experiment")
+    }
+
+    /// Pages that were touched and came back, so far. Before the first eviction
+    /// there is no pager to ask.
+    fn served_pages(&mut self) -> u64 {
+        self.pager.stats().map_or(0, |stats| stats.served_pages)
+    }
+
     fn host_counts(&mut self) -> Result<HostCounts> {
-        match &self.trace {
-            Some(trace) => trace.counts(self.guest.id()),
-            None => Ok(HostCounts::default()),
-        }
+        Ok(self.traced_counts()?.unwrap_or_default())
+    }
+
+    fn traced_counts(&mut self) -> Result<Option<HostCounts>> {
+        self.trace.as_ref().map(|trace| trace.counts(self.guest.id())).transpose()
     }
 
     fn tell_progress(&mut self) -> Result<()> {
@@ -219,6 +253,9 @@ impl<'a> Drive<'a> {
             if let Some(name) = name {
                 let served = stats.served_pages - self.served_before;
                 progress(&format!("{name}: {served} pages came in, {} under way", stats.in_flight));
+            }
+            if let Some(samples) = &self.samples {
+                progress(&samples.progress());
             }
             if stats.served_pages != self.served {
                 self.served = stats.served_pages;
@@ -241,8 +278,8 @@ fn progress(text: &str) {
 }
 
 /// Removes what an earlier run left, so that nothing old is taken for new.
-pub fn clean(out: &std::path::Path) {
-    for name in [spec::OUTCOME, spec::CONSOLE] {
+pub fn clean(out: &Path) {
+    for name in [spec::OUTCOME, spec::CONSOLE, record::RECORD] {
         let _ = fs::remove_file(out.join(name));
     }
 }

@@ -55,6 +55,8 @@ pub struct Spec {
     /// they decide how long it may take.
     pub pages: u32,
     pub region_pages: u32,
+    /// Seconds that an experiment's samples may take beside.
+    pub samples_s: u64,
     pub show_console: bool,
     pub vmm_args: Vec<String>,
     pub guest_args: Vec<String>,
@@ -83,7 +85,7 @@ impl Spec {
         const PER_PAGE: Duration = Duration::from_millis(5);
         const PASSES: u32 = 2;
         let alone = (self.page_latency.mean() + PER_PAGE) * self.pages;
-        Duration::from_secs(60) + alone * PASSES * 3 + self.filling() * 4
+        Duration::from_secs(60 + self.samples_s) + alone * PASSES * 3 + self.filling() * 4
     }
 
     /// Longest time in which a guest that is well says nothing and touches no

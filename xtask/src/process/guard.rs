@@ -32,10 +32,12 @@ struct Registry {
     groups: BTreeSet<i32>,
     /// Files and folders that must not stay.
     paths: BTreeSet<PathBuf>,
+    /// What is to be saved before the program leaves.
+    last_act: Option<Box<dyn FnOnce() + Send>>,
 }
 
 static REGISTRY: Mutex<Registry> =
-    Mutex::new(Registry { closed: false, groups: BTreeSet::new(), paths: BTreeSet::new() });
+    Mutex::new(Registry { closed: false, groups: BTreeSet::new(), paths: BTreeSet::new(), last_act: None });
 
 /// How long children may take to end by themselves (apt wants to finish a write).
 const GRACE: Duration = Duration::from_secs(5);
@@ -65,10 +67,10 @@ pub fn install() -> Result<()> {
 /// Ends every child, removes temporary state and leaves with 130.
 fn abandon() -> ! {
     // Closed first, under the lock that spawning takes: no child can slip through.
-    let (groups, paths) = {
+    let (groups, paths, last_act) = {
         let mut registry = registry();
         registry.closed = true;
-        (registry.groups.clone(), registry.paths.clone())
+        (registry.groups.clone(), registry.paths.clone(), registry.last_act.take())
     };
     for &group in &groups {
         let _ = killpg(Pid::from_raw(group), Signal::SIGTERM);
@@ -80,11 +82,31 @@ fn abandon() -> ! {
     for &group in &groups {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
+    if let Some(last_act) = last_act {
+        last_act();
+    }
     for path in &paths {
         remove(path);
     }
     eprintln!("interrupted");
     std::process::exit(130)
+}
+
+/// Takes [`before_leaving`]'s act back when dropped.
+#[must_use = "the act is taken back when this is dropped"]
+pub struct Farewell;
+
+/// Has `act` done when a signal ends the program, after its children's end. It
+/// cannot start new ones.
+pub fn before_leaving(act: impl FnOnce() + Send + 'static) -> Farewell {
+    registry().last_act = Some(Box::new(act));
+    Farewell
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        registry().last_act = None;
+    }
 }
 
 /// Has the group a member that is not a zombie? Zombies of ours count as alive for

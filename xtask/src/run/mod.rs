@@ -2,7 +2,7 @@
 //!
 //! - [`place`]: the driver's process, here or in the lab
 
-mod place;
+pub mod place;
 
 use std::fs;
 use std::path::PathBuf;
@@ -131,7 +131,11 @@ pub fn run(args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-fn vmm_program(vmm: Vmm, tools: &Tools) -> Result<PathBuf> {
+/// The program that boots the guest.
+///
+/// # Errors
+/// It is not there.
+pub fn vmm_program(vmm: Vmm, tools: &Tools) -> Result<PathBuf> {
     Ok(match vmm {
         Vmm::Uhyve => tools.uhyve()?.clone(),
         Vmm::Qemu => tools.qemu()?.path.clone(),
@@ -225,6 +229,7 @@ impl RunArgs {
             seed: self.seed,
             pages: self.pages_to_wait_for(),
             region_pages: self.region_pages(),
+            samples_s: 0,
             show_console: self.console,
             vmm_args: self.vmm_arg.clone(),
             guest_args,

@@ -1,0 +1,196 @@
+//! What every experiment gets: memory that is evicted and can be recognised,
+//! and tasks that read it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use unikernel::grid::Point;
+use unikernel::sample::Distribution;
+use unikernel::wire::Mode;
+
+use super::Plan;
+use crate::host;
+use crate::region::Region;
+
+/// Stacks of the tasks: they come from the little memory that the kernel does
+/// not give to its heap.
+const STACK: usize = 64 * 1024;
+/// Outstanding faults that a core can have.
+const OUTSTANDING: f64 = 64.0;
+/// About what a fault costs in the lab; only decides how many pages a sample reads.
+const COST_MS: f64 = 2.0;
+/// Pages of a calibration.
+const CALIBRATION_PAGES: usize = 256;
+
+/// What a sample came to.
+#[derive(Debug, Default)]
+pub struct Measured {
+    pub metrics: BTreeMap<String, f64>,
+    pub wrong_pages: u64,
+    /// Beside the service's own.
+    pub histograms: Vec<Distribution>,
+}
+
+/// The memory, and where the experiment is.
+pub struct Bench {
+    region: Arc<Region>,
+    seed: u64,
+    /// Another one at each point, the same for all modes.
+    point_seed: u64,
+    seeds: SmallRng,
+    pub mode: Mode,
+    pub sample: Duration,
+    latency_is_given: bool,
+}
+
+/// Pages in random order, that tasks take from.
+pub struct Pages {
+    region: Arc<Region>,
+    seed: u64,
+    order: Vec<usize>,
+    next: AtomicUsize,
+    wrong: AtomicU64,
+}
+
+impl Bench {
+    /// Fills the memory.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            region: Arc::new(Region::filled(plan.region_pages, plan.seed)),
+            seed: plan.seed,
+            point_seed: plan.seed,
+            seeds: SmallRng::seed_from_u64(plan.seed),
+            mode: Mode::Blocked,
+            sample: Duration::from_millis(plan.sample_ms),
+            latency_is_given: plan.latency_is_given,
+        }
+    }
+
+    /// Goes on to another point.
+    pub fn begin_point(&mut self) {
+        self.point_seed = self.seeds.random();
+    }
+
+    /// Random numbers, the same at this point in every mode.
+    pub fn random(&self) -> SmallRng {
+        SmallRng::seed_from_u64(self.point_seed)
+    }
+
+    /// `count` different pages in random order, at most all.
+    pub fn pages(&self, count: usize) -> Arc<Pages> {
+        let mut order: Vec<usize> = (0..self.region.pages()).collect();
+        order.shuffle(&mut self.random());
+        order.truncate(count);
+        Arc::new(Pages {
+            region: self.region.clone(),
+            seed: self.seed,
+            order,
+            next: AtomicUsize::new(0),
+            wrong: AtomicU64::new(0),
+        })
+    }
+
+    /// Has the memory paged out, but no code and no stacks. Page-ins then take as long as the point says.
+    pub fn evict(&self, point: &Point) {
+        let latency = point.get("page_latency_ms").map(|ms| Duration::from_secs_f64(ms / 1000.0));
+        self.evict_with(latency.filter(|_| !self.latency_is_given));
+    }
+
+    fn evict_with(&self, latency: Option<Duration>) {
+        host::evict_only(&self.region, latency, self.point_seed);
+    }
+
+    /// How many pages fill a sample's time when `tasks` read them, each at
+    /// least four.
+    pub fn pages_for(&self, tasks: usize, latency_ms: f64) -> usize {
+        let at_once = match self.mode {
+            Mode::Async => OUTSTANDING.min(tasks as f64),
+            Mode::Blocked | Mode::Halt => 1.0,
+        };
+        let each_ms = if at_once > 1.0 { (latency_ms / at_once).max(COST_MS) } else { latency_ms + COST_MS };
+        let fill = (self.sample.as_secs_f64() * 1000.0 / each_ms) as usize;
+        let rounds = match self.mode {
+            Mode::Async => (fill / tasks).max(4) * tasks,
+            // Every page costs the same, whoever reads it.
+            Mode::Blocked | Mode::Halt => fill.max(16),
+        };
+        rounds.min(self.region.pages())
+    }
+
+    /// Time for each of some pages without latency, read by one task.
+    pub fn fault_cost_ms(&self) -> f64 {
+        let pages = self.pages(CALIBRATION_PAGES);
+        self.evict_with(Some(Duration::ZERO));
+        let began = Instant::now();
+        pages.read_all(|| ());
+        began.elapsed().as_secs_f64() * 1000.0 / pages.len() as f64
+    }
+
+    /// Makes tasks that run `body` with their number as soon as the barrier
+    /// opens for the caller. They exist before memory goes: making one touches
+    /// many pages in a row.
+    pub fn tasks(
+        &self,
+        count: usize,
+        start: &Arc<Barrier>,
+        body: impl Fn(usize) + Clone + Send + 'static,
+    ) -> Vec<JoinHandle<()>> {
+        let spawn = |task| {
+            let (start, body) = (start.clone(), body.clone());
+            let run = move || {
+                start.wait();
+                body(task);
+            };
+            let spawned = Builder::new().stack_size(STACK).spawn(run);
+            spawned.expect("a task: give the guest more memory, or use fewer tasks")
+        };
+        (0..count).map(spawn).collect()
+    }
+}
+
+impl Pages {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// How many were wrong.
+    pub fn wrong(&self) -> u64 {
+        self.wrong.load(Ordering::Relaxed)
+    }
+
+    /// Reads the next page and compares it; `false` when there is none left.
+    pub fn read_next(&self) -> bool {
+        let Some(&page) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return false };
+        self.read(page);
+        true
+    }
+
+    /// Reads a page and compares it.
+    fn read(&self, page: usize) {
+        if !self.region.is_right(self.seed, page) {
+            self.wrong.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reads pages until none is left, and calls `between` after each.
+    pub fn read_all(&self, between: impl Fn()) {
+        while self.read_next() {
+            between();
+        }
+    }
+}
+
+impl Measured {
+    /// Adds a metric.
+    pub fn metric(mut self, name: &str, value: f64) -> Self {
+        self.metrics.insert(name.into(), value);
+        self
+    }
+}

@@ -1,0 +1,126 @@
+//! Experiments: samples at every point of a grid, in every mode, repeated.
+//!
+//! | file | measures |
+//! |---|---|
+//! | `overlap` | the time to read evicted pages with few and many tasks |
+//! | `compute` | the work that a computing task keeps while others fault |
+//! | `bench` | what they share: memory, tasks, eviction |
+//!
+//! Modes, points and repetitions are interleaved, the modes fastest (A B C A B
+//! C …), so that a slow phase of the machine touches all of them alike.
+
+mod bench;
+mod compute;
+mod overlap;
+
+use std::collections::BTreeMap;
+
+use apf_service::{Config, Service, StartError, Waits};
+use unikernel::grid::{self, Axis, Point};
+use unikernel::sample::{Distribution, Sample};
+use unikernel::wire::{Message, Mode};
+
+use crate::host;
+use bench::{Bench, Measured};
+
+/// Measures one sample. The service is as `mode` says.
+pub type Measure = fn(&Bench, &Point) -> Measured;
+
+/// The experiment of this name.
+pub fn find(name: &str) -> Option<Measure> {
+    match name {
+        "overlap" => Some(overlap::measure),
+        "compute" => Some(compute::measure),
+        _ => None,
+    }
+}
+
+/// What is to be measured.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub axes: &'a [Axis],
+    pub modes: &'a [Mode],
+    pub repetitions: u32,
+    /// About how long a sample is to take.
+    pub sample_ms: u64,
+    /// Page-ins take as long as the host was told, whatever the point says.
+    pub latency_is_given: bool,
+    pub region_pages: usize,
+    pub seed: u64,
+}
+
+/// Measures every sample of the plan and tells each.
+pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
+    let mut bench = Bench::new(plan);
+    let points = grid::points(plan.axes);
+    host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
+    for repetition in 0..plan.repetitions {
+        let cost = fault_cost(&mut bench)?;
+        for point in &points {
+            bench.begin_point();
+            for &mode in plan.modes {
+                bench.mode = mode;
+                let service = start(mode)?;
+                host::tell(&Message::SampleBegins { label: label(mode, point) });
+                let (counters, histograms) = (host::counters(), distributions());
+                let mut measured = measure(&bench, point);
+                let counters = host::counters().since(&counters);
+                let since = distributions().into_iter().zip(&histograms).map(|(now, then)| now.since(then));
+                measured.histograms.extend(since.filter(|h| !h.buckets.is_empty()));
+                measured.metrics.insert("fault_cost_ms".into(), cost);
+                if let Some(service) = service {
+                    service.stop();
+                }
+                host::tell(&Message::Sample(Box::new(Sample {
+                    mode,
+                    point: point.clone(),
+                    repetition,
+                    metrics: measured.metrics,
+                    wrong_pages: measured.wrong_pages,
+                    counters,
+                    histograms: measured.histograms,
+                })));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a fault costs without any latency, in milliseconds: waits by halt, one
+/// task. It bounds what any way of waiting can reach, so every repetition
+/// begins with it.
+fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
+    bench.begin_point();
+    bench.mode = Mode::Halt;
+    let service = start(Mode::Halt)?;
+    let cost = bench.fault_cost_ms();
+    if let Some(service) = service {
+        service.stop();
+    }
+    Ok(cost)
+}
+
+/// Starts the service if `mode` wants it.
+pub fn start(mode: Mode) -> Result<Option<Service>, StartError> {
+    let waits = match mode {
+        Mode::Blocked => return Ok(None),
+        Mode::Async => Waits::ByContext,
+        Mode::Halt => Waits::Halt,
+    };
+    apf_service::start(Config { waits, ..Config::default() }).map(Some)
+}
+
+fn label(mode: Mode, point: &Point) -> String {
+    let parameters = point.iter().map(|(name, value)| format!("{name}={value}"));
+    [mode.name().to_owned()].into_iter().chain(parameters).collect::<Vec<_>>().join(", ")
+}
+
+/// The service's histograms as they are now.
+fn distributions() -> Vec<Distribution> {
+    let of = |(wait, stage, buckets): (&str, &str, BTreeMap<u64, u32>)| Distribution {
+        name: format!("{wait} {}", stage.replace("_to_", "→")),
+        per_us: apf_service::tsc_mhz().into(),
+        buckets: buckets.into_iter().map(|(low, count)| (low, count.into())).collect(),
+    };
+    host::histograms().into_iter().map(of).collect()
+}

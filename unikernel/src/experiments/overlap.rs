@@ -1,0 +1,33 @@
+//! `overlap`: the time to read evicted pages with few and many tasks.
+//!
+//! Parameters: `tasks`, `page_latency_ms`. The slower a page, the fewer are
+//! read, so that samples take about the same time; what is told is the time for
+//! each page.
+
+use std::sync::{Arc, Barrier};
+use std::time::Instant;
+
+use unikernel::grid::Point;
+
+use super::bench::{Bench, Measured};
+
+/// Measures one sample.
+pub fn measure(bench: &Bench, point: &Point) -> Measured {
+    let tasks = point["tasks"] as usize;
+    let pages = bench.pages(bench.pages_for(tasks, point["page_latency_ms"]));
+    let start = Arc::new(Barrier::new(tasks + 1));
+    let readers = bench.tasks(tasks, &start, {
+        let pages = pages.clone();
+        move |_| pages.read_all(|| ())
+    });
+    bench.evict(point);
+    let began = Instant::now();
+    start.wait();
+    for reader in readers {
+        reader.join().expect("reader");
+    }
+    let ms = began.elapsed().as_secs_f64() * 1000.0;
+    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
+        .metric("ms_per_page", ms / pages.len() as f64)
+        .metric("pages", pages.len() as f64)
+}

@@ -1,0 +1,160 @@
+//! The samples of an experiment, written down one by one as they come: what is
+//! there stays when a run is interrupted.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use unikernel::sample::Sample;
+
+use super::spec::{HostCounts, Spec};
+use crate::process::Cmd;
+
+/// The record's file: one [`Entry`] a line.
+pub const RECORD: &str = "record.jsonl";
+
+/// One line of the record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "entry", rename_all = "snake_case")]
+pub enum Entry {
+    /// Where the VM runs; comes first.
+    Machine(Machine),
+    /// The guest is up.
+    Guest {
+        /// Frequency of its time-stamp counter.
+        tsc_mhz: u32,
+    },
+    /// A sample has ended.
+    Sample(Box<SampleOutcome>),
+}
+
+/// The host of the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    pub processor: String,
+    pub kernel: String,
+    pub vmm_version: String,
+}
+
+/// A sample as guest and host saw it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SampleOutcome {
+    #[serde(flatten)]
+    pub sample: Sample,
+    /// `None` where the host's tracing is not accessible.
+    pub host: Option<HostCounts>,
+    /// Pages that the pager brought back because they were touched, whether the
+    /// guest was told or its core stopped.
+    pub served_pages: u64,
+}
+
+impl Machine {
+    /// The machine this process runs on, which in the lab is the lab's.
+    ///
+    /// # Errors
+    /// The VMM does not tell its version.
+    pub fn here(spec: &Spec) -> Result<Self> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let cpuinfo = read("/proc/cpuinfo");
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        let version = Cmd::new(&spec.program).arg("--version").quiet().timeout(Duration::from_secs(20));
+        let version = version.capture().context("the VMM does not tell its version")?;
+        Ok(Self {
+            processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
+            kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+            vmm_version: version.lines().next().unwrap_or_default().trim().to_owned(),
+        })
+    }
+}
+
+/// Writes the record.
+pub struct Recorder(File);
+
+impl Recorder {
+    /// Begins it in `folder`.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn begin(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECORD);
+        File::create(&path).map(Self).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Adds an entry, in one write.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn add(&mut self, entry: &Entry) -> Result<()> {
+        let mut line = serde_json::to_vec(entry).context("plain data")?;
+        line.push(b'\n');
+        self.0.write_all(&line).context("cannot write the record of samples")
+    }
+}
+
+/// A record as read back.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub machine: Machine,
+    pub tsc_mhz: u32,
+    pub samples: Vec<SampleOutcome>,
+}
+
+impl Record {
+    /// Reads what is there. A last line that was cut off is left out.
+    ///
+    /// # Errors
+    /// There is none, or not even its begin.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join(RECORD);
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("{} has no begin", path.display()))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut entries = text.lines().map_while(|line| serde_json::from_str(line).ok());
+        let Some(Entry::Machine(machine)) = entries.next() else { return None };
+        let Some(Entry::Guest { tsc_mhz }) = entries.next() else { return None };
+        let samples = entries.filter_map(|entry| match entry {
+            Entry::Sample(sample) => Some(*sample),
+            Entry::Machine(_) | Entry::Guest { .. } => None,
+        });
+        Some(Self { machine, tsc_mhz, samples: samples.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unikernel::grid::Point;
+    use unikernel::wire::{Counters, Mode};
+
+    #[test]
+    fn what_was_cut_off_is_left_out() {
+        let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
+        let sample = SampleOutcome {
+            sample: Sample {
+                mode: Mode::Halt,
+                point: Point::from([("tasks".into(), 4.0)]),
+                repetition: 1,
+                metrics: Point::new(),
+                wrong_pages: 0,
+                counters: Counters::default(),
+                histograms: vec![],
+            },
+            host: None,
+            served_pages: 7,
+        };
+        let lines = [Entry::Machine(machine), Entry::Guest { tsc_mhz: 2000 }, Entry::Sample(sample.into())]
+            .map(|entry| serde_json::to_string(&entry).unwrap() + "\n")
+            .concat();
+        let whole = Record::parse(&lines).unwrap();
+        assert_eq!((whole.tsc_mhz, whole.samples.len(), whole.samples[0].served_pages), (2000, 1, 7));
+        assert_eq!(whole.samples[0].sample.point["tasks"], 4.0);
+        let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
+        assert_eq!(torn.samples.len(), 0);
+        assert!(Record::parse("").is_none());
+    }
+}

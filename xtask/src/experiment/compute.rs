@@ -1,0 +1,127 @@
+//! `compute`: what is left of the core for a task that computes while others fault?
+
+use apf_report::document::{Better, Claim, Mode, Reference, Sample};
+use unikernel::grid::{Axis, Point};
+
+use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::statistics::{Values, at, metric, values_of};
+
+/// The experiment.
+pub const DEFINITION: Definition = Definition {
+    name: "compute",
+    question: "How much of its work does a computing task keep while more and more others fault?",
+    variable: ("faulting_tasks", "tasks that fault"),
+    panel: Some(("page_latency_ms", "page latency in ms")),
+    baseline: Mode::Blocked,
+    falsified_by: "a computing task that keeps less than the host's own cost of the faults leaves it",
+    metrics: &[
+        ("compute_kept", "share of its work that is kept", Better::Higher),
+        ("pages_per_second", "pages read in a second", Better::Higher),
+        FAULT_COST,
+    ],
+    modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
+    axes,
+    region_mib: 16,
+    references,
+    claims,
+};
+
+fn axes(effort: Effort) -> Vec<Axis> {
+    let tasks: &[f64] = match effort {
+        Effort::Quick => &[0.0, 1.0, 8.0, 64.0],
+        Effort::Full => &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0],
+    };
+    vec![Axis::new("page_latency_ms", &[50.0]), Axis::new("faulting_tasks", tasks)]
+}
+
+/// What the faults of a sample leave by their cost alone: 1 − rate · c.
+fn left(sample: &Sample) -> Option<f64> {
+    let rate = sample.metrics.get("pages_per_second")?;
+    Some((1.0 - rate * sample.metrics.get(FAULT_COST.0)? / 1000.0).max(0.0))
+}
+
+fn references(samples: &[Sample], _cores: u32) -> Vec<Reference> {
+    let latencies = values_of(samples, "page_latency_ms");
+    let points: Vec<_> = latencies
+        .into_iter()
+        .flat_map(|latency| {
+            values_of(samples, "faulting_tasks").into_iter().map(move |tasks| (tasks, latency))
+        })
+        .filter_map(|(tasks, latency)| {
+            let point = [("faulting_tasks", tasks), ("page_latency_ms", latency)];
+            let left: Vec<f64> = at(samples, Mode::Async, &point).filter_map(left).collect();
+            let point: Point = point.map(|(name, value)| (name.to_owned(), value)).into();
+            Some((point, Values::new(left)?.median()))
+        })
+        .collect();
+    let reference = Reference {
+        metric: "compute_kept".into(),
+        label: "what the cost of the async faults leaves: 1 − faults a second · c".into(),
+        points,
+    };
+    if reference.points.is_empty() { vec![] } else { vec![reference] }
+}
+
+fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
+    [one_task(samples), no_less_than_left(samples)].into_iter().flatten().collect()
+}
+
+fn one_task(samples: &[Sample]) -> Option<Claim> {
+    let point = [("faulting_tasks", 1.0), ("page_latency_ms", 50.0)];
+    let kept = metric(at(samples, Mode::Async, &point), "compute_kept")?;
+    Some(Claim {
+        text: "with one faulting task at 50 ms a page at least 94 % of the work is kept".into(),
+        measured: format!("{} %", kept.spread(100.0)),
+        holds: kept.median() >= 0.94,
+    })
+}
+
+fn no_less_than_left(samples: &[Sample]) -> Option<Claim> {
+    let margins: Vec<(f64, Values)> = values_of(samples, "faulting_tasks")
+        .into_iter()
+        .filter(|&tasks| tasks > 0.0)
+        .filter_map(|tasks| {
+            let point = [("faulting_tasks", tasks)];
+            let margin = |sample: &Sample| Some(sample.metrics.get("compute_kept")? - left(sample)?);
+            let margins: Vec<f64> = at(samples, Mode::Async, &point).filter_map(margin).collect();
+            Some((tasks, Values::new(margins)?))
+        })
+        .collect();
+    let at_each = margins.iter().map(|(tasks, margin)| format!("{tasks} tasks: {}", margin.spread(100.0)));
+    (!margins.is_empty()).then(|| Claim {
+        text: "never more than 3 percentage points less is kept than the cost of the faults leaves".into(),
+        measured: at_each.collect::<Vec<_>>().join(", "),
+        holds: margins.iter().all(|(_, margin)| margin.median() >= -0.03),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::statistics::tests::sample;
+
+    fn kept(tasks: f64, kept: f64, rate: f64) -> Sample {
+        sample(
+            Mode::Async,
+            &[("faulting_tasks", tasks), ("page_latency_ms", 50.0)],
+            &[("compute_kept", kept), ("pages_per_second", rate), ("fault_cost_ms", 2.0)],
+        )
+    }
+
+    #[test]
+    fn the_reference_is_what_the_faults_leave() {
+        let reference = &references(&[kept(1.0, 0.96, 20.0), kept(64.0, 0.0, 600.0)], 1)[0];
+        let values: Vec<f64> = reference.points.iter().map(|(_, value)| *value).collect();
+        assert_eq!(values, [0.96, 0.0]);
+    }
+
+    #[test]
+    fn claims_hold_or_not_by_the_figures() {
+        let of = |one: f64, many: f64| {
+            let samples = [kept(1.0, one, 20.0), kept(8.0, many, 160.0)];
+            claims(&samples, 1).iter().map(|claim| claim.holds).collect::<Vec<_>>()
+        };
+        assert_eq!(of(0.95, 0.66), [true, true]);
+        assert_eq!(of(0.93, 0.64), [false, false]);
+    }
+}

@@ -1,0 +1,232 @@
+//! The parts of a document that are not samples, and the file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use std::{env, fs};
+
+use anyhow::{Context, Result};
+use apf_report::document::{self, Document, Experiment, Histogram, Metric, Mode, Parameter, SCHEMA, Setting};
+use unikernel::wire;
+
+use super::catalogue::Definition;
+use crate::drive::record::{Record, SampleOutcome};
+use crate::process::Cmd;
+use crate::versions::VERSIONS;
+
+/// The document's file.
+const FILE: &str = "report.json";
+/// Where the one before goes, to be compared with.
+const PREVIOUS: &str = "report.previous.json";
+
+/// What is known before the guest has said anything.
+#[derive(Clone)]
+pub struct Sketch {
+    pub definition: &'static Definition,
+    pub host: &'static str,
+    pub vmm: &'static str,
+    pub cores: u32,
+    pub memory_mib: u32,
+    pub page_latency: String,
+    pub seed: u64,
+    pub began: SystemTime,
+    pub revision: Revision,
+}
+
+/// What was built. Asked for beforehand: an interrupted program starts no commands.
+#[derive(Clone, Default)]
+pub struct Revision {
+    name: Option<String>,
+    modified: bool,
+}
+
+impl Revision {
+    /// Of this checkout, if it is one.
+    pub fn here() -> Self {
+        let git = |args: &[&str]| Cmd::new("git").args(args).cwd(crate::dirs::root()).quiet().capture().ok();
+        Self {
+            name: git(&["rev-parse", "HEAD"]).map(|name| name.trim().to_owned()),
+            modified: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.trim().is_empty()),
+        }
+    }
+}
+
+impl Sketch {
+    /// The document with what was recorded.
+    pub fn fill(&self, record: &Record) -> Document {
+        let samples: Vec<_> = record.samples.iter().map(sample).collect();
+        Document {
+            schema: SCHEMA,
+            experiment: experiment(self.definition),
+            setting: self.setting(record),
+            references: (self.definition.references)(&samples, self.cores),
+            claims: (self.definition.claims)(&samples, self.cores),
+            samples,
+        }
+    }
+
+    fn setting(&self, record: &Record) -> Setting {
+        let words: Vec<String> = env::args().skip(1).collect();
+        Setting {
+            host: self.host.into(),
+            exact: false,
+            processor: record.machine.processor.clone(),
+            host_kernel: record.machine.kernel.clone(),
+            vmm: self.vmm.into(),
+            vmm_version: record.machine.vmm_version.clone(),
+            guest_kernel: format!("Hermit {}", VERSIONS.hermit.kernel),
+            cores: self.cores,
+            memory_mib: self.memory_mib,
+            tsc_mhz: record.tsc_mhz,
+            page_latency: self.page_latency.clone(),
+            seed: self.seed,
+            git_revision: self.revision.name.clone(),
+            git_modified: self.revision.modified,
+            command: format!("cargo xtask {}", words.join(" ")),
+            began: humantime::format_rfc3339_seconds(self.began).to_string(),
+        }
+    }
+}
+
+fn experiment(definition: &Definition) -> Experiment {
+    let parameter = |(name, label): (&str, &str)| Parameter { name: name.into(), label: label.into() };
+    let metric =
+        |&(name, label, better): &(&str, &str, _)| Metric { name: name.into(), label: label.into(), better };
+    Experiment {
+        name: definition.name.into(),
+        question: definition.question.into(),
+        variable: parameter(definition.variable),
+        panel: definition.panel.map(parameter),
+        baseline: definition.baseline,
+        falsified_by: definition.falsified_by.into(),
+        metrics: definition.metrics.iter().map(metric).collect(),
+    }
+}
+
+fn sample(outcome: &SampleOutcome) -> document::Sample {
+    let sample = &outcome.sample;
+    let mut counts: BTreeMap<String, u64> = serde_json::to_value(&sample.counters)
+        .and_then(serde_json::from_value)
+        .expect("counters are numbers by name");
+    // High-water marks of the whole run, which say nothing of one sample.
+    counts.retain(|name, _| !name.starts_with("most_"));
+    counts.insert("wrong_pages".into(), sample.wrong_pages);
+    counts.insert("host_served_pages".into(), outcome.served_pages);
+    if let Some(host) = outcome.host {
+        counts.extend([
+            ("host_not_present".into(), host.not_present),
+            ("host_ready".into(), host.ready),
+            ("host_synchronous".into(), host.synchronous),
+        ]);
+    }
+    let histogram = |distribution: &unikernel::sample::Distribution| Histogram {
+        name: distribution.name.clone(),
+        per_us: distribution.per_us,
+        buckets: distribution.buckets.clone(),
+    };
+    document::Sample {
+        mode: mode(sample.mode),
+        parameters: sample.point.clone(),
+        repetition: sample.repetition,
+        boot: 0,
+        metrics: sample.metrics.clone(),
+        counts,
+        histograms: sample.histograms.iter().map(histogram).collect(),
+        faults: vec![],
+    }
+}
+
+const fn mode(mode: wire::Mode) -> Mode {
+    match mode {
+        wire::Mode::Blocked => Mode::Blocked,
+        wire::Mode::Halt => Mode::Halt,
+        wire::Mode::Async => Mode::Async,
+    }
+}
+
+/// Writes the document into `folder`, in one piece; the one that was there
+/// stays under another name.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
+    let (file, new) = (folder.join(FILE), folder.join("report.json.new"));
+    let text = serde_json::to_vec_pretty(document).context("plain data")?;
+    fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
+    if file.exists() {
+        fs::rename(&file, folder.join(PREVIOUS))
+            .with_context(|| format!("cannot rename {}", file.display()))?;
+    }
+    fs::rename(&new, &file).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue;
+    use super::*;
+    use crate::drive::record::Machine;
+    use crate::drive::spec::HostCounts;
+    use crate::process::Scratch;
+    use unikernel::grid::Point;
+    use unikernel::sample::Distribution;
+
+    fn record() -> Record {
+        let sample = unikernel::sample::Sample {
+            mode: wire::Mode::Async,
+            point: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
+            repetition: 3,
+            metrics: Point::from([("ms_per_page".into(), 2.5)]),
+            wrong_pages: 0,
+            counters: wire::Counters { not_present: 9, most_outstanding: 5, ..Default::default() },
+            histograms: vec![Distribution {
+                name: "halt total".into(),
+                per_us: 2000.0,
+                buckets: vec![(7, 1)],
+            }],
+        };
+        let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
+        let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
+        let samples = vec![SampleOutcome { sample, host, served_pages: 11 }];
+        Record { machine, tsc_mhz: 2000, samples }
+    }
+
+    fn sketch() -> Sketch {
+        Sketch {
+            definition: catalogue::find("overlap").unwrap(),
+            host: "lab",
+            vmm: "uhyve",
+            cores: 1,
+            memory_mib: 256,
+            page_latency: "20ms".into(),
+            seed: 1,
+            began: SystemTime::UNIX_EPOCH,
+            revision: Revision::default(),
+        }
+    }
+
+    #[test]
+    fn guest_and_host_are_in_the_sample() {
+        let document = sketch().fill(&record());
+        let sample = &document.samples[0];
+        assert_eq!((sample.mode, sample.repetition), (Mode::Async, 3));
+        assert_eq!(sample.counts["not_present"], 9);
+        assert_eq!((sample.counts["host_ready"], sample.counts["host_served_pages"]), (8, 11));
+        assert!(!sample.counts.contains_key("most_outstanding"));
+        assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
+        assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_document_is_written_whole_and_the_one_before_is_kept() {
+        let scratch = Scratch::dir("document-test").unwrap();
+        let first = sketch().fill(&record());
+        let second = Document { samples: vec![], ..first.clone() };
+        let file = write(&first, scratch.path()).unwrap();
+        write(&second, scratch.path()).unwrap();
+        let read = |path: &Path| serde_json::from_slice::<Document>(&fs::read(path).unwrap()).unwrap();
+        assert_eq!(read(&file), second);
+        assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
+    }
+}

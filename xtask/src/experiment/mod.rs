@@ -1,0 +1,132 @@
+//! `cargo xtask experiment`: questions to real VMs, and documents with the answers.
+//!
+//! - [`catalogue`]: what an experiment is, and which there are; one file for each:
+//!   [`overlap`], [`compute`]
+//! - [`measure`]: one experiment, from a plan to its document
+//! - [`document`]: the document's parts that are not samples
+//! - [`statistics`]: medians and spreads, for claims
+
+mod catalogue;
+mod compute;
+mod document;
+mod measure;
+mod overlap;
+mod statistics;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use bytesize::ByteSize;
+use clap::{Args, Subcommand};
+use unikernel::grid::Axis;
+
+use crate::drive::latency::PageLatency;
+use crate::drive::spec::Vmm;
+use crate::probe::Host;
+use crate::process::guard;
+use catalogue::Definition;
+
+/// `cargo xtask experiment`
+#[derive(Debug, Args)]
+pub struct ExperimentArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Says what each experiment asks, varies, compares with, and what would falsify it
+    List,
+    /// Runs experiments, one after the other
+    Run {
+        /// Which; see `list`
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Runs all experiments
+    All {
+        #[command(flatten)]
+        options: Options,
+    },
+}
+
+/// How experiments are run.
+#[derive(Clone, Debug, Args)]
+struct Options {
+    /// Fewer points, repetitions and pages: a first look
+    #[arg(long)]
+    quick: bool,
+    /// How often each point is measured [default: 5, with --quick 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: Option<u32>,
+    /// Other values of a parameter: --at tasks=1,64 (may be repeated)
+    #[arg(long, value_name = "NAME=VALUES")]
+    at: Vec<Axis>,
+    /// How long page-ins take, in place of an experiment's own values; as for `run`
+    #[arg(long, value_name = "LATENCY")]
+    page_latency: Option<PageLatency>,
+    /// Where guests run
+    #[arg(long, value_enum, default_value_t = Host::Auto)]
+    host: Host,
+    /// What boots the guest
+    #[arg(long, value_enum, default_value_t = Vmm::Uhyve)]
+    vmm: Vmm,
+    /// The guest's virtual CPUs
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    smp: u32,
+    /// The guest's memory
+    #[arg(long, default_value = "256MiB")]
+    memory: ByteSize,
+    /// Seed of contents, order and latencies
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Show the guest's console
+    #[arg(long)]
+    console: bool,
+    /// Folder for the results, one folder for each experiment [default: target/apf/experiments]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// `cargo xtask experiment`
+///
+/// # Errors
+/// There is no such experiment, an option does not fit, a guest does not come
+/// to its end, or a page was wrong.
+pub fn run(args: &ExperimentArgs) -> Result<()> {
+    match &args.what {
+        What::List => {
+            println!("{}", catalogue::list());
+            Ok(())
+        }
+        What::Run { names, options } => {
+            let definitions = names.iter().map(|name| catalogue::find(name)).collect::<Result<Vec<_>>>()?;
+            run_each(&definitions, options)
+        }
+        What::All { options } => run_each(&catalogue::ALL, options),
+    }
+}
+
+fn run_each(definitions: &[&'static Definition], options: &Options) -> Result<()> {
+    // Everything is checked before the first one takes its minutes.
+    let plans: Vec<_> = definitions
+        .iter()
+        .map(|definition| measure::Plan::new(definition, options))
+        .collect::<Result<_>>()?;
+    let place = measure::Place::prepare(options)?;
+    let mut failed = Vec::new();
+    for plan in &plans {
+        // One that fails does not keep the others from running.
+        if let Err(error) = place.run(plan, options) {
+            guard::park_if_interrupted();
+            eprintln!("error: {}: {error:#}", plan.definition.name);
+            failed.push(plan.definition.name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{} of {} experiments failed: {}", failed.len(), plans.len(), failed.join(", "));
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! Medians and spreads of repetitions, for claims and references.
+
+use std::fmt;
+
+use apf_report::document::{Mode, Sample};
+
+/// Some values of the same thing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values(Vec<f64>);
+
+impl Values {
+    /// Sorts them; `None` if there are none.
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        values.sort_by(f64::total_cmp);
+        (!values.is_empty()).then_some(Self(values))
+    }
+
+    /// The middle one, or the mean of the two in the middle.
+    pub fn median(&self) -> f64 {
+        let middle = self.0.len() / 2;
+        if self.0.len().is_multiple_of(2) {
+            f64::midpoint(self.0[middle - 1], self.0[middle])
+        } else {
+            self.0[middle]
+        }
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// "85.0 (82.1 to 88.3)", each value multiplied by `factor` first.
+    pub fn spread(&self, factor: f64) -> impl fmt::Display {
+        let of = |value: f64| value * factor;
+        let (least, most) = (of(self.0[0]), of(self.0[self.0.len() - 1]));
+        format!("{:.1} ({least:.1} to {most:.1})", of(self.median()))
+    }
+}
+
+/// The samples of one mode at the points where every given parameter has its value.
+pub fn at<'a>(
+    samples: &'a [Sample],
+    mode: Mode,
+    point: &'a [(&str, f64)],
+) -> impl Iterator<Item = &'a Sample> + Clone {
+    samples.iter().filter(move |sample| {
+        sample.mode == mode && point.iter().all(|(name, value)| sample.parameters.get(*name) == Some(value))
+    })
+}
+
+/// A metric of each sample that has it.
+pub fn metric<'a>(samples: impl Iterator<Item = &'a Sample>, name: &str) -> Option<Values> {
+    Values::new(samples.filter_map(|sample| sample.metrics.get(name).copied()))
+}
+
+/// The different values of a parameter, in ascending order.
+pub fn values_of(samples: &[Sample], parameter: &str) -> Vec<f64> {
+    let mut values: Vec<f64> = samples.iter().filter_map(|s| s.parameters.get(parameter).copied()).collect();
+    values.sort_by(f64::total_cmp);
+    values.dedup();
+    values
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A sample with these parameters and metrics.
+    pub fn sample(mode: Mode, parameters: &[(&str, f64)], metrics: &[(&str, f64)]) -> Sample {
+        let map = |pairs: &[(&str, f64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
+        Sample {
+            mode,
+            parameters: map(parameters),
+            repetition: 0,
+            boot: 0,
+            metrics: map(metrics),
+            counts: [].into(),
+            histograms: vec![],
+            faults: vec![],
+        }
+    }
+
+    #[test]
+    fn medians_of_odd_and_even_numbers() {
+        assert_eq!(Values::new([3.0, 1.0, 2.0]).unwrap().median(), 2.0);
+        assert_eq!(Values::new([4.0, 1.0, 2.0, 3.0]).unwrap().median(), 2.5);
+        assert_eq!(Values::new([f64::NAN]), None);
+        assert_eq!(Values::new([0.5, 0.25]).unwrap().spread(100.0).to_string(), "37.5 (25.0 to 50.0)");
+    }
+
+    #[test]
+    fn samples_are_found_by_mode_and_point() {
+        let samples = [
+            sample(Mode::Async, &[("tasks", 1.0), ("l", 5.0)], &[("ms", 1.0)]),
+            sample(Mode::Async, &[("tasks", 2.0), ("l", 5.0)], &[("ms", 2.0)]),
+            sample(Mode::Halt, &[("tasks", 1.0), ("l", 5.0)], &[("ms", 3.0)]),
+        ];
+        assert_eq!(metric(at(&samples, Mode::Async, &[("tasks", 1.0)]), "ms").unwrap().median(), 1.0);
+        assert_eq!(metric(at(&samples, Mode::Async, &[("l", 5.0)]), "ms").unwrap().median(), 1.5);
+        assert_eq!(metric(at(&samples, Mode::Blocked, &[]), "ms"), None);
+        assert_eq!(values_of(&samples, "tasks"), [1.0, 2.0]);
+    }
+}
