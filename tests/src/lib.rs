@@ -3,7 +3,9 @@
 //! `cargo xtask test` says in `APF_XTASK` which program to call; without it
 //! these tests are skipped, loudly.
 
-use std::path::PathBuf;
+pub mod emulated;
+
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -86,6 +88,12 @@ impl Xtask {
         let out = self.out.to_str().expect("a UTF-8 path");
         let args = [&["run", "--out", out], args].concat();
         self.command(&args).spawn().expect("cargo xtask starts")
+    }
+
+    /// The folder of this test.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.out
     }
 
     /// The report of the last run, if it left one.

@@ -1,0 +1,91 @@
+//! What the loader says to bad input: on the serial line in words, to the host by its
+//! exit code (`images/loader/src/error.rs` lists them).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tests::Xtask;
+use tests::emulated::{self, Built, Said, boot};
+
+/// Far more than the loader takes to refuse.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Where `e_machine` and the first program header's table offset are in a 64-bit ELF file.
+const E_MACHINE: usize = 18;
+const E_PHOFF: usize = 32;
+
+/// Files made from a good image, and the machine that is given them.
+struct Loader {
+    xtask: Xtask,
+    loader: String,
+    image: Vec<u8>,
+    good: String,
+}
+
+impl Loader {
+    fn find(name: &str) -> Option<Self> {
+        let xtask = Xtask::find(name)?;
+        if !emulated::is_there(name) {
+            return None;
+        }
+        let built = Built::new(&xtask);
+        let (loader, good) = (built.file("loader").to_owned(), built.file("unikernel").to_owned());
+        let image = std::fs::read(&good).expect("the unikernel was built");
+        Some(Self { xtask, loader, image, good })
+    }
+
+    fn boot(&self, args: &[&OsStr]) -> Said {
+        let kernel = [OsStr::new("-kernel"), OsStr::new(&self.loader)];
+        boot(&[&kernel, args].concat(), LIMIT)
+    }
+
+    /// Boots with a file of these bytes as the image.
+    fn given(&self, bytes: &[u8]) -> Said {
+        let file: PathBuf = self.xtask.folder().join("image");
+        std::fs::write(&file, bytes).expect("the test's folder can be written");
+        self.boot(&[OsStr::new("-initrd"), file.as_os_str()])
+    }
+
+    /// Boots with the image changed by `change`.
+    fn changed(&self, change: impl FnOnce(&mut Vec<u8>)) -> Said {
+        let mut bytes = self.image.clone();
+        change(&mut bytes);
+        self.given(&bytes)
+    }
+}
+
+#[track_caller]
+fn refused(said: &Said, code: i32, words: &str) {
+    assert_eq!(said.code, code, "{}", said.text);
+    let lines: Vec<_> = said.text.lines().filter(|line| line.starts_with("apf-loader: error: ")).collect();
+    assert!(lines.len() == 1 && lines[0].contains(words), "{words}: {}", said.text);
+}
+
+#[test]
+fn the_loader_names_what_is_wrong_with_the_image() {
+    let Some(loader) = Loader::find("loader-image") else { return };
+    refused(&loader.boot(&[]), 33, "no image");
+    refused(&loader.given(b"#!/bin/sh\necho no ELF file\n"), 35, "not an ELF file");
+    refused(&loader.changed(|image| image[E_MACHINE] = 183), 37, "not for x86-64 (machine 183");
+    // An ELF file for bare metal, but none of Hermit's.
+    let other = std::fs::read(&loader.loader).expect("the loader was built");
+    refused(&loader.given(&other), 39, "not a Hermit image");
+    // In the middle of what is to be loaded, and a few bytes before the end.
+    for len in [0x2_0000, loader.image.len() - 8] {
+        refused(&loader.changed(|image| image.truncate(len)), 41, "truncated");
+    }
+    refused(&loader.changed(|image| image[E_PHOFF] += 4), 43, "malformed");
+}
+
+#[test]
+fn the_loader_names_what_is_wrong_with_the_machine() {
+    let Some(loader) = Loader::find("loader-machine") else { return };
+    let image = [OsStr::new("-initrd"), OsStr::new(&loader.good)];
+    let with = |more: &[&OsStr]| loader.boot(&[&image, more].concat());
+    // The last -m counts. The file fits, but the kernel could not work.
+    refused(&with(&[OsStr::new("-m"), OsStr::new("16M")]), 45, "the image does not fit");
+    refused(&with(&[OsStr::new("-append"), OsStr::from_bytes(b"\xff")]), 47, "not UTF-8");
+    refused(&with(&[OsStr::new("-cpu"), OsStr::new("qemu32")]), 51, "no 64-bit mode");
+}
