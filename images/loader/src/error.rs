@@ -11,7 +11,7 @@ use hermit_entry::elf::ParseKernelError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ExitCode {
-    /// 33: there is no `-initrd`.
+    /// 33: there is no module and nothing is bundled.
     NoModule = 16,
     /// 35: the module is not an ELF file.
     NotElf = 17,
@@ -27,7 +27,7 @@ pub enum ExitCode {
     TooLarge = 22,
     /// 47: the command line is not UTF-8.
     CommandLine = 23,
-    /// 49: not started by the PVH protocol.
+    /// 49: started neither by PVH nor by multiboot2.
     StartInfo = 24,
     /// 51: the processor has no 64-bit mode.
     NoLongMode = 25,
@@ -39,17 +39,17 @@ pub enum ExitCode {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// See [`ExitCode::NoModule`].
-    #[error("no image: give the application's ELF to QEMU with -initrd")]
+    #[error("no image: give the application's ELF to QEMU with -initrd, to GRUB with module2")]
     NoModule,
     /// See [`ExitCode::NotElf`].
-    #[error("the -initrd file ({size} bytes) is not an ELF file")]
+    #[error("the image file ({size} bytes) is not an ELF file")]
     NotElf {
         /// Bytes in the file.
         size: u64,
     },
     /// See [`ExitCode::WrongMachine`].
     #[error(
-        "the -initrd file is an ELF file, but not for x86-64 (machine {machine}, expected {EM_X86_64}; class {class}, expected 2)"
+        "the image file is an ELF file, but not for x86-64 (machine {machine}, expected {EM_X86_64}; class {class}, expected 2)"
     )]
     WrongMachine {
         /// `e_machine`.
@@ -58,10 +58,10 @@ pub enum Error {
         class: u8,
     },
     /// See [`ExitCode::NotHermit`].
-    #[error("the -initrd file is not a Hermit image that this loader can start: {0}")]
+    #[error("the image file is not a Hermit image that this loader can start: {0}")]
     NotHermit(ParseKernelError),
     /// See [`ExitCode::Truncated`].
-    #[error("the -initrd file is truncated: its {what} end at byte {end}, the file at {size}")]
+    #[error("the image file is truncated: its {what} end at byte {end}, the file at {size}")]
     Truncated {
         /// Part of the file.
         what: &'static str,
@@ -71,7 +71,7 @@ pub enum Error {
         size: u64,
     },
     /// See [`ExitCode::Malformed`].
-    #[error("the -initrd file is malformed: {0}")]
+    #[error("the image file is malformed: {0}")]
     Malformed(&'static str),
     /// See [`ExitCode::TooLarge`].
     #[error(
@@ -87,11 +87,25 @@ pub enum Error {
         /// Bytes in the largest free piece.
         largest: u64,
     },
+    /// See [`ExitCode::TooLarge`].
+    #[error(
+        "the image file does not fit: it is to lie at {start:#x} to {end:#x}, where this machine has no memory; \
+         use a larger -m"
+    )]
+    NoRoomForFile {
+        /// First address.
+        start: u64,
+        /// Address behind the last.
+        end: u64,
+    },
     /// See [`ExitCode::CommandLine`].
-    #[error("the command line (-append) is not UTF-8")]
+    #[error("the command line is not UTF-8")]
     CommandLine,
     /// See [`ExitCode::StartInfo`].
-    #[error("no PVH start info of version 1 or later: start the loader with QEMU's -kernel")]
+    #[error(
+        "no PVH start info of version 1 or later and no multiboot2 information with a memory map: start the loader \
+         with QEMU's -kernel or GRUB's multiboot2"
+    )]
     StartInfo,
     /// See [`ExitCode::Internal`].
     #[error("internal: could not write the device tree: {0}")]
@@ -109,7 +123,7 @@ impl Error {
             Self::NotHermit(_) => ExitCode::NotHermit,
             Self::Truncated { .. } => ExitCode::Truncated,
             Self::Malformed(_) => ExitCode::Malformed,
-            Self::TooLarge { .. } => ExitCode::TooLarge,
+            Self::TooLarge { .. } | Self::NoRoomForFile { .. } => ExitCode::TooLarge,
             Self::CommandLine => ExitCode::CommandLine,
             Self::StartInfo => ExitCode::StartInfo,
             Self::Fdt(_) => ExitCode::Internal,

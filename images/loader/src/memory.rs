@@ -11,12 +11,12 @@
 //! - It wants as much memory above its image as there is below its end, plus some
 //!   for page tables, and panics otherwise.
 
+use core::cmp::Reverse;
 use core::ops::Range;
 
 use alloc::vec::Vec;
 
 use crate::error::Error;
-use crate::pvh::MemoryMapEntry;
 
 /// The kernel maps its image in pages of this size and rounds its range to them.
 pub const LARGE_PAGE: u64 = 2 << 20;
@@ -30,20 +30,39 @@ const KERNEL_RESERVE: u64 = 5 * LARGE_PAGE;
 /// The loader's page tables reach no further.
 const MAPPED: u64 = 4 << 30;
 
-/// The usable memory: whole pages, lowest first.
+/// The kernel's list of free memory holds 16 pieces before there is a heap to hold
+/// more. UEFI may leave dozens, most of them tiny; the list also splits.
+const MOST_RANGES: usize = 8;
+
+/// The usable memory, from the start and size of each piece: whole pages, in as few
+/// ranges as can be, the largest if they are too many, lowest first.
 #[must_use]
-pub fn usable(map: &[MemoryMapEntry]) -> Vec<Range<u64>> {
-    let mut usable: Vec<_> = map
-        .iter()
-        .filter(|entry| entry.kind == MemoryMapEntry::RAM)
-        .map(|entry| {
-            let end = entry.start.saturating_add(entry.size);
-            entry.start.next_multiple_of(PAGE)..end - end % PAGE
+pub fn usable(map: impl Iterator<Item = (u64, u64)>) -> Vec<Range<u64>> {
+    let mut pieces: Vec<_> = map
+        .filter_map(|(start, size)| {
+            let end = start.saturating_add(size);
+            Some(start.checked_next_multiple_of(PAGE)?..end - end % PAGE)
         })
         .filter(|range| !range.is_empty())
         .collect();
+    pieces.sort_by_key(|range| range.start);
+    let mut usable: Vec<Range<u64>> = Vec::new();
+    for piece in pieces {
+        match usable.last_mut() {
+            Some(last) if piece.start <= last.end => last.end = last.end.max(piece.end),
+            _ => usable.push(piece),
+        }
+    }
+    usable.sort_by_key(|range| Reverse(range.end - range.start));
+    usable.truncate(MOST_RANGES);
     usable.sort_by_key(|range| range.start);
     usable
+}
+
+/// Whether all of a range is in `usable` memory that the loader has mapped.
+#[must_use]
+pub fn is_usable(usable: &[Range<u64>], range: &Range<u64>) -> bool {
+    range.end <= MAPPED && usable.iter().any(|piece| piece.start <= range.start && range.end <= piece.end)
 }
 
 /// Finds a place for an image of `size` bytes in `usable` memory outside the
@@ -104,34 +123,44 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn entry(start: u64, size: u64, kind: u32) -> MemoryMapEntry {
-        MemoryMapEntry { start, size, kind, reserved: 0 }
-    }
-
     /// QEMU's map of a guest with this much memory.
     fn machine(memory: u64) -> Vec<Range<u64>> {
-        usable(&[
-            entry(0, 0x9_fc00, 1),
-            entry(0x9_fc00, 0x400, 2),
-            entry(MIB, memory - MIB - 0x2_0000, 1),
-            entry(memory - 0x2_0000, 0x2_0000, 2),
-        ])
+        usable([(0, 0x9_fc00), (MIB, memory - MIB - 0x2_0000)].into_iter())
     }
 
     #[test]
     fn usable_memory_is_whole_pages_in_order() {
-        let map = [
-            entry(0x20_0800, 0x1_0000, 1),
-            entry(0x1000, 0x1800, 1),
-            entry(0x8000, 0x800, 1),
-            entry(0, 9, 2),
-        ];
-        assert_eq!(usable(&map), [0x1000..0x2000, 0x20_1000..0x21_0000]);
+        let map = [(0x20_0800, 0x1_0000), (0x1000, 0x1800), (0x8000, 0x800)];
+        assert_eq!(usable(map.into_iter()), [0x1000..0x2000, 0x20_1000..0x21_0000]);
+    }
+
+    #[test]
+    fn pieces_that_touch_are_one() {
+        let map = [(0x5000, 0x1000), (0x1000, 0x2000), (0x3000, 0x2000), (0x8000, 0x1000)];
+        assert_eq!(usable(map.into_iter()), [0x1000..0x6000, 0x8000..0x9000]);
+    }
+
+    #[test]
+    fn the_kernel_is_given_no_more_pieces_than_it_can_hold() {
+        // Every second page free, one piece larger than the others.
+        let scattered = (1..100).map(|page| (page * 0x2000, 0x1000)).chain([(MIB, MIB)]);
+        let usable = usable(scattered);
+        assert_eq!((usable.len(), usable.last()), (MOST_RANGES, Some(&(MIB..2 * MIB))));
+        assert!(usable.is_sorted_by_key(|range| range.start));
     }
 
     #[test]
     fn an_entry_that_ends_beyond_all_addresses_does_no_harm() {
-        assert_eq!(usable(&[entry(0x1000, u64::MAX, 1)]), [0x1000..u64::MAX - 0xfff]);
+        assert_eq!(usable([(0x1000, u64::MAX)].into_iter()), [0x1000..u64::MAX - 0xfff]);
+        assert_eq!(usable([(u64::MAX, 1)].into_iter()), []);
+    }
+
+    #[test]
+    fn a_file_is_usable_only_where_there_is_memory() {
+        let machine = machine(16 * MIB);
+        assert!(is_usable(&machine, &(4 * MIB..15 * MIB)));
+        assert!(!is_usable(&machine, &(4 * MIB..17 * MIB)));
+        assert!(!is_usable(&[0..8 << 30], &(4 << 30..5 << 30)));
     }
 
     #[test]

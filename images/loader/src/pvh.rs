@@ -1,4 +1,4 @@
-//! The start info: what the VMM tells about the machine.
+//! The PVH protocol's start info: what QEMU tells about the machine.
 //!
 //! Source: `include/xen/interface/hvm/start_info.h` in Linux, which is Xen's
 //! `public/arch-x86/hvm/start_info.h`.

@@ -1,9 +1,10 @@
-//! From QEMU's 32-bit PVH entry to Rust in long mode.
+//! From the boot protocols' 32-bit entries to Rust in long mode.
 //!
 //! The state at `pvh_entry` is fixed by Xen's direct boot ABI (`docs/misc/pvh.pandoc`
 //! in the Xen source): 32-bit protected mode with flat segments, paging off,
 //! interrupts off, EBX = address of the start info. Nothing else is defined, not
-//! even a stack.
+//! even a stack. The state at `multiboot2_entry` is the same but for what EBX points
+//! to, and EAX = the protocol's magic number (Multiboot2 Specification 2.0, 3.3).
 //!
 //! Paging: all of the low 4 GiB, each address mapped to itself.
 //!
@@ -25,7 +26,7 @@
 //!   0x8000 and over the VGA memory, and cannot split a larger page, so the first
 //!   2 MiB are 4 KiB pages.
 //!
-//! QEMU's start info is in page 0. The kernel gets the tables without that page, so
+//! QEMU's start info may be in page 0. The kernel gets the tables without that page, so
 //! that a null pointer does not go unnoticed there.
 //!
 //! Stacks: `loader_stack` grows down from its end, as usual. The kernel is given the
@@ -39,6 +40,10 @@ const LOADER_STACK_SIZE: usize = 0x1_0000;
 
 /// `XEN_ELFNOTE_PHYS32_ENTRY` (Xen's `public/elfnote.h`).
 const PHYS32_ENTRY: u32 = 18;
+
+/// The header's magic number, which is not the one at entry (Multiboot2 Specification
+/// 2.0, 3.1.2).
+const MULTIBOOT2_HEADER: u32 = 0xe852_50d6;
 
 const CR0_PROTECTED_MODE: u32 = 1 << 0;
 const CR0_PAGING: u32 = 1 << 31;
@@ -61,10 +66,27 @@ global_asm!(
     .asciz "Xen"
     .quad pvh_entry
 
+    .section .multiboot2, "a", @progbits
+    .balign 8
+multiboot2_header:
+    .long {multiboot2_header}
+    .long 0                     # 32-bit protected mode of i386
+    .long multiboot2_header_end - multiboot2_header
+    .long -({multiboot2_header} + (multiboot2_header_end - multiboot2_header))
+    .short 0, 0                 # no further tags: the ELF file says the rest
+    .long 8
+multiboot2_header_end:
+
     .section .text.entry, "ax", @progbits
     .code32
+    .global multiboot2_entry
+multiboot2_entry:
+    mov esi, eax
+    jmp entry
     .global pvh_entry
 pvh_entry:
+    mov esi, {pvh_magic}
+entry:
     cli
     cld
     mov esp, offset loader_stack_top
@@ -132,7 +154,8 @@ long_mode:
     xor eax, eax
     mov fs, eax
     mov gs, eax
-    mov edi, ebp                # the first argument: the start info
+    mov edi, ebp                # the first argument: the protocol's structure
+                                # the second is in esi
     xor ebp, ebp
     call {main}
     ud2
@@ -197,6 +220,8 @@ kernel_stack:
     .text
     "#,
     phys32_entry = const PHYS32_ENTRY,
+    multiboot2_header = const MULTIBOOT2_HEADER,
+    pvh_magic = const apf_loader::pvh::StartInfo::MAGIC,
     cr4_pae = const CR4_PAE,
     efer = const EFER,
     efer_long_mode = const EFER_LONG_MODE,
