@@ -1,10 +1,13 @@
 //! A machine that QEMU emulates, where KVM is not the point.
 
 use std::ffi::OsStr;
+use std::io::{self, BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::{Xtask, wait};
+use crate::Xtask;
 
 /// Where Hermit and the loader leave QEMU, with twice what they write there plus one.
 const EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
@@ -38,7 +41,7 @@ impl Built {
 /// What a machine printed on its serial line, and QEMU's exit code.
 #[derive(Debug)]
 pub struct Said {
-    /// QEMU's exit code; -1 if the machine was still running.
+    /// QEMU's exit code; -1 if the machine was still running and was ended.
     pub code: i32,
     /// The serial line, and what QEMU itself had to say.
     pub text: String,
@@ -54,20 +57,54 @@ pub fn is_there(name: &str) -> bool {
     found
 }
 
-/// Boots a machine with `args`, and ends it past `limit`.
+/// Boots a machine with `args`; ends it when it has said `last`, or past `limit`.
+///
+/// # Panics
+/// QEMU cannot be started.
 #[must_use]
-pub fn boot(args: &[impl AsRef<OsStr>], limit: Duration) -> Said {
-    let qemu = Command::new("qemu-system-x86_64")
+pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> Said {
+    let started = Instant::now();
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let mut qemu = Command::new("qemu-system-x86_64")
         .args(["-accel", "tcg", "-cpu", "max", "-m", "256M", "-nodefaults", "-display", "none", "-no-reboot"])
         .args(["-serial", "stdio", "-device", EXIT])
         .args(args)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stdout(writer.try_clone().expect("a pipe"))
+        .stderr(writer)
         .spawn()
         .expect("QEMU starts");
-    let output = wait(qemu, limit);
-    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    println!("{text}");
-    Said { code: output.status.code().unwrap_or(-1), text: text.into_owned() }
+    let (sender, lines) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut text = String::new();
+    let mut code = -1;
+    loop {
+        match lines.recv_timeout(limit.saturating_sub(started.elapsed())) {
+            Ok(line) => {
+                println!("{line}");
+                text = text + &line + "\n";
+                if last.is_some_and(|last| line.contains(last)) {
+                    break;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => break,
+            // Its output is closed: it has ended.
+            Err(RecvTimeoutError::Disconnected) => {
+                code = qemu.wait().expect("QEMU ends").code().unwrap_or(-1);
+                break;
+            }
+        }
+    }
+    // It may have ended already.
+    let _ = qemu.kill();
+    let _ = qemu.wait();
+    drop(lines);
+    reader.join().expect("the reader ends with QEMU");
+    Said { code, text }
 }

@@ -38,7 +38,7 @@ impl Loader {
 
     fn boot(&self, args: &[&OsStr]) -> Said {
         let kernel = [OsStr::new("-kernel"), OsStr::new(&self.loader)];
-        boot(&[&kernel, args].concat(), LIMIT)
+        boot(&[&kernel, args].concat(), None, LIMIT)
     }
 
     /// Boots with a file of these bytes as the image.

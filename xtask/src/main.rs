@@ -8,6 +8,7 @@
 //! - [`probe`]: does this machine's KVM run the guest?
 //! - [`lab`]: real KVM in an emulated machine, where it does not
 //! - [`build`]: what gets booted
+//! - [`image`]: everything that boots a Hermit application, described
 //! - [`drive`]: one VM, from power-on to its last word
 //! - [`run`]: one run with two passes, or the checks of contexts, and its report
 //! - [`experiment`]: questions with many samples, and their documents
@@ -17,6 +18,7 @@ mod build;
 mod dirs;
 mod drive;
 mod experiment;
+mod image;
 mod lab;
 mod probe;
 mod process;
@@ -45,6 +47,8 @@ enum Verb {
     Setup(setup::SetupArgs),
     /// Builds the unikernel, its kernel and the pager
     Build(build::BuildArgs),
+    /// Makes images of a Hermit application: for uhyve, for QEMU, one file alone, a disk
+    Image(image::ImageArgs),
     /// Boots the guest, pages its memory out, and reports what async page faults gain
     Run(run::RunArgs),
     /// Runs latency experiments: many samples, interleaved, and a document for each
@@ -70,6 +74,7 @@ impl Verb {
         match self {
             Self::Setup(args) => setup::run(&args).map(|()| 0),
             Self::Build(args) => build::run(&args).map(|()| 0),
+            Self::Image(args) => image::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args).map(|()| 0),
             Self::Experiment(args) => experiment::run(&args).map(|()| 0),
             Self::Test(args) => test::run(&args),

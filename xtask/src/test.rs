@@ -62,10 +62,6 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     // loom takes the place of the atomics, so everything is compiled anew.
     let loom = ["--release", "--package", "apf-service", "--test", "loom", "--target-dir", "target/apf/loom"];
     tests_with("loom models", cargo().env("RUSTFLAGS", "--cfg loom"), &loom, filter, &mut count)?;
-    // A workspace of its own, since its binary is for bare metal only.
-    let loader =
-        ["--lib", "--manifest-path", "images/loader/Cargo.toml", "--target-dir", "target/apf/loader-test"];
-    tests("the loader's host tests", &loader, filter, &mut count)?;
     if args.filter.is_none() {
         fuzz(&mut count)?;
     }

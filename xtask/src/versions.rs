@@ -58,6 +58,7 @@ pub struct Debian {
     pub build: Packages,
     pub qemu: Packages,
     pub lab: LabPackages,
+    pub grub: GrubPackages,
 }
 
 /// Packages that are installed, and the suite they come from.
@@ -74,6 +75,13 @@ pub struct Packages {
 pub struct LabPackages {
     pub kernel: String,
     pub busybox: String,
+}
+
+/// Packages that are only unpacked, for disk images.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrubPackages {
+    pub packages: Vec<String>,
 }
 
 /// The first dotted number in a tool's `--version` line: `10.0.2` of

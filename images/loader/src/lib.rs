@@ -9,8 +9,8 @@
 //! loader checks it, copies it to its place, relocates it, describes the machine in a
 //! device tree, and enters it.
 //!
-//! This library is everything that can be tested without a machine; the binary is
-//! the rest.
+//! This library is everything that can be tested without a machine; the binary, in
+//! `boot`, is the rest.
 //!
 //! | module | holds |
 //! |---|---|

@@ -118,6 +118,7 @@ fn leaves_enough(usable: &[Range<u64>], end: u64) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init)] // one range is meant, not its numbers
 mod tests {
     use super::*;
 

@@ -20,7 +20,7 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
         .args(["build", "--locked", "--release", "--bin", "apf-loader", "--target", TARGET])
         .args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem", "--target-dir"])
         .arg(&target_dir)
-        .cwd(dirs::root().join("images/loader"))
+        .cwd(dirs::root().join("images/loader/boot"))
         .quiet()
         .doing("building the loader");
     if let Some(linker) = &tools.build()?.linker {

@@ -5,7 +5,7 @@
 pub mod place;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use crate::drive::spec::{Spec, Vmm};
 use crate::probe::{self, Host, Verdict};
 use crate::report::Document;
 use crate::setup::{self, Needs, Tools};
-use crate::{build, dirs};
+use crate::{build, dirs, image};
 
 /// Memory that the guest needs beside what it fills: image, page tables, stacks.
 const BESIDE_MIB: u64 = 48;
@@ -90,6 +90,9 @@ pub struct RunArgs {
     /// Show the guest's console
     #[arg(long)]
     pub console: bool,
+    /// The unikernel's ELF file, if not the one that is built here (see `cargo xtask image`)
+    #[arg(long, value_name = "ELF")]
+    pub app: Option<PathBuf>,
     /// Folder for the report and for what the guest prints [default: target/apf]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -116,9 +119,14 @@ pub fn run(args: &RunArgs) -> Result<()> {
     println!("host: {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
     let (uhyve, qemu) = (args.vmm == Vmm::Uhyve, args.vmm == Vmm::Qemu);
-    let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab })?;
+    let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab, ..Needs::default() })?;
     let built = build::all(&tools)?;
-    let spec = args.spec(&built, vmm_program(args.vmm, &tools)?);
+    let image = match &args.app {
+        // The lab has another current folder.
+        Some(app) => app.canonicalize().with_context(|| format!("cannot read {}", app.display()))?,
+        None => built.image.clone(),
+    };
+    let spec = args.spec(&built, &image, vmm_program(args.vmm, &tools)?);
     let outcome = place::drive(&spec, &verdict, &tools, &out.join("run"))?;
     let report = Document::new(args, &verdict, &spec, &outcome)?;
     report.write(&report_file)?;
@@ -176,6 +184,9 @@ impl RunArgs {
 
     /// What no command-line parser can see.
     fn check(&self) -> Result<()> {
+        if let Some(app) = &self.app {
+            image::check(app)?;
+        }
         if self.pages > self.region_pages() {
             bail!(
                 "--pages {} is more than --region-mib {} has ({})",
@@ -204,7 +215,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn spec(&self, built: &build::Built, program: PathBuf) -> Spec {
+    fn spec(&self, built: &build::Built, image: &Path, program: PathBuf) -> Spec {
         let mut guest_args: Vec<String> = [
             ("--experiment", self.experiment.name().to_owned()),
             ("--tasks", self.tasks.to_string()),
@@ -220,7 +231,7 @@ impl RunArgs {
         Spec {
             vmm: self.vmm,
             program,
-            image: built.image.clone(),
+            image: image.to_path_buf(),
             loader: built.loader.clone(),
             pager: built.pager.clone(),
             memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),

@@ -112,11 +112,35 @@ pub fn install(wants: &[Want]) -> Result<()> {
     Ok(())
 }
 
-/// Downloads packages into `dir`, uninstalled.
+/// Downloads packages into `scratch` and unpacks them into a folder there, uninstalled.
 ///
 /// # Errors
 /// They cannot be had.
-pub fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
+pub fn unpack(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
+    let root = scratch.join("root");
+    for package in download(packages, scratch)? {
+        Cmd::new("dpkg-deb")
+            .arg("-x")
+            .arg(package)
+            .arg(&root)
+            .doing("unpacking")
+            .logged(&dirs::log("unpack")?)?;
+    }
+    Ok(root)
+}
+
+/// Makes the unpacked folder `new` the folder `root`: complete or not there at all,
+/// even when interrupted.
+///
+/// # Errors
+/// It cannot be moved.
+pub fn move_into_place(new: &Path, root: &Path) -> Result<()> {
+    let _ = fs::remove_dir_all(root);
+    fs::create_dir_all(root.parent().context("no parent folder")?)?;
+    fs::rename(new, root).with_context(|| format!("cannot move {} into place", new.display()))
+}
+
+fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
     // As root, apt downloads as a user of its own, who may not see our folder.
     let words =
         ["download", "-o", "APT::Sandbox::User=root"].iter().chain(packages).map(|&word| word.to_owned());

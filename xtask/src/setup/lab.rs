@@ -9,11 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::{Qemu, apt, initramfs};
-use crate::{
-    dirs,
-    process::{Cmd, Scratch},
-    versions::VERSIONS,
-};
+use crate::{dirs, process::Scratch, versions::VERSIONS};
 
 /// What it takes to boot the lab.
 #[derive(Clone, Debug)]
@@ -101,21 +97,9 @@ fn unpack() -> Result<Unpacked> {
     );
     let scratch = Scratch::dir("lab")?;
     let kernel = apt::concrete_kernel(&wanted.kernel)?;
-    let packages = apt::download(&[&kernel, &wanted.busybox], scratch.path())?;
-    let new = scratch.path().join("root");
-    for package in &packages {
-        Cmd::new("dpkg-deb")
-            .arg("-x")
-            .arg(package)
-            .arg(&new)
-            .doing("unpacking")
-            .logged(&dirs::log("lab-unpack")?)?;
-    }
+    let new = apt::unpack(&[&kernel, &wanted.busybox], scratch.path())?;
     drop_what_is_not_used(&new);
-    // Complete or not there at all, even when interrupted.
-    let _ = fs::remove_dir_all(root());
-    fs::create_dir_all(root().parent().context("no parent folder")?)?;
-    fs::rename(&new, root()).with_context(|| format!("cannot move {} into place", new.display()))?;
+    apt::move_into_place(&new, &root())?;
     Unpacked::at(root()).with_context(|| format!("{kernel} does not contain a kernel and its modules"))
 }
 

@@ -4,11 +4,13 @@
 //! - [`toolchain`]: the guest's Rust and its binary tools
 //! - [`qemu`]: the emulator and its version
 //! - [`uhyve`]: the VMM, built from its crate
+//! - [`grub`]: what disk images are made with
 //! - [`lab`]: the lab's kernel, userland and initramfs
 //! - [`modules`]: which kernel modules in which order
 //! - [`initramfs`]: the archive the lab boots from
 
 pub mod apt;
+pub mod grub;
 pub mod initramfs;
 pub mod lab;
 pub mod modules;
@@ -22,6 +24,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 pub use self::{
+    grub::Grub,
     lab::LabParts,
     qemu::Qemu,
     toolchain::{BuildTools, Toolchain},
@@ -50,6 +53,8 @@ pub struct Needs {
     pub uhyve: bool,
     /// QEMU, any version that starts.
     pub qemu: bool,
+    /// GRUB and the tools that make disk images.
+    pub grub: bool,
     /// The lab: a QEMU that can host it, its kernel and initramfs.
     pub lab: bool,
 }
@@ -61,6 +66,7 @@ pub struct Tools {
     pub build: Option<BuildTools>,
     pub uhyve: Option<PathBuf>,
     pub qemu: Option<Qemu>,
+    pub grub: Option<Grub>,
     pub lab: Option<LabParts>,
 }
 
@@ -86,6 +92,11 @@ impl Tools {
     /// QEMU.
     pub fn qemu(&self) -> Result<&Qemu> {
         self.qemu.as_ref().ok_or_else(|| not_asked_for("qemu"))
+    }
+
+    /// What disk images are made with.
+    pub fn grub(&self) -> Result<&Grub> {
+        self.grub.as_ref().ok_or_else(|| not_asked_for("grub"))
     }
 
     /// The lab's parts.
@@ -124,7 +135,7 @@ pub fn run(args: &SetupArgs) -> Result<()> {
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
-    ensure_with(Needs { guest: true, uhyve: true, qemu: true, lab }, Voice::All)?;
+    ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab }, Voice::All)?;
     println!("everything is in place");
     Ok(())
 }
@@ -163,6 +174,11 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
         let uhyve = uhyve::ensure()?;
         voice.found("uhyve", format_args!("{} ({})", VERSIONS.uhyve.version, uhyve.display()));
         tools.uhyve = Some(uhyve);
+    }
+    if need.grub {
+        let grub = grub::ensure()?;
+        voice.found("GRUB", &grub);
+        tools.grub = Some(grub);
     }
     if need.lab {
         let lab = lab::ensure(tools.qemu()?.clone())?;

@@ -6,7 +6,7 @@ use core::{ptr, slice};
 
 /// The application's ELF where `cargo xtask image` has put both into one file.
 ///
-/// It writes start and size here (`images/src/bundle.rs`), so the compiler must not
+/// It writes start and size here (`xtask/src/image/bundle.rs`), so the compiler must not
 /// take them for the zeros they are.
 #[unsafe(link_section = ".bundle")]
 static BUNDLED: [u64; 2] = [0, 0];

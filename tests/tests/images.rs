@@ -1,0 +1,138 @@
+//! `cargo xtask image`: each image boots, bad input is told, two builds are the same.
+//!
+//! Emulated machines without KVM do for most: the service stays off there, and what is
+//! tested is the way to the program.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tests::emulated::{self, Built, boot};
+use tests::{Ended, Xtask};
+
+/// UEFI's own start is most of it.
+const LIMIT: Duration = Duration::from_secs(120);
+/// What the program says when it has started, before it waits for a host that pages.
+const STARTED: &str = "{\"event\":\"begin\",\"mode\":\"blocked\"}";
+/// Arguments, and what shows that they have arrived.
+const ARGS: [&str; 4] = ["--region-mib", "3", "--pages", "1"];
+const ARRIVED: &str = "\"region_pages\":768";
+
+/// Makes images in the test's folder; with `app` of that file.
+fn make(xtask: &Xtask, folder: &str, app: Option<&Path>) -> (Ended, PathBuf) {
+    let out = xtask.folder().join(folder);
+    let mut args = vec!["image", "--out", out.to_str().expect("a UTF-8 path")];
+    if let Some(app) = app {
+        args.extend(["--app", app.to_str().expect("a UTF-8 path")]);
+    }
+    args.push("--");
+    (xtask.call(&[&args[..], &ARGS].concat()), out)
+}
+
+fn manifest(out: &Path) -> Value {
+    let text = fs::read(out.join("manifest.json")).expect("there is a manifest");
+    serde_json::from_slice(&text).expect("manifest.json is JSON")
+}
+
+#[test]
+fn each_image_boots_in_an_emulated_machine() {
+    let Some(xtask) = Xtask::find("images") else { return };
+    if !emulated::is_there("images") {
+        return;
+    }
+    let (ended, out) = make(&xtask, "all", None);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let file = |name: &str| out.join(name).to_str().expect("a UTF-8 path").to_owned();
+    let append = format!("-- {}", ARGS.join(" "));
+    let drive = format!("format=raw,file={}", file("disk.img"));
+    // Unpacked with what makes disks.
+    let firmware = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/apf/grub/usr/share/ovmf/OVMF.fd");
+    let ways = [
+        ("qemu", vec!["-kernel", "loader.elf", "-initrd", "app.elf", "-append", &append]),
+        ("standalone", vec!["-kernel", "standalone.elf", "-append", &append]),
+        ("disk, BIOS", vec!["-drive", &drive]),
+        ("disk, UEFI", vec!["-bios", firmware, "-drive", &drive]),
+    ];
+    for (way, args) in ways {
+        let args: Vec<String> = args
+            .iter()
+            .map(|arg| if arg.ends_with(".elf") { file(arg) } else { (*arg).to_owned() })
+            .collect();
+        let said = boot(&args, Some(STARTED), LIMIT);
+        assert!(said.text.contains(STARTED) && said.text.contains(ARRIVED), "{way}: {}", said.text);
+    }
+    // A machine that ends below the bundled application.
+    let said = boot(&["-kernel", &file("standalone.elf"), "-m", "4M"], None, LIMIT);
+    assert_eq!(said.code, 45, "{}", said.text);
+    assert!(said.text.contains("the image file does not fit"), "{}", said.text);
+}
+
+/// The one that needs KVM, and so the lab where there is none.
+#[test]
+fn the_bare_image_boots_under_uhyve() {
+    let Some(xtask) = Xtask::find("image-uhyve") else { return };
+    let (ended, out) = make(&xtask, "all", None);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let app = out.join("app.elf");
+    let app = app.to_str().expect("a UTF-8 path");
+    let ended = xtask.run(&["--app", app, "--region-mib", "1", "--pages", "16", "--page-latency", "1ms"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    assert!(xtask.console().contains("Welcome to Hermit"));
+}
+
+#[test]
+fn two_makings_are_the_same_and_the_manifest_describes_them() {
+    let Some(xtask) = Xtask::find("image-same") else { return };
+    let built = Built::new(&xtask);
+    let (first, one) = make(&xtask, "one", None);
+    // Another call, at another time, of the application given as anybody's.
+    let (second, two) = make(&xtask, "two", Some(Path::new(built.file("unikernel"))));
+    assert_eq!((first.code(), second.code()), (0, 0), "{}{}", first.text, second.text);
+    for name in ["app.elf", "loader.elf", "standalone.elf", "disk.img", "manifest.json"] {
+        let read = |folder: &Path| fs::read(folder.join(name)).expect("it was made");
+        assert!(read(&one) == read(&two), "{name} differs");
+    }
+    let manifest = manifest(&one);
+    let images = manifest["images"].as_array().expect("images");
+    assert_eq!(
+        images.iter().map(|image| &image["name"]).collect::<Vec<_>>(),
+        ["uhyve", "qemu", "standalone", "disk"]
+    );
+    for file in images.iter().flat_map(|image| image["files"].as_array().expect("files")) {
+        let path = one.join(file["file"].as_str().expect("a name"));
+        assert_eq!(file["size"].as_u64(), fs::metadata(&path).ok().map(|meta| meta.len()), "{path:?}");
+        let sum = std::process::Command::new("sha256sum").arg(&path).output().expect("sha256sum starts");
+        let sum = String::from_utf8_lossy(&sum.stdout).into_owned();
+        assert!(sum.starts_with(file["sha256"].as_str().expect("a hash")), "{path:?}: {sum}");
+    }
+}
+
+#[test]
+fn what_is_no_application_is_refused_before_anything_is_written() {
+    let Some(xtask) = Xtask::find("image-refused") else { return };
+    let text = xtask.folder().join("text");
+    fs::write(&text, "no ELF file").expect("the test's folder can be written");
+    let own = std::env::current_exe().expect("this test's own file");
+    let missing = xtask.folder().join("missing");
+    for (app, words) in [
+        (missing.as_path(), "cannot read the application"),
+        (xtask.folder(), "cannot read the application"),
+        (&text, "not an ELF file"),
+        (&own, "not a Hermit image"),
+    ] {
+        let (ended, out) = make(&xtask, "out", Some(app));
+        assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+        assert!(ended.text.contains(words), "{words}: {}", ended.text);
+        assert!(!out.exists(), "nothing is written");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let Some(xtask) = Xtask::find("image-folder") else { return };
+    fs::write(xtask.folder().join("file"), "").expect("the test's folder can be written");
+    let (ended, out) = make(&xtask, "file", None);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains(out.to_str().expect("a UTF-8 path")), "{}", ended.text);
+}

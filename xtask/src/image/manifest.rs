@@ -1,0 +1,112 @@
+//! `manifest.json`: which images there are, what for, and how to boot each.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::process::command::shell_word;
+
+/// The whole document. Nothing in it depends on when or where it was made.
+#[derive(Debug, Serialize)]
+pub struct Manifest {
+    /// Version of this layout.
+    pub schema: u32,
+    /// Name of the application's file.
+    pub app: String,
+    /// The program's arguments: in the disk image, and in the commands of the others.
+    pub args: Vec<String>,
+    pub images: Vec<Image>,
+}
+
+/// One way to boot the application.
+#[derive(Debug, Serialize)]
+pub struct Image {
+    pub name: &'static str,
+    pub purpose: &'static str,
+    /// Commands, each of which boots it, from the folder that the manifest is in.
+    pub boot: Vec<String>,
+    pub files: Vec<Described>,
+}
+
+/// A file and what is in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Described {
+    pub file: &'static str,
+    /// Bytes.
+    pub size: usize,
+    pub sha256: String,
+}
+
+impl Described {
+    pub fn new(file: &'static str, bytes: &[u8]) -> Self {
+        let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { file, size: bytes.len(), sha256: hash }
+    }
+}
+
+/// What every machine that QEMU makes of these has. Hermit and the loader end it
+/// through the last: with 3 after success, 33 to 53 if the loader refuses.
+const QEMU: &str = "qemu-system-x86_64 -accel kvm -cpu host -m 256M -nodefaults -display none -no-reboot \
+                    -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=0x04";
+
+impl Manifest {
+    /// Describes the four images; the files are the application, the loader, both in
+    /// one, and the disk.
+    pub fn new(app: String, args: Vec<String>, files: [Described; 4]) -> Self {
+        let [elf, loader, standalone, disk] = files;
+        let words = args.iter().map(|arg| shell_word(arg)).collect::<Vec<_>>().join(" ");
+        // The kernel splits them as a shell does.
+        let append = format!("-append {}", shell_word(format!("-- {words}").trim()));
+        let drive = format!("-drive format=raw,file={}", disk.file);
+        let images = vec![
+            Image {
+                name: "uhyve",
+                purpose: "the application alone, for Hermit's own VMM",
+                boot: vec![
+                    format!("uhyve --memory-size 256MiB {} -- -- {words}", elf.file).trim().to_owned(),
+                ],
+                files: vec![elf.clone()],
+            },
+            Image {
+                name: "qemu",
+                purpose: "loader and application, for QEMU",
+                boot: vec![format!("{QEMU} -kernel {} -initrd {} {append}", loader.file, elf.file)],
+                files: vec![loader, elf],
+            },
+            Image {
+                name: "standalone",
+                purpose: "loader with the application inside, one file for QEMU",
+                boot: vec![format!("{QEMU} -kernel {} {append}", standalone.file)],
+                files: vec![standalone],
+            },
+            Image {
+                name: "disk",
+                purpose: "a disk with GRUB, for a BIOS and for UEFI",
+                boot: vec![format!("{QEMU} {drive}"), format!("{QEMU} -bios OVMF.fd {drive}")],
+                files: vec![disk],
+            },
+        ];
+        Self { schema: 1, app, args, images }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_quoted_for_the_shell_and_for_the_kernel() {
+        let file = |name| Described::new(name, b"");
+        let files = [file("a"), file("b"), file("c"), file("d")];
+        let manifest = Manifest::new("a".into(), vec!["two words".into()], files);
+        assert!(manifest.images[0].boot[0].ends_with("a -- -- 'two words'"));
+        assert!(manifest.images[2].boot[0].ends_with(r"-append '-- '\''two words'\'''"));
+    }
+
+    #[test]
+    fn the_hash_is_the_one_that_sha256sum_prints() {
+        assert_eq!(
+            Described::new("x", b"abc").sha256,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! What disk images are made with, below `target/apf/grub`: GRUB, its tools, and UEFI
+//! firmware to try them. Nothing of it is installed on the host.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::apt;
+use crate::dirs;
+use crate::process::Scratch;
+use crate::versions::VERSIONS;
+
+/// The unpacked packages.
+#[derive(Clone, Debug)]
+pub struct Grub {
+    root: PathBuf,
+}
+
+impl fmt::Display for Grub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.root.display())
+    }
+}
+
+impl Grub {
+    fn at(root: PathBuf) -> Option<Self> {
+        let grub = Self { root };
+        let there = ["grub-mkimage", "mtools", "xorriso"].iter().all(|name| grub.program(name).is_file())
+            && ["i386-pc", "x86_64-efi"].iter().all(|name| grub.modules(name).is_dir());
+        there.then_some(grub)
+    }
+
+    /// One of the tools.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.root.join("usr/bin").join(name)
+    }
+
+    /// The folder of the tools' libraries.
+    pub fn libraries(&self) -> PathBuf {
+        self.root.join("usr/lib/x86_64-linux-gnu")
+    }
+
+    /// GRUB's modules for one platform.
+    pub fn modules(&self, platform: &str) -> PathBuf {
+        self.root.join("usr/lib/grub").join(platform)
+    }
+}
+
+fn root() -> PathBuf {
+    dirs::apf().join("grub")
+}
+
+/// Finds or downloads them. What is unpacked once is kept until `target/apf/grub` is
+/// removed.
+///
+/// # Errors
+/// The packages cannot be had.
+pub fn ensure() -> Result<Grub> {
+    if let Some(grub) = Grub::at(root()) {
+        return Ok(grub);
+    }
+    if !apt::on_debian() {
+        bail!(
+            "disk images are made with Debian's GRUB, and this machine has no apt to fetch it with: \
+             use a Debian {} machine or container",
+            VERSIONS.debian.codename
+        );
+    }
+    let names: Vec<&str> = VERSIONS.debian.grub.packages.iter().map(String::as_str).collect();
+    println!("  download {}, for disk images (unpacked, not installed)", names.join(" "));
+    let scratch = Scratch::dir("grub")?;
+    let new = apt::unpack(&names, scratch.path())?;
+    drop_what_is_not_used(&new);
+    apt::move_into_place(&new, &root())?;
+    Grub::at(root()).context("Debian's GRUB packages do not contain what makes a disk")
+}
+
+fn drop_what_is_not_used(root: &Path) {
+    for part in ["etc", "usr/sbin", "usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/info"] {
+        let _ = fs::remove_dir_all(root.join(part));
+    }
+}
