@@ -11,6 +11,7 @@ pub const SCHEMA: u32 = 2;
 
 /// One run of one experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// [`SCHEMA`].
@@ -31,6 +32,7 @@ pub struct Document {
 
 /// What an experiment asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// As on the command line: `overlap`.
@@ -51,6 +53,7 @@ pub struct Experiment {
 
 /// Something that is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Parameter {
     /// Key in [`Sample::parameters`]: `tasks`, `page_latency_ms`.
@@ -61,6 +64,7 @@ pub struct Parameter {
 
 /// Something that is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Key in [`Sample::metrics`], with its unit: `seconds`.
@@ -73,6 +77,7 @@ pub struct Metric {
 
 /// Which values of a metric are the good ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
     /// Small ones: a time.
@@ -85,6 +90,7 @@ pub enum Better {
 
 /// How the guest's faults wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The service is off: the host stops the core at each fault.
@@ -97,6 +103,7 @@ pub enum Mode {
 
 /// Where and how a run was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// `native` or `lab`.
@@ -135,6 +142,7 @@ pub struct Setting {
 
 /// One repetition at one point in one mode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// How faults waited.
@@ -159,6 +167,7 @@ pub struct Sample {
 
 /// A distribution of durations, raw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
     /// Of what: `schedule total`, `halt host`, `request`.
@@ -172,6 +181,7 @@ pub struct Histogram {
 
 /// One fault's life, in cycles of the time-stamp counter since the sample began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// The core it happened on.
@@ -182,7 +192,7 @@ pub struct Fault {
     pub rip: u64,
     /// Whether it waited by halt.
     pub halt: bool,
-    /// #PF delivered.
+    /// The #PF was delivered.
     pub fault: u64,
     /// About to block or halt.
     pub parked: u64,
@@ -196,6 +206,7 @@ pub struct Fault {
 
 /// A curve to hold the samples against.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Which metric it is a value of.
@@ -208,6 +219,7 @@ pub struct Reference {
 
 /// Something that the experiment demands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// The demand, with the limit in it.

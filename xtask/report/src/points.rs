@@ -1,0 +1,134 @@
+//! A document's samples by the point at which they were taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::document::{Document, Mode, Reference, Sample};
+use crate::stats::Summary;
+
+/// A parameter's value that can be a key: documents hold no NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Value(pub f64);
+
+impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // -0 and 0 are one place.
+        (self.0 + 0.0).total_cmp(&(other.0 + 0.0))
+    }
+}
+
+/// Which picture, and where in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point {
+    /// The panel parameter's value, if there are panels.
+    pub panel: Option<Value>,
+    /// The variable's.
+    pub x: Value,
+}
+
+/// A metric along the variable in one mode: where, and what.
+pub type Curve = Vec<(f64, Summary)>;
+
+impl Document {
+    /// The point with these parameters, which [`Document::check`] has found complete.
+    #[must_use]
+    pub fn point(&self, parameters: &BTreeMap<String, f64>) -> Point {
+        let value = |name: &str| Value(parameters.get(name).copied().unwrap_or_default());
+        Point {
+            panel: self.experiment.panel.as_ref().map(|panel| value(&panel.name)),
+            x: value(&self.experiment.variable.name),
+        }
+    }
+
+    /// The modes that were run, in the order in which they are shown.
+    #[must_use]
+    pub fn modes(&self) -> Vec<Mode> {
+        let ran: BTreeSet<Mode> = self.samples.iter().map(|sample| sample.mode).collect();
+        Mode::ALL.into_iter().filter(|mode| ran.contains(mode)).collect()
+    }
+
+    /// All points, sorted.
+    #[must_use]
+    pub fn points(&self) -> BTreeSet<Point> {
+        self.samples.iter().map(|sample| self.point(&sample.parameters)).collect()
+    }
+
+    /// The panels, sorted; one `None` where there are no panels.
+    #[must_use]
+    pub fn panels(&self) -> BTreeSet<Option<Value>> {
+        self.points().into_iter().map(|point| point.panel).collect()
+    }
+
+    /// The samples at a point in a mode.
+    pub fn samples_at(&self, point: Point, mode: Mode) -> impl Iterator<Item = &Sample> {
+        self.samples
+            .iter()
+            .filter(move |sample| sample.mode == mode && self.point(&sample.parameters) == point)
+    }
+
+    /// The values of a metric at a point in a mode, one a repetition.
+    #[must_use]
+    pub fn values(&self, metric: &str, point: Point, mode: Mode) -> Vec<f64> {
+        self.samples_at(point, mode).filter_map(|sample| sample.metrics.get(metric).copied()).collect()
+    }
+
+    /// A metric along the variable.
+    #[must_use]
+    pub fn curve(&self, metric: &str, panel: Option<Value>, mode: Mode) -> Curve {
+        let points = self.points();
+        let here = points.iter().filter(|point| point.panel == panel);
+        here.filter_map(|&point| Some((point.x.0, Summary::of(&self.values(metric, point, mode))?))).collect()
+    }
+
+    /// The part of a reference that belongs to a panel, sorted.
+    #[must_use]
+    pub fn reference_curve(&self, reference: &Reference, panel: Option<Value>) -> Vec<(f64, f64)> {
+        let of_panel: BTreeMap<Value, f64> = reference
+            .points
+            .iter()
+            .map(|(parameters, value)| (self.point(parameters), *value))
+            .filter(|(point, _)| point.panel == panel)
+            .map(|(point, value)| (point.x, value))
+            .collect();
+        of_panel.into_iter().map(|(x, value)| (x.0, value)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn repetitions_at_a_point_are_one_value_of_a_curve() {
+        let document = example::overlap(1);
+        let panels: Vec<_> = document.panels().into_iter().collect();
+        assert_eq!(panels, [Some(Value(1.0)), Some(Value(10.0)), Some(Value(50.0))]);
+        let curve = document.curve("seconds", panels[1], Mode::Async);
+        let tasks: Vec<f64> = curve.iter().map(|(x, _)| *x).collect();
+        assert_eq!(tasks, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
+        assert!(curve.iter().all(|(_, summary)| summary.n == 5));
+        assert_eq!(document.modes(), Mode::ALL);
+    }
+
+    #[test]
+    fn references_are_cut_by_panel_and_sorted() {
+        let document = example::overlap(1);
+        let ideal = &document.references[0];
+        let curve = document.reference_curve(ideal, Some(Value(10.0)));
+        assert_eq!(curve.len(), 8);
+        assert!(curve.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn both_zeros_are_one_place() {
+        assert_eq!(Value(0.0).cmp(&Value(-0.0)), std::cmp::Ordering::Equal);
+    }
+}
