@@ -4,15 +4,24 @@
 //! - [`read`], [`check`]: reading it, with errors that say where it is wrong
 //! - [`points`]: its samples by the point at which they were taken
 //! - [`stats`], [`distribution`]: medians, intervals, percentiles
+//! - [`lives`]: its single faults
+//! - [`number`]: numbers for people
+//! - [`write`]: files made of it: [`csv`], [`hgrm`], [`trace`]
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod csv;
 pub mod distribution;
 pub mod document;
+pub mod hgrm;
+pub mod lives;
 pub mod mode;
+pub mod number;
 pub mod points;
 pub mod read;
 pub mod stats;
+pub mod trace;
+pub mod write;
 
 #[cfg(test)]
 mod example;

@@ -1,0 +1,190 @@
+//! Single faults as spans, in the trace event format that Perfetto and Chrome read.
+//!
+//! Each sample with faults is a process, each waiter at a time a thread of it: the document does
+//! not know tasks, so the first free row is taken. A second row of counters shows how many faults
+//! were outstanding.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::document::{Document, Fault, Sample};
+use crate::lives::{Life, outstanding};
+
+/// The trace; `None` if no single fault was recorded.
+#[must_use]
+pub fn trace(document: &Document) -> Option<String> {
+    let mhz = f64::from(document.setting.tsc_mhz);
+    let with_faults = document.samples.iter().filter(|sample| !sample.faults.is_empty());
+    let events: Vec<Value> =
+        with_faults.enumerate().flat_map(|(i, sample)| process(i + 1, sample, mhz)).collect();
+    if events.is_empty() {
+        return None;
+    }
+    let trace = json!({
+        "displayTimeUnit": "ms",
+        "otherData": {
+            "experiment": document.experiment.name,
+            "began": document.setting.began,
+            "command": document.setting.command,
+        },
+        "traceEvents": events,
+    });
+    Some(trace.to_string() + "\n")
+}
+
+/// What a sample was, in a few words.
+pub fn title(sample: &Sample) -> String {
+    let parameters = sample.parameters.iter().map(|(name, value)| format!(", {name} = {value}"));
+    format!("{}{}, repetition {}", sample.mode.name(), parameters.collect::<String>(), sample.repetition)
+}
+
+fn process(id: usize, sample: &Sample, mhz: f64) -> Vec<Value> {
+    let mut faults: Vec<&Fault> = sample.faults.iter().collect();
+    faults.sort_by_key(|fault| (fault.fault, fault.running));
+    let mut events = vec![named("process_name", id, 0, &title(sample))];
+    let mut rows = Rows::default();
+    for fault in faults {
+        let row = rows.take(fault);
+        events.extend(spans(id, row, fault, mhz));
+    }
+    events.extend(rows.names().map(|(row, name)| named("thread_name", id, row, &name)));
+    events.extend(outstanding(&sample.faults).into_iter().map(|(time, count)| {
+        let ts = micros(nanos(time, mhz));
+        json!({"ph": "C", "pid": id, "tid": 0, "ts": ts, "name": "outstanding", "args": {"faults": count}})
+    }));
+    events
+}
+
+fn named(what: &str, pid: usize, tid: usize, name: &str) -> Value {
+    json!({"ph": "M", "pid": pid, "tid": tid, "ts": 0, "name": what, "args": {"name": name}})
+}
+
+/// The fault as a whole, and its stages within.
+fn spans(pid: usize, tid: usize, fault: &Fault, mhz: f64) -> Vec<Value> {
+    let life = Life::of(fault);
+    let wait = if fault.halt { "halt" } else { "schedule" };
+    let span = |name: &str, from: u64, to: u64, args: Value| {
+        let (from, to) = (nanos(from, mhz), nanos(to, mhz));
+        json!({
+            "ph": "X", "pid": pid, "tid": tid, "cat": wait, "name": name,
+            "ts": micros(from), "dur": micros(to - from), "args": args,
+        })
+    };
+    let about = json!({
+        "token": format!("{:#x}", fault.token),
+        "rip": format!("{:#x}", fault.rip),
+        "core": fault.core,
+        "wait": wait,
+    });
+    let mut spans = vec![span("fault", life.fault, life.running, about)];
+    let stages = life.stages().into_iter().filter(|(_, from, to)| to > from);
+    spans.extend(stages.map(|(name, from, to)| span(name, from, to, json!({}))));
+    spans
+}
+
+fn nanos(cycles: u64, mhz: f64) -> u64 {
+    (cycles as f64 * 1000.0 / mhz).round() as u64
+}
+
+fn micros(nanos: u64) -> f64 {
+    nanos as f64 / 1000.0
+}
+
+/// Which rows are free from when on, for each core.
+#[derive(Default)]
+struct Rows {
+    cores: BTreeMap<u16, Vec<(usize, u64)>>,
+    taken: usize,
+}
+
+impl Rows {
+    fn take(&mut self, fault: &Fault) -> usize {
+        let rows = self.cores.entry(fault.core).or_default();
+        if let Some(free) = rows.iter_mut().find(|(_, until)| *until <= fault.fault) {
+            free.1 = fault.running;
+            return free.0;
+        }
+        self.taken += 1;
+        rows.push((self.taken, fault.running));
+        self.taken
+    }
+
+    fn names(&self) -> impl Iterator<Item = (usize, String)> + '_ {
+        self.cores.iter().flat_map(|(core, rows)| {
+            rows.iter().enumerate().map(move |(i, &(row, _))| (row, format!("core {core}, waiter {}", i + 1)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::example;
+
+    fn events(document: &Document) -> Vec<Value> {
+        let trace: Value = serde_json::from_str(&trace(document).expect("faults")).unwrap();
+        trace["traceEvents"].as_array().unwrap().clone()
+    }
+
+    fn ns(value: &Value) -> i64 {
+        (value.as_f64().expect("a number") * 1000.0).round() as i64
+    }
+
+    /// The rules of the trace event format that a reader relies on.
+    #[test]
+    fn spans_follow_the_trace_event_format_and_nest() {
+        let document = example::overlap(1);
+        let events = events(&document);
+        let mut threads: BTreeMap<(u64, u64), Vec<(i64, i64, String)>> = BTreeMap::new();
+        for event in &events {
+            let name = event["name"].as_str().expect("a name");
+            let thread = (event["pid"].as_u64().expect("a pid"), event["tid"].as_u64().expect("a tid"));
+            assert!(ns(&event["ts"]) >= 0, "{event}");
+            match event["ph"].as_str().expect("a phase") {
+                "X" => {
+                    assert!(ns(&event["dur"]) >= 0 && event["args"].is_object(), "{event}");
+                    let from = ns(&event["ts"]);
+                    threads.entry(thread).or_default().push((from, from + ns(&event["dur"]), name.into()));
+                }
+                "M" => assert!(event["args"]["name"].is_string(), "{event}"),
+                "C" => assert!(event["args"]["faults"].is_u64(), "{event}"),
+                other => panic!("phase {other}"),
+            }
+        }
+        let mut whole = 0;
+        for spans in threads.values_mut() {
+            // Longer ones first where they begin together: those are the outer ones.
+            spans.sort_by_key(|(from, to, _)| (*from, -*to));
+            let mut open: Vec<(i64, i64)> = Vec::new();
+            for (from, to, name) in spans {
+                open.retain(|(_, end)| end > from);
+                whole += usize::from(name == "fault");
+                assert_eq!(open.len(), usize::from(name != "fault"), "{name} at {from} ns");
+                assert!(open.iter().all(|(_, end)| end >= to), "{name} at {from} ns sticks out");
+                open.push((*from, *to));
+            }
+        }
+        let recorded: usize = document.samples.iter().map(|sample| sample.faults.len()).sum();
+        assert_eq!(whole, recorded);
+    }
+
+    #[test]
+    fn every_row_has_a_name_and_no_more_rows_than_waiters_are_needed() {
+        let document = example::small().document();
+        let events = events(&document);
+        let rows = events.iter().filter(|event| event["name"] == "thread_name").count();
+        assert!((2..=32).contains(&rows), "{rows}");
+        let title = events.iter().find(|event| event["name"] == "process_name").unwrap();
+        let expected = "async, page_latency_ms = 10, pages = 64, tasks = 32, repetition 0";
+        assert_eq!(title["args"]["name"], expected);
+    }
+
+    #[test]
+    fn without_single_faults_there_is_no_trace() {
+        let document = example::Made { details: false, ..example::small() }.document();
+        assert_eq!(trace(&document), None);
+    }
+}

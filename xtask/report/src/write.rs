@@ -1,0 +1,74 @@
+//! Files beside the document, each in one piece or not at all.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::document::Document;
+use crate::{csv, hgrm, trace};
+
+/// What can be made of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One row a sample: `samples.csv`.
+    Csv,
+    /// HdrHistogram's percentiles, a file for each distribution: `hgrm/`.
+    Hgrm,
+    /// Single faults as spans, for Perfetto or Chrome: `trace.json`.
+    Trace,
+}
+
+/// A file could not be written.
+#[derive(Debug, Error)]
+#[error("cannot write {}: {source}", file.display())]
+pub struct WriteError {
+    file: PathBuf,
+    source: std::io::Error,
+}
+
+impl Document {
+    /// Writes a format into a folder; what was written, nothing if the document has nothing for it.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self, format: Format, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
+        match format {
+            Format::Csv => put(folder.join("samples.csv"), &csv::table(self)).map(|file| vec![file]),
+            Format::Hgrm => {
+                let folder = folder.join("hgrm");
+                hgrm::files(self).iter().map(|(name, text)| put(folder.join(name), text.as_bytes())).collect()
+            }
+            Format::Trace => {
+                let trace = trace::trace(self);
+                trace.iter().map(|text| put(folder.join("trace.json"), text.as_bytes())).collect()
+            }
+        }
+    }
+}
+
+/// Writes beside the file and renames, so that an old one is replaced by a whole one.
+fn put(file: PathBuf, content: &[u8]) -> Result<PathBuf, WriteError> {
+    let mut new = OsString::from(&file);
+    new.push(".new");
+    let written = fs::create_dir_all(file.parent().unwrap_or(Path::new(".")))
+        .and_then(|()| fs::write(&new, content))
+        .and_then(|()| fs::rename(&new, &file));
+    match written {
+        Ok(()) => Ok(file),
+        Err(source) => Err(WriteError { file, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_named() {
+        let error = example::small().document().write(Format::Csv, Path::new("/proc/nothing")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write /proc/nothing/samples.csv: "), "{error}");
+    }
+}
