@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram as Hdr;
 
 use crate::document::{Document, Histogram, Mode};
-use crate::points::Point;
+use crate::points::{Point, Value};
 
 /// The guest tells values up to 2^44 cycles apart.
 const LARGEST: u64 = 1 << 45;
@@ -97,6 +97,31 @@ impl Document {
         let of_name =
             |(name, histograms): (&str, Vec<_>)| Some((name.to_owned(), Distribution::of(histograms)?));
         by_name.into_iter().filter_map(of_name).collect()
+    }
+
+    /// Of each panel the first and the last point, and the one between where there is room, among
+    /// those with histograms in most modes.
+    #[must_use]
+    pub fn telling_points(&self) -> Vec<Point> {
+        let panels = self.panels();
+        let points = self.points();
+        let modes_with = |point: &Point| {
+            let modes = self.modes().into_iter();
+            modes
+                .filter(|&mode| self.samples_at(*point, mode).any(|sample| !sample.histograms.is_empty()))
+                .count()
+        };
+        let of_panel = |panel: &Option<Value>| -> Vec<Point> {
+            let here: Vec<Point> = points.iter().copied().filter(|point| point.panel == *panel).collect();
+            let most = here.iter().map(modes_with).max().unwrap_or(0);
+            let telling: Vec<Point> =
+                here.into_iter().filter(|point| most > 0 && modes_with(point) == most).collect();
+            let last = telling.len().saturating_sub(1);
+            let mut chosen = if panels.len() == 1 { vec![0, last / 2, last] } else { vec![0, last] };
+            chosen.dedup();
+            chosen.into_iter().filter_map(|i| telling.get(i).copied()).collect()
+        };
+        panels.iter().flat_map(of_panel).collect()
     }
 }
 

@@ -6,7 +6,8 @@
 //! - [`stats`], [`distribution`]: medians, intervals, percentiles
 //! - [`lives`]: its single faults
 //! - [`number`]: numbers for people
-//! - [`write`]: files made of it: [`csv`], [`hgrm`], [`trace`]
+//! - pictures: [`plot`]
+//! - [`write`]: files made of it: [`html`], [`csv`], [`hgrm`], [`trace`]
 #![forbid(unsafe_code)]
 
 pub mod check;
@@ -14,9 +15,11 @@ pub mod csv;
 pub mod distribution;
 pub mod document;
 pub mod hgrm;
+pub mod html;
 pub mod lives;
 pub mod mode;
 pub mod number;
+pub mod plot;
 pub mod points;
 pub mod read;
 pub mod stats;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::{Document, Mode, Reference, Sample};
+use crate::number;
 use crate::stats::Summary;
 
 /// A parameter's value that can be a key: documents hold no NaN.
@@ -45,6 +46,24 @@ impl Document {
             panel: self.experiment.panel.as_ref().map(|panel| value(&panel.name)),
             x: value(&self.experiment.variable.name),
         }
+    }
+
+    /// A point in words: "tasks that read: 64, page latency in ms: 10".
+    #[must_use]
+    pub fn place(&self, point: Point) -> String {
+        let experiment = &self.experiment;
+        let mut text = format!("{}: {}", experiment.variable.label, number::exact(point.x.0));
+        if let (Some(panel), Some(value)) = (&experiment.panel, point.panel) {
+            text += &format!(", {}: {}", panel.label, number::exact(value.0));
+        }
+        text
+    }
+
+    /// A sample in words.
+    #[must_use]
+    pub fn title(&self, sample: &Sample) -> String {
+        let place = self.place(self.point(&sample.parameters));
+        format!("{}, {place}, repetition {}", sample.mode.name(), sample.repetition)
     }
 
     /// The modes that were run, in the order in which they are shown.

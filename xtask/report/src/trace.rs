@@ -16,8 +16,10 @@ use crate::lives::{Life, outstanding};
 pub fn trace(document: &Document) -> Option<String> {
     let mhz = f64::from(document.setting.tsc_mhz);
     let with_faults = document.samples.iter().filter(|sample| !sample.faults.is_empty());
-    let events: Vec<Value> =
-        with_faults.enumerate().flat_map(|(i, sample)| process(i + 1, sample, mhz)).collect();
+    let events: Vec<Value> = with_faults
+        .enumerate()
+        .flat_map(|(i, sample)| process(i + 1, &document.title(sample), sample, mhz))
+        .collect();
     if events.is_empty() {
         return None;
     }
@@ -33,16 +35,10 @@ pub fn trace(document: &Document) -> Option<String> {
     Some(trace.to_string() + "\n")
 }
 
-/// What a sample was, in a few words.
-pub fn title(sample: &Sample) -> String {
-    let parameters = sample.parameters.iter().map(|(name, value)| format!(", {name} = {value}"));
-    format!("{}{}, repetition {}", sample.mode.name(), parameters.collect::<String>(), sample.repetition)
-}
-
-fn process(id: usize, sample: &Sample, mhz: f64) -> Vec<Value> {
+fn process(id: usize, title: &str, sample: &Sample, mhz: f64) -> Vec<Value> {
     let mut faults: Vec<&Fault> = sample.faults.iter().collect();
     faults.sort_by_key(|fault| (fault.fault, fault.running));
-    let mut events = vec![named("process_name", id, 0, &title(sample))];
+    let mut events = vec![named("process_name", id, 0, title)];
     let mut rows = Rows::default();
     for fault in faults {
         let row = rows.take(fault);
@@ -138,7 +134,7 @@ mod tests {
     fn spans_follow_the_trace_event_format_and_nest() {
         let document = example::overlap(1);
         let events = events(&document);
-        let mut threads: BTreeMap<(u64, u64), Vec<(i64, i64, String)>> = BTreeMap::new();
+        let mut threads: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for event in &events {
             let name = event["name"].as_str().expect("a name");
             let thread = (event["pid"].as_u64().expect("a pid"), event["tid"].as_u64().expect("a tid"));
@@ -147,7 +143,11 @@ mod tests {
                 "X" => {
                     assert!(ns(&event["dur"]) >= 0 && event["args"].is_object(), "{event}");
                     let from = ns(&event["ts"]);
-                    threads.entry(thread).or_default().push((from, from + ns(&event["dur"]), name.into()));
+                    threads.entry(thread).or_default().push((
+                        from,
+                        from + ns(&event["dur"]),
+                        name.to_owned(),
+                    ));
                 }
                 "M" => assert!(event["args"]["name"].is_string(), "{event}"),
                 "C" => assert!(event["args"]["faults"].is_u64(), "{event}"),
@@ -178,7 +178,7 @@ mod tests {
         let rows = events.iter().filter(|event| event["name"] == "thread_name").count();
         assert!((2..=32).contains(&rows), "{rows}");
         let title = events.iter().find(|event| event["name"] == "process_name").unwrap();
-        let expected = "async, page_latency_ms = 10, pages = 64, tasks = 32, repetition 0";
+        let expected = "async, tasks that read: 32, page latency in ms: 10, repetition 0";
         assert_eq!(title["args"]["name"], expected);
     }
 

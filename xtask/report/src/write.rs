@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::document::Document;
-use crate::{csv, hgrm, trace};
+use crate::{csv, hgrm, html, trace};
 
 /// What can be made of a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// Everything on one page: `report.html`.
+    Html,
     /// One row a sample: `samples.csv`.
     Csv,
     /// HdrHistogram's percentiles, a file for each distribution: `hgrm/`.
@@ -35,6 +37,9 @@ impl Document {
     /// A file cannot be written.
     pub fn write(&self, format: Format, folder: &Path) -> Result<Vec<PathBuf>, WriteError> {
         match format {
+            Format::Html => {
+                put(folder.join("report.html"), html::page(self).as_bytes()).map(|file| vec![file])
+            }
             Format::Csv => put(folder.join("samples.csv"), &csv::table(self)).map(|file| vec![file]),
             Format::Hgrm => {
                 let folder = folder.join("hgrm");

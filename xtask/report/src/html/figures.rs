@@ -1,0 +1,143 @@
+//! The page's pictures.
+
+use crate::document::{Better, Document, Metric, Sample};
+use crate::number;
+use crate::plot::{Size, curves, percentiles, stages, timeline};
+use crate::points::Value;
+
+/// Pictures of one kind.
+pub struct Section {
+    /// Its heading.
+    pub title: String,
+    /// What is drawn, and how to read it.
+    pub text: String,
+    /// The pictures.
+    pub figures: Vec<Figure>,
+}
+
+/// One picture.
+pub struct Figure {
+    /// What it is a picture of.
+    pub title: String,
+    /// For a whole page's width; without it the narrow one takes half of the page.
+    pub wide: Option<String>,
+    /// For a phone.
+    pub narrow: String,
+    /// Colours and what they stand for, where that is not written beside the lines.
+    pub legend: Vec<(String, String)>,
+}
+
+/// Single faults are drawn for at most so many samples; the others are in the trace.
+const TIMELINES: usize = 6;
+
+const DISTRIBUTIONS: &str = "All repetitions together. The further right, the rarer: the steps from 90 to 99 and \
+                             from 99 to 99.9 are as wide as the one up to 90. The picture ends where a single \
+                             value is left.";
+
+/// All sections that the document has something for.
+pub fn sections(document: &Document) -> Vec<Section> {
+    let metrics = document.experiment.metrics.iter().filter(|metric| metric.better != Better::Neither);
+    let mut sections: Vec<Section> = metrics.map(|metric| of_metric(document, metric)).collect();
+    sections.extend(of_distributions(document));
+    sections.extend([of_stages(document), of_faults(document)]);
+    sections.retain(|section| !section.figures.is_empty());
+    sections
+}
+
+fn of_metric(document: &Document, metric: &Metric) -> Section {
+    let panels = document.panels();
+    let alone = panels.len() == 1;
+    let figure = |panel: Option<Value>| {
+        let legend = curves::references(document, metric, panel);
+        Some(Figure {
+            title: panel_title(document, panel),
+            wide: if alone { Some(curves::draw(document, metric, panel, Size::Wide)?) } else { None },
+            narrow: curves::draw(document, metric, panel, Size::Narrow)?,
+            legend: legend
+                .into_iter()
+                .map(|held| (format!("reference{}", held.number), held.reference.label.clone()))
+                .collect(),
+        })
+    };
+    Section {
+        title: capitalized(&metric.label),
+        text: "Marks are medians; bars reach from the smallest to the largest repetition.".into(),
+        figures: panels.into_iter().filter_map(figure).collect(),
+    }
+}
+
+fn panel_title(document: &Document, panel: Option<Value>) -> String {
+    match (&document.experiment.panel, panel) {
+        (Some(parameter), Some(value)) => {
+            format!("{}: {}", capitalized(&parameter.label), number::exact(value.0))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A section for each name.
+fn of_distributions(document: &Document) -> Vec<Section> {
+    let mut sections: Vec<Section> = Vec::new();
+    for point in document.telling_points() {
+        for (name, lines) in percentiles::groups(document, point) {
+            let figure = Figure {
+                title: capitalized(&document.place(point)),
+                wide: None,
+                narrow: percentiles::draw(&name, &lines, Size::Narrow),
+                legend: Vec::new(),
+            };
+            let title = format!("Distribution: {name}");
+            match sections.iter_mut().find(|section| section.title == title) {
+                Some(section) => section.figures.push(figure),
+                None => sections.push(Section { title, text: DISTRIBUTIONS.into(), figures: vec![figure] }),
+            }
+        }
+    }
+    sections
+}
+
+fn of_stages(document: &Document) -> Section {
+    let rows = stages::rows(document, &document.telling_points());
+    let legend = (0..).zip(stages::STAGES).map(|(i, stage): (u8, _)| (format!("stage{i}"), stage.to_owned()));
+    let figures = (!rows.is_empty()).then(|| Figure {
+        title: String::new(),
+        wide: Some(stages::draw(&rows, Size::Wide)),
+        narrow: stages::draw(&rows, Size::Narrow),
+        legend: legend.collect(),
+    });
+    Section {
+        title: "Where the time of a fault goes".into(),
+        text: "Means, since medians do not add up. The host's stage holds the page's own latency.".into(),
+        figures: figures.into_iter().collect(),
+    }
+}
+
+fn of_faults(document: &Document) -> Section {
+    let recorded: Vec<&Sample> = document.samples.iter().filter(|sample| !sample.faults.is_empty()).collect();
+    let figure = |sample: &&Sample| {
+        let dense = timeline::is_dense(sample);
+        let about = if dense { "; each column holds the range of what was in it" } else { "" };
+        Some(Figure {
+            title: format!("{}{about}", capitalized(&document.title(sample))),
+            wide: Some(timeline::draw(document, sample, Size::Wide)?),
+            narrow: timeline::draw(document, sample, Size::Narrow)?,
+            legend: Vec::new(),
+        })
+    };
+    let more = recorded.len().saturating_sub(TIMELINES);
+    let rest = if more > 0 { format!(" {more} more samples are in the trace.") } else { String::new() };
+    Section {
+        title: "Faults outstanding".into(),
+        text: format!(
+            "From the #PF to the ready interrupt. cargo xtask report --format trace makes every fault a span \
+             for Perfetto.{rest}"
+        ),
+        figures: recorded.iter().take(TIMELINES).filter_map(figure).collect(),
+    }
+}
+
+/// With a capital letter, as a heading.
+pub fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}

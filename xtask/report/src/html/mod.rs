@@ -1,0 +1,120 @@
+//! One self-contained page: no scripts, nothing loaded from elsewhere.
+//!
+//! - [`figures`]: its pictures, each in the sizes it is needed in
+//! - [`tables`]: its numbers
+//!
+//! `templates/page.html` is the page, `templates/page.css` how it looks by light, by night, on a
+//! phone and on paper.
+mod figures;
+mod tables;
+
+use askama::Template;
+
+use crate::document::{Claim, Document};
+use figures::Section;
+use tables::Table;
+
+/// What the template is filled with.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    document: &'a Document,
+    about: String,
+    setting: Vec<(&'static str, String)>,
+    holding: usize,
+    claims: &'a [Claim],
+    sections: Vec<Section>,
+    tables: Vec<Table>,
+}
+
+/// The page of a document.
+///
+/// # Panics
+/// Never: the template writes to memory.
+#[must_use]
+pub fn page(document: &Document) -> String {
+    let page = Page {
+        document,
+        about: about(document),
+        setting: tables::setting(document),
+        holding: document.claims.iter().filter(|claim| claim.holds).count(),
+        claims: &document.claims,
+        sections: figures::sections(document),
+        tables: tables::tables(document),
+    };
+    page.render().expect("memory takes everything")
+}
+
+/// What a reader must know before the first number.
+fn about(document: &Document) -> String {
+    let setting = &document.setting;
+    let host = match (setting.host.as_str(), setting.exact) {
+        (_, true) => "one instruction is one nanosecond, so times are counts of instructions",
+        ("lab", false) => {
+            "an emulated machine, where a fault costs far more than on a real one: compare, do not quote"
+        }
+        _ => "a real machine",
+    };
+    let cores = if setting.cores == 1 { "core" } else { "cores" };
+    format!(
+        "Hermit under {}, {} {cores}, {} MiB, on {}: {host}.",
+        setting.vmm, setting.cores, setting.memory_mib, setting.host
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn the_page_needs_nothing_but_itself() {
+        let page = page(&example::overlap(1));
+        for loads in ["<script", "src=", "@import", "url(", "<link", "http:", "https:", "<iframe"] {
+            assert!(!page.contains(loads), "the page contains {loads}");
+        }
+        assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</html>"));
+    }
+
+    #[test]
+    fn the_page_tells_question_claims_setting_and_numbers() {
+        let document = example::overlap(1);
+        let page = page(&document);
+        for text in [
+            document.experiment.question.as_str(),
+            &document.experiment.falsified_by,
+            &document.setting.command,
+            &document.claims[0].text,
+            "1 of 2 hold",
+            "page latency in ms: 50",
+        ] {
+            assert!(page.contains(text), "{text:?} is not on the page");
+        }
+        let opened = page.matches("<svg").count();
+        assert_eq!(opened, page.matches("</svg>").count());
+        assert!(opened > 10, "{opened} pictures");
+        assert_eq!(page.matches("<table").count(), page.matches("</table>").count());
+    }
+
+    #[test]
+    fn what_a_document_says_is_not_taken_for_html() {
+        let mut document = example::small().document();
+        document.experiment.question = "is a < b & \"c\"? <script>alert(1)</script>".into();
+        let page = page(&document);
+        assert!(!page.contains("<script"), "markup got through");
+        assert!(page.contains("is a &#60; b &#38;"), "the question is gone");
+    }
+
+    #[test]
+    fn every_class_in_the_pictures_has_a_colour() {
+        let page = page(&example::overlap(1));
+        let style = page.split("</style>").next().unwrap();
+        for ink in crate::plot::ink::Ink::all() {
+            let variable = format!("--{}:", ink.class());
+            // By light, by night, and on paper as by light.
+            assert_eq!(style.matches(&variable).count(), 2, "{variable}");
+            let used = [format!(".line-{}", ink.class()), format!(".fill-{}", ink.class())];
+            assert!(used.iter().any(|class| style.contains(class.as_str())), "{used:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The page's numbers.
+
+use super::figures::capitalized;
+use crate::distribution::Distribution;
+use crate::document::{Document, Metric, Mode};
+use crate::number;
+use crate::plot::curves;
+use crate::points::Point;
+use crate::stats::Summary;
+
+/// A table; in each row the first cells are its name.
+pub struct Table {
+    /// Its heading.
+    pub title: String,
+    /// How to read it.
+    pub text: String,
+    /// How many cells name the row.
+    pub keys: usize,
+    /// What is above the columns.
+    pub header: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+/// A number and what is told about it in small print.
+pub struct Cell {
+    /// The number.
+    pub main: String,
+    /// Spread and count.
+    pub small: String,
+}
+
+impl Cell {
+    fn plain(main: impl Into<String>) -> Self {
+        Self { main: main.into(), small: String::new() }
+    }
+}
+
+/// All tables of a document.
+pub fn tables(document: &Document) -> Vec<Table> {
+    let metrics = document.experiment.metrics.iter().map(|metric| of_metric(document, metric));
+    metrics.chain([of_distributions(document)]).filter(|table| !table.rows.is_empty()).collect()
+}
+
+fn of_metric(document: &Document, metric: &Metric) -> Table {
+    let experiment = &document.experiment;
+    let (modes, baseline) = (document.modes(), experiment.baseline);
+    let compared: Vec<Mode> = match modes.contains(&baseline) {
+        true => modes.iter().copied().filter(|&mode| mode != baseline).collect(),
+        false => Vec::new(),
+    };
+    let references: Vec<_> =
+        document.references.iter().filter(|reference| reference.metric == metric.name).collect();
+    let mut header: Vec<String> = experiment.panel.iter().map(|panel| capitalized(&panel.label)).collect();
+    header.push(capitalized(&experiment.variable.label));
+    let keys = header.len();
+    header.extend(modes.iter().map(|mode| mode.name().to_owned()));
+    header.extend(compared.iter().map(|mode| format!("{} against {}", mode.name(), baseline.name())));
+    header.extend(references.iter().map(|reference| curves::short_name(reference)));
+    let row = |point: Point| -> Option<Vec<Cell>> {
+        let of = |mode: Mode| Summary::of(&document.values(&metric.name, point, mode));
+        modes.iter().find_map(|&mode| of(mode))?;
+        let mut cells = keys_of(point);
+        cells.extend(modes.iter().map(|&mode| of(mode).map_or_else(|| Cell::plain("–"), summary)));
+        cells.extend(compared.iter().map(|&mode| {
+            let change = of(baseline).zip(of(mode)).filter(|(base, _)| base.median != 0.0);
+            Cell::plain(change.map_or("–".into(), |(base, this)| {
+                number::change((this.median - base.median) / base.median.abs())
+            }))
+        }));
+        cells.extend(references.iter().map(|reference| {
+            let value = reference.points.iter().find(|(parameters, _)| document.point(parameters) == point);
+            Cell::plain(value.map_or("–".into(), |(_, value)| number::short(*value)))
+        }));
+        Some(cells)
+    };
+    Table {
+        title: capitalized(&metric.label),
+        text: "Medians; below them smallest and largest, and how many repetitions.".into(),
+        keys,
+        header,
+        rows: document.points().into_iter().filter_map(row).collect(),
+    }
+}
+
+fn keys_of(point: Point) -> Vec<Cell> {
+    let values = point.panel.iter().chain([&point.x]);
+    values.map(|value| Cell::plain(number::exact(value.0))).collect()
+}
+
+fn summary(summary: Summary) -> Cell {
+    let spread = format!("{}–{}", number::short(summary.min), number::short(summary.max));
+    let small = if summary.n == 1 { "n 1".into() } else { format!("{spread}, n {}", summary.n) };
+    Cell { main: number::short(summary.median), small }
+}
+
+fn of_distributions(document: &Document) -> Table {
+    let percentiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+    let experiment = &document.experiment;
+    let mut header: Vec<String> = experiment.panel.iter().map(|panel| capitalized(&panel.label)).collect();
+    header.push(capitalized(&experiment.variable.label));
+    header.extend(["mode", "what", "count"].map(str::to_owned));
+    let keys = header.len() - 1;
+    header.extend(percentiles.map(|(name, _)| name.to_owned()).into_iter().chain(["max".into()]));
+    let row = |point: Point, mode: Mode, name: &str, distribution: &Distribution| {
+        let mut cells = keys_of(point);
+        cells.extend([mode.name(), name].map(Cell::plain));
+        cells.push(Cell::plain(number::exact(distribution.count() as f64)));
+        // One value in ten thousand is not known of a hundred.
+        cells.extend(percentiles.iter().map(|&(_, share)| {
+            let known = distribution.count() as f64 * (1.0 - share) >= 1.0;
+            Cell::plain(if known { number::duration(distribution.at(share)) } else { "–".into() })
+        }));
+        cells.push(Cell::plain(number::duration(distribution.max())));
+        cells
+    };
+    let mut rows = Vec::new();
+    for point in document.telling_points() {
+        for mode in document.modes() {
+            let all = document.distributions(point, mode);
+            rows.extend(all.iter().map(|(name, distribution)| row(point, mode, name, distribution)));
+        }
+    }
+    Table {
+        title: "Percentiles".into(),
+        text: "All repetitions together. A histogram's bucket counts for its smallest value, so that no figure is \
+               more than 3.2 % too low. The other points are in the .hgrm files."
+            .into(),
+        keys,
+        header,
+        rows,
+    }
+}
+
+/// Where and how a run was made.
+pub fn setting(document: &Document) -> Vec<(&'static str, String)> {
+    let setting = &document.setting;
+    let revision = match &setting.git_revision {
+        Some(revision) if setting.git_modified => format!("{revision}, modified"),
+        Some(revision) => revision.clone(),
+        None => "unknown: not in a git checkout".into(),
+    };
+    vec![
+        ("host", setting.host.clone()),
+        ("instruction-exact", if setting.exact { "yes" } else { "no" }.into()),
+        ("processor", setting.processor.clone()),
+        ("host kernel", setting.host_kernel.clone()),
+        ("VMM", format!("{} ({})", setting.vmm, setting.vmm_version)),
+        ("guest kernel", setting.guest_kernel.clone()),
+        ("cores", setting.cores.to_string()),
+        ("memory", format!("{} MiB", setting.memory_mib)),
+        ("time-stamp counter", format!("{} MHz", setting.tsc_mhz)),
+        ("page latency", setting.page_latency.clone()),
+        ("seed", setting.seed.to_string()),
+        ("revision", revision),
+        ("command", setting.command.clone()),
+        ("began", setting.began.clone()),
+    ]
+}

@@ -1,0 +1,171 @@
+//! A metric along the independent variable: medians, spread, and what they are held against.
+
+use super::Size;
+use super::axis::Axis;
+use super::frame::{Drawn, Frame, Outline, picture, px};
+use super::ink::Ink;
+use crate::document::{Better, Document, Metric, Mode, Reference};
+use crate::points::{Curve, Value};
+
+/// How far beyond what was measured an axis goes to show a reference.
+const BEYOND: f64 = 3.0;
+
+/// The picture of a metric in a panel; `None` if nothing was measured there.
+#[must_use]
+pub fn draw(document: &Document, metric: &Metric, panel: Option<Value>, size: Size) -> Option<String> {
+    let of_mode = |mode| (mode, document.curve(&metric.name, panel, mode));
+    let curves: Vec<(Mode, Curve)> =
+        document.modes().into_iter().map(of_mode).filter(|(_, curve)| !curve.is_empty()).collect();
+    let references = references(document, metric, panel);
+    let xs: Vec<f64> = curves.iter().flat_map(|(_, curve)| curve.iter().map(|(x, _)| *x)).collect();
+    if xs.is_empty() {
+        return None;
+    }
+    let names = curves.iter().map(|(mode, _)| mode.name().to_owned());
+    let outline = Outline {
+        size,
+        height: None,
+        label: format!("{} along {}", metric.label, document.experiment.variable.label),
+        x: (Axis::variable(&xs), document.experiment.variable.label.clone()),
+        y: (axis(metric, &curves, &references), format!("{}{}", metric.label, better(metric.better))),
+        names: names.chain(references.iter().map(|held| short_name(held.reference) + " ↓")).collect(),
+    };
+    Some(picture(outline, |frame| {
+        for Held { number, reference, values } in &references {
+            let visible = frame.line(values, Ink::Reference(*number), 1.5)?;
+            let end = values.last().copied().unwrap_or_default();
+            if let Some(place) = visible.last() {
+                let name = short_name(reference) + frame.beyond(end);
+                frame.name(*place, &name, Ink::Reference(*number));
+            }
+        }
+        let count = curves.len();
+        curves
+            .iter()
+            .enumerate()
+            .try_for_each(|(i, (mode, curve))| draw_curve(frame, *mode, curve, (i, count)))
+    }))
+}
+
+/// What is told beside a metric's name.
+const fn better(better: Better) -> &'static str {
+    match better {
+        Better::Lower => " (less is better)",
+        Better::Higher => " (more is better)",
+        Better::Neither => "",
+    }
+}
+
+/// A reference as far as it belongs to a panel.
+#[derive(Clone, Debug)]
+pub struct Held<'a> {
+    /// Its number among those of the metric, which is told by its line.
+    pub number: u8,
+    /// The reference.
+    pub reference: &'a Reference,
+    /// Its points.
+    pub values: Vec<(f64, f64)>,
+}
+
+/// The references to a metric that have points in a panel.
+#[must_use]
+pub fn references<'a>(document: &'a Document, metric: &Metric, panel: Option<Value>) -> Vec<Held<'a>> {
+    let of_metric = document.references.iter().filter(|reference| reference.metric == metric.name);
+    (0..)
+        .zip(of_metric)
+        .map(|(number, reference)| Held {
+            number,
+            reference,
+            values: document.reference_curve(reference, panel),
+        })
+        .filter(|held| !held.values.is_empty())
+        .collect()
+}
+
+/// "ideal" of "ideal: P·L / min(T, 64)"; the whole is told beneath the picture.
+#[must_use]
+pub fn short_name(reference: &Reference) -> String {
+    reference.label.split(':').next().unwrap_or_default().trim().to_owned()
+}
+
+fn axis(metric: &Metric, curves: &[(Mode, Curve)], references: &[Held<'_>]) -> Axis {
+    let measured = curves.iter().flat_map(|(_, curve)| curve.iter());
+    let (low, high) = measured.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, summary)| {
+        (low.min(summary.min), high.max(summary.max))
+    });
+    let held = references.iter().flat_map(|held| held.values.iter().map(|(_, value)| *value));
+    let (low, high) = held
+        .fold((low, high), |(l, h), value| (l.min(value.max(low / BEYOND)), h.max(value.min(high * BEYOND))));
+    match metric.better {
+        Better::Lower => Axis::measured(low, high),
+        // Of a share or a throughput the small values are the ones that matter least.
+        _ => Axis::linear(low, high),
+    }
+}
+
+fn draw_curve(frame: &mut Frame<'_>, mode: Mode, curve: &Curve, (i, count): (usize, usize)) -> Drawn {
+    // Beside each other, so that bars of equal height do not hide each other.
+    let aside = (2 * i as i32 - (count as i32 - 1)) * px(2);
+    let place = |frame: &Frame<'_>, x: f64, y: f64| {
+        let (x, y) = frame.at(x, y);
+        (x + aside, y)
+    };
+    let ink = Ink::Mode(mode);
+    let medians: Vec<_> = curve.iter().map(|(x, summary)| place(frame, *x, summary.median)).collect();
+    if let Some(last) = medians.last() {
+        frame.name(*last, mode.name(), ink);
+    }
+    frame.path(medians.clone(), ink, 2.0)?;
+    for ((x, summary), median) in curve.iter().zip(medians) {
+        let (low, high) = (place(frame, *x, summary.min), place(frame, *x, summary.max));
+        frame.path(vec![low, high], ink, 1.2)?;
+        for (x, y) in [low, high] {
+            frame.path(vec![(x - px(3), y), (x + px(3), y)], ink, 1.2)?;
+        }
+        frame.mark(median, mode)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn every_mode_and_reference_is_drawn_and_named() {
+        let document = example::overlap(1);
+        let metric = &document.experiment.metrics[0];
+        for size in [Size::Wide, Size::Narrow] {
+            let svg = draw(&document, metric, Some(Value(10.0)), size).unwrap();
+            for name in ["blocked<", "halt<", "async<", "ideal ↓<", "attainable<"] {
+                assert!(svg.contains(&format!(">{name}")), "{name} in {svg}");
+            }
+            // Eight points in three modes: a mark at each.
+            assert_eq!(svg.matches("<circle").count(), 8);
+            assert_eq!(svg.matches("class=\"fill-halt\"").count(), 8 + 1);
+            assert!(
+                svg.contains(">tasks that read</text>") && svg.contains("time to read all pages in s (less")
+            );
+            assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        }
+    }
+
+    #[test]
+    fn an_axis_does_not_follow_a_reference_for_ever() {
+        let document = example::overlap(1);
+        let metric = &document.experiment.metrics[0];
+        // Ideally 8 ms, measured about a second: the axis must not begin at 8 ms.
+        let svg = draw(&document, metric, Some(Value(1.0)), Size::Wide).unwrap();
+        assert!(!svg.contains(">0.01</text>"), "{svg}");
+    }
+
+    #[test]
+    fn a_metric_that_nobody_measured_has_no_picture() {
+        let mut document = example::small().document();
+        for sample in &mut document.samples {
+            sample.metrics.remove("seconds");
+        }
+        assert_eq!(draw(&document, &document.experiment.metrics[0], Some(Value(10.0)), Size::Wide), None);
+    }
+}

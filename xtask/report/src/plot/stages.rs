@@ -1,0 +1,130 @@
+//! Where the time of a fault goes: its stages one after the other.
+
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::Size;
+use super::axis::Axis;
+use super::frame::{Outline, picture, px};
+use super::ink::Ink;
+use crate::distribution::Distribution;
+use crate::document::{Document, Mode};
+use crate::number;
+use crate::points::Point;
+
+/// The stages in their order.
+pub const STAGES: [&str; 4] =
+    ["fault → parked", "parked → ready (host)", "ready → service", "service → running"];
+
+/// Height of a bar with its name, in CSS pixels.
+const ROW: i32 = 38;
+
+/// Means of the stages of one kind of wait, in µs. Means, since medians do not add up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// "async schedule, 64 tasks"
+    pub name: String,
+    /// As [`STAGES`].
+    pub means: [f64; 4],
+    /// How many waits.
+    pub count: u64,
+}
+
+/// "schedule" and "host" of "schedule host", if it is a stage of a wait.
+#[must_use]
+pub fn wait_and_stage(name: &str) -> Option<(&str, &str)> {
+    let (wait, stage) = name.split_once(' ')?;
+    let known = ["fault→parked", "host", "ready→service", "ready→running", "total"];
+    (["schedule", "halt"].contains(&wait) && known.contains(&stage)).then_some((wait, stage))
+}
+
+/// A row for each kind of wait in each mode at these points.
+#[must_use]
+pub fn rows(document: &Document, points: &[Point]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for &point in points {
+        for mode in document.modes() {
+            for wait in ["schedule", "halt"] {
+                rows.extend(row(document, point, mode, wait));
+            }
+        }
+    }
+    rows
+}
+
+fn row(document: &Document, point: Point, mode: Mode, wait: &str) -> Option<Row> {
+    let all = document.distributions(point, mode);
+    let of = |stage: &str| all.get(&format!("{wait} {stage}")).map(Distribution::mean);
+    let (parked, host) = (of("fault→parked")?, of("host")?);
+    let (service, running) = (of("ready→service")?, of("ready→running")?);
+    let kind = if mode.name() == wait { wait.to_owned() } else { format!("{} {wait}", mode.name()) };
+    Some(Row {
+        name: format!("{kind}, {}", document.place(point)),
+        // A ready that comes before its waiter sleeps makes the second one shorter than nothing.
+        means: [parked, (host - parked).max(0.0), service, (running - service).max(0.0)],
+        count: all.get(&format!("{wait} total"))?.count(),
+    })
+}
+
+/// A bar for each row.
+#[must_use]
+pub fn draw(rows: &[Row], size: Size) -> String {
+    let longest = rows.iter().map(|row| row.means.iter().sum()).fold(0.0, f64::max);
+    let (unit, scale) = super::unit(longest);
+    let count = rows.len() as i32;
+    let total = |row: &Row| number::duration(row.means.iter().sum());
+    let outline = Outline {
+        size,
+        height: Some((50 + ROW * count).unsigned_abs()),
+        label: "mean time of each stage of a fault".into(),
+        x: (Axis::linear(0.0, longest / scale), format!("mean time since the fault, in {unit}")),
+        y: (Axis::rows(f64::from(count)), String::new()),
+        names: rows.iter().map(total).collect(),
+    };
+    picture(outline, |frame| {
+        for (i, row) in (0..count).zip(rows) {
+            let (left, top) = frame.at(0.0, f64::from(count - i));
+            frame.text(&row.name, (left + px(2), top + px(4)), Ink::Text, (HPos::Left, VPos::Top))?;
+            let (top, bottom) = (top + px(20), top + px(34));
+            let mut from = 0.0;
+            for (stage, mean) in (0..).zip(row.means) {
+                let to = from + mean / scale;
+                frame.bar((frame.at(from, 0.0).0, top), (frame.at(to, 0.0).0, bottom), Ink::Stage(stage))?;
+                from = to;
+            }
+            frame.name((frame.ends().1, i32::midpoint(top, bottom)), &total(row), Ink::Text);
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn stages_add_up_to_the_total() {
+        let document = example::overlap(1);
+        let points: Vec<Point> = document.points().into_iter().collect();
+        let rows = rows(&document, &points[8..9]);
+        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
+        let place = "tasks that read: 1, page latency in ms: 10";
+        assert_eq!(names, [format!("halt, {place}"), format!("async schedule, {place}")]);
+        for row in &rows {
+            let total: f64 = row.means.iter().sum();
+            // As made up: the page's latency, and 160 µs until it runs, both skewed by a third.
+            assert!((10_160.0..16_000.0).contains(&total), "{row:?}");
+            assert_eq!(row.count, 5 * 512);
+        }
+        let svg = draw(&rows, Size::Wide);
+        assert_eq!(svg.matches("class=\"fill-stage1\"").count(), 2);
+        assert!(!svg.contains("NaN"), "{svg}");
+    }
+
+    #[test]
+    fn only_stages_of_waits_are_stages() {
+        assert_eq!(wait_and_stage("halt ready→running"), Some(("halt", "ready→running")));
+        assert_eq!(wait_and_stage("request"), None);
+        assert_eq!(wait_and_stage("schedule something"), None);
+    }
+}
