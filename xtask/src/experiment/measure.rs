@@ -146,7 +146,7 @@ impl Place {
             crate::drive::spec::Vmm::Uhyve => (true, false),
             crate::drive::spec::Vmm::Qemu => (false, true),
         };
-        let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab })?;
+        let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab, grub: false })?;
         let built = build::all(&tools)?;
         Ok(Self { verdict, tools, built })
     }
