@@ -41,6 +41,7 @@ extern crate alloc;
 
 pub mod abi;
 pub mod classify;
+pub mod crossing;
 pub mod event;
 pub mod histogram;
 #[cfg(all(feature = "kernel", target_os = "none"))]
@@ -59,4 +60,6 @@ pub mod vcpu;
 pub use classify::Waits;
 pub use service::guard::NonPreemptible;
 pub use service::status::{Off, Status, status};
-pub use service::{Config, Service, StartError, physical_address, service_stats, start, stats, tsc_mhz};
+pub use service::{
+    Config, Service, StartError, physical_address, service_stats, start, stats, this_core, tsc_mhz,
+};

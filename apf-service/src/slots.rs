@@ -229,6 +229,10 @@ impl Slots {
     /// Ends the halting wait for `token`, if there is one. A wait that is over
     /// already may still hold a slot with the same token: tokens recur, and of
     /// nested halts the innermost goes on first. It is passed over.
+    ///
+    /// Called on another core, it may meet a slot that has just moved on to
+    /// another wait, and end that one: a spurious resume, which is safe. The
+    /// wait for `token` was over then.
     pub fn release_halting(&self, token: Token, now: Tsc) -> bool {
         self.halting_slots()
             .filter(|slot| slot.token.load(Relaxed) == token.0)
@@ -260,6 +264,13 @@ impl Slots {
         self.halting[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
         self.used[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
         stages
+    }
+
+    /// The tokens that are waited for.
+    pub fn tokens(&self) -> impl Iterator<Item = Token> {
+        let waited_on = [State::Schedule, State::Halt].map(|state| state as u32);
+        let waits = move |slot: &&Slot| waited_on.contains(&(slot.word.load(Relaxed) & 3));
+        self.marked(&self.used).filter(waits).map(|slot| Token(slot.token.load(Relaxed)))
     }
 
     /// Slots in use.
@@ -324,8 +335,10 @@ mod tests {
         let s = slots();
         let scheduled = s.take(Token(1), Wait::Schedule, Tsc(0)).unwrap();
         let halting = s.take(Token(2), Wait::Halt, Tsc(0)).unwrap();
+        assert_eq!(s.tokens().collect::<Vec<_>>(), [Token(1), Token(2)]);
         assert!(!s.release_halting(Token(1), Tsc(9)));
         assert!(s.release_halting(Token(2), Tsc(9)));
+        assert_eq!(s.tokens().collect::<Vec<_>>(), [Token(1)]);
         assert!(s.get(halting).is_ready(halting) && !s.get(scheduled).is_ready(scheduled));
     }
 

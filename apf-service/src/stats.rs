@@ -81,20 +81,23 @@ pub struct CoreStats {
     pub overflow_halts: Counter,
     /// Faults retried at once because there was no slot at all.
     pub overflow_retries: Counter,
-    /// Ready tokens that found the queue to the service thread full. All the
-    /// core's waiters are released instead, once the queue has been drained.
+    /// Ready tokens that found the queue to the service thread full. All
+    /// waiters are released instead, once the queues have been drained.
     pub deferred_ready: Counter,
     /// #PFs with unknown reason bits, handed on to the kernel.
     pub unknown_reason: Counter,
     /// Ready tokens that released a halting waiter, in the interrupt itself.
     pub halt_released: Counter,
+    /// Ready tokens that released a waiter that halts on another core.
+    pub halt_released_elsewhere: Counter,
     /// Not-presents with a token that cannot name a fault; retried at once.
     pub impossible_token: Counter,
     /// Most slots ever in use at once. A task keeps its slot until it runs again.
     pub most_waiting: Counter,
     /// Most not-presents whose ready had not come, at once: what counts
     /// towards the host's limit of 64. Nearly so: the host also counts a ready
-    /// that it has not delivered yet, and not what an earlier life left behind.
+    /// that it has not delivered yet, and not what an earlier life left behind;
+    /// and a ready that comes on another core counts there.
     pub most_outstanding: Counter,
     /// How often the outstanding faults reached the host's limit. From there on
     /// until a page is ready, a fault stops the core, and no event tells of it.

@@ -2,6 +2,15 @@
 #![forbid(unsafe_code)]
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic as atomics;
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU32, AtomicU64};
+use loom::sync::atomic as atomics;
+
+pub use atomics::{AtomicU32, AtomicU64};
+
+/// Orders all stores before it ahead of all loads behind it (on x86 `mfence`:
+/// the only order of two accesses that the processor does not keep by itself,
+/// Intel SDM vol. 3, "Memory Ordering").
+pub fn fence() {
+    atomics::fence(atomics::Ordering::SeqCst);
+}

@@ -57,7 +57,9 @@ struct PerCore {
     /// `None` until the first event, which may be of any life.
     generation: Option<Generation>,
     outstanding: FnvIndexMap<u32, Outstanding, SLOTS>,
-    early: Deque<(Token, Tsc), OUTSTANDING_PER_VCPU>,
+    /// Readies without a waiter, and the lives of this core in which they came.
+    /// Those of an earlier life match only faults of other cores.
+    early: Deque<(Token, Generation, Tsc), OUTSTANDING_PER_VCPU>,
 }
 
 /// Which task waits for which page, for every core.
@@ -100,11 +102,12 @@ impl Table {
         let Some(core) = self.cores.get_mut(usize::from(event.core.0)) else {
             return Outcome::Stale;
         };
-        let mut release = |ticket, at| {
+        let mut release_on = |core, ticket, at| {
             if ticket != Ticket::NONE {
-                release(event.core, ticket, at);
+                release(core, ticket, at);
             }
         };
+        let mut release = |ticket, at| release_on(event.core, ticket, at);
         if core.generation != Some(event.generation) {
             if core.generation.is_some_and(|current| event.generation.is_before(current)) {
                 // Disarming released its waiter; once more is harmless.
@@ -113,23 +116,54 @@ impl Table {
             }
             // Likewise.
             core.release_all(event.at, &mut release);
-            core.early.clear();
             core.generation = Some(event.generation);
         }
         match event.kind {
-            Kind::NotPresent => core.not_present(event, &mut release),
-            Kind::Ready => core.ready(event, &mut release),
-            Kind::WakeAll => Outcome::ReleasedAll(core.release_all(event.at, &mut release)),
+            Kind::NotPresent => match self.take_early(event) {
+                Some(at) => {
+                    release(event.ticket, at);
+                    if event.ticket == Ticket::NONE { Outcome::Swallowed } else { Outcome::ReleasedEarly }
+                }
+                None => self.of(event.core).not_present(event, &mut release),
+            },
+            Kind::Ready => match self.take_waiter(event) {
+                Some((core, fault)) => {
+                    release_on(core, fault.ticket, event.at);
+                    Outcome::Released(fault)
+                }
+                None => self.of(event.core).remember(event),
+            },
+            Kind::WakeAll => Outcome::ReleasedAll(self.of(event.core).release_all(event.at, &mut release)),
         }
+    }
+
+    fn of(&mut self, core: CoreId) -> &mut PerCore {
+        &mut self.cores[usize::from(core.0)]
+    }
+
+    /// The cores, that of the event first: nearly always its own.
+    fn own_first(&mut self, own: CoreId) -> impl Iterator<Item = (CoreId, &mut Box<PerCore>)> {
+        let all = || (0..).map(CoreId);
+        let (before, rest) = self.cores.split_at_mut(usize::from(own.0));
+        all().skip(before.len()).zip(rest).chain(all().zip(before))
+    }
+
+    /// When the page of a fault was ready, if that was told before the fault.
+    fn take_early(&mut self, fault: &Event) -> Option<Tsc> {
+        self.own_first(fault.core).find_map(|(core, faults)| {
+            faults.take_early(fault.token, |life| core != fault.core || life == fault.generation)
+        })
+    }
+
+    /// Who waits for a ready: a task of the core on which it came, or of another.
+    fn take_waiter(&mut self, ready: &Event) -> Option<(CoreId, Outstanding)> {
+        self.own_first(ready.core)
+            .find_map(|(core, faults)| Some((core, faults.outstanding.remove(&ready.token.0)?)))
     }
 }
 
 impl PerCore {
     fn not_present(&mut self, event: &Event, release: &mut impl FnMut(Ticket, Tsc)) -> Outcome {
-        if let Some(at) = self.take_early(event.token) {
-            release(event.ticket, at);
-            return if event.ticket == Ticket::NONE { Outcome::Swallowed } else { Outcome::ReleasedEarly };
-        }
         if event.ticket == Ticket::NONE {
             return Outcome::Unneeded;
         }
@@ -151,27 +185,23 @@ impl PerCore {
         }
     }
 
-    fn ready(&mut self, event: &Event, release: &mut impl FnMut(Ticket, Tsc)) -> Outcome {
-        match self.outstanding.remove(&event.token.0) {
-            Some(fault) => {
-                release(fault.ticket, event.at);
-                Outcome::Released(fault)
-            }
-            None if self.early.iter().any(|&(token, _)| token == event.token) => Outcome::DuplicateReady,
-            None => {
-                let forgot = if self.early.is_full() { self.early.pop_front() } else { None };
-                let _ = self.early.push_back((event.token, event.at));
-                Outcome::RememberedReady { forgot: forgot.map(|(token, _)| token) }
-            }
+    /// A ready without a waiter: its fault may be still to come.
+    fn remember(&mut self, ready: &Event) -> Outcome {
+        let known = |&(token, life, _): &_| token == ready.token && life == ready.generation;
+        if self.early.iter().any(known) {
+            return Outcome::DuplicateReady;
         }
+        let forgot = if self.early.is_full() { self.early.pop_front() } else { None };
+        let _ = self.early.push_back((ready.token, ready.generation, ready.at));
+        Outcome::RememberedReady { forgot: forgot.map(|(token, ..)| token) }
     }
 
-    fn take_early(&mut self, token: Token) -> Option<Tsc> {
+    fn take_early(&mut self, token: Token, of_life: impl Fn(Generation) -> bool) -> Option<Tsc> {
         let mut found = None;
         for _ in 0..self.early.len() {
             let early = self.early.pop_front()?;
-            if found.is_none() && early.0 == token {
-                found = Some(early.1);
+            if found.is_none() && early.0 == token && of_life(early.1) {
+                found = Some(early.2);
             } else {
                 let _ = self.early.push_back(early);
             }
@@ -240,6 +270,33 @@ mod tests {
     }
 
     #[test]
+    fn a_ready_on_another_core_finds_its_waiter() {
+        let mut t = Table::new(3);
+        let there = |event: Event| Event { core: CoreId(2), ..event };
+        let mut released = Vec::new();
+        let mut apply = |t: &mut Table, event: Event| {
+            t.apply(&event, |core, ticket, _| released.push((core.0, ticket.0)))
+        };
+        apply(&mut t, there(event(Kind::NotPresent, 1, 11)));
+        assert!(matches!(apply(&mut t, event(Kind::Ready, 1, 0)), Outcome::Released(_)));
+        // And if it comes first, also from a life of its core that is over.
+        apply(&mut t, event(Kind::Ready, 2, 0));
+        apply(&mut t, Event { generation: Generation(2), ..event(Kind::WakeAll, u32::MAX, 0) });
+        assert_eq!(apply(&mut t, there(event(Kind::NotPresent, 2, 22))), Outcome::ReleasedEarly);
+        assert_eq!(apply(&mut t, there(event(Kind::NotPresent, 2, 23))), Outcome::Parked);
+        assert_eq!(released, [(2, 11), (2, 22)]);
+    }
+
+    #[test]
+    fn its_own_core_comes_first() {
+        let mut t = Table::new(3);
+        for core in 0..3 {
+            apply(&mut t, Event { core: CoreId(core), ..event(Kind::NotPresent, 1, 10 + u32::from(core)) });
+        }
+        assert_eq!(apply(&mut t, Event { core: CoreId(1), ..event(Kind::Ready, 1, 0) }).1, [11]);
+    }
+
+    #[test]
     fn an_earlier_life_does_not_match() {
         let mut t = Table::new(1);
         apply(&mut t, event(Kind::NotPresent, 1, 11));
@@ -248,6 +305,15 @@ mod tests {
         assert_eq!(apply(&mut t, event(Kind::Ready, 1, 0)), (Outcome::Stale, alloc::vec![]));
         assert_eq!(apply(&mut t, event(Kind::NotPresent, 2, 13)), (Outcome::Stale, alloc::vec![13]));
         assert_eq!(t.outstanding(), 1);
+    }
+
+    #[test]
+    fn an_early_ready_of_an_earlier_life_is_not_met() {
+        let mut t = Table::new(1);
+        apply(&mut t, event(Kind::Ready, 1, 0));
+        let next = |event: Event| Event { generation: Generation(2), ..event };
+        assert_eq!(apply(&mut t, next(event(Kind::NotPresent, 1, 12))).0, Outcome::Parked);
+        assert!(matches!(apply(&mut t, next(event(Kind::Ready, 1, 0))).0, Outcome::Released(_)));
     }
 
     #[test]

@@ -8,12 +8,13 @@
 use core::ops::Range;
 use core::sync::atomic::{
     AtomicU16, AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Relaxed, Release},
 };
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::classify::{Context, Task, Wait, Waits, must_halt};
+use crate::crossing::{came_elsewhere, release_elsewhere};
 use crate::event::{CoreId, Event, Generation, Kind};
 use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
@@ -62,6 +63,14 @@ pub enum Ready {
     },
 }
 
+/// The other cores, as one core's interrupt side sees them.
+pub trait Others {
+    /// Their states.
+    fn each(&self) -> impl Iterator<Item = &VCpu>;
+    /// Interrupts `core`, so that a context that halts there looks at its word.
+    fn interrupt(&self, core: CoreId);
+}
+
 /// One core's state.
 #[derive(Debug)]
 #[repr(C)]
@@ -74,6 +83,10 @@ pub struct VCpu {
     pub stats: CoreStats,
     recent: RecentReady,
     events: ArrayQueue<Event>,
+    /// The event that is next, taken from `events` to see how old it is.
+    next: ArrayQueue<Event>,
+    /// When that one happened; 0 if there is none. The service thread's own.
+    next_at: AtomicU64,
     core: CoreId,
     generation: AtomicU16,
     /// Not-presents of this life whose ready has not come.
@@ -99,6 +112,8 @@ impl VCpu {
             stats: CoreStats::default(),
             recent: RecentReady::default(),
             events: ArrayQueue::new(QUEUE),
+            next: ArrayQueue::new(1),
+            next_at: AtomicU64::new(0),
             core,
             generation: AtomicU16::new(0),
             outstanding: AtomicU32::new(0),
@@ -118,7 +133,6 @@ impl VCpu {
     pub fn begin(&self) {
         self.generation.fetch_add(1, Relaxed);
         self.outstanding.store(0, Relaxed);
-        self.recent.clear();
         self.area.reset();
     }
 
@@ -126,7 +140,10 @@ impl VCpu {
     /// outstanding, so nobody else would release the waiters. `wake` is given
     /// the futex word of each that is scheduled. Leaves the service thread an
     /// event, so that its table forgets them too.
-    pub fn end(&self, now: Tsc, wake: impl FnMut(&AtomicU32)) {
+    ///
+    /// A token that is in the area already may be another core's: it is taken.
+    pub fn end(&self, others: &impl Others, now: Tsc, wake: impl FnMut(&AtomicU32)) {
+        self.ready(others, now);
         self.area.reset();
         self.slots.release_everyone(now, wake);
         self.tell(Kind::WakeAll, Token::WAKE_ALL, now);
@@ -139,6 +156,7 @@ impl VCpu {
         context: Context,
         kernel_text: &Range<u64>,
         task: impl FnOnce() -> Task,
+        others: &impl Others,
         now: Tsc,
     ) -> PageFault {
         // The token is the lower half; KVM leaves the upper one 0.
@@ -149,7 +167,9 @@ impl VCpu {
                 self.stats.unknown_reason.count();
                 return PageFault::NotOurs;
             }
-            Reason::LegacyReady => return PageFault::Return { wake_service: self.take_ready(token, now) },
+            Reason::LegacyReady => {
+                return PageFault::Return { wake_service: self.take_ready(token, others, now) };
+            }
             Reason::NotPresent => {}
         }
         if !context.interrupts_enabled {
@@ -164,7 +184,7 @@ impl VCpu {
             }),
             Waits::Halt => Wait::Halt,
         };
-        match self.not_present(token, wait, context.rip, now) {
+        match self.not_present(token, wait, context.rip, others, now) {
             NotPresent::Wait(ticket) => PageFault::Wait(ticket, self.slots.get(ticket).wait()),
             NotPresent::Retry => PageFault::Return { wake_service: false },
         }
@@ -175,7 +195,14 @@ impl VCpu {
     /// Schedule and halt share this path; only a scheduled waiter is the
     /// service thread's business. What does not fit becomes a halt, and what
     /// cannot even halt retries, which is always safe.
-    pub fn not_present(&self, token: Token, wait: Wait, rip: u64, now: Tsc) -> NotPresent {
+    pub fn not_present(
+        &self,
+        token: Token,
+        wait: Wait,
+        rip: u64,
+        others: &impl Others,
+        now: Tsc,
+    ) -> NotPresent {
         self.stats.not_present.count();
         if !token.names_a_fault() {
             self.stats.impossible_token.count();
@@ -187,22 +214,26 @@ impl VCpu {
         if outstanding == OUTSTANDING_PER_VCPU as u32 {
             self.stats.budget_spent.count();
         }
-        if self.recent.take(token) {
-            self.stats.early_ready.count();
-            // The service thread remembers that ready too, and should not for
-            // ever. If the queue is full, its memory is bounded all the same.
-            let _ = self.events.push(self.event(Kind::NotPresent, token, now));
+        if self.recent.take(token, self.life()) {
+            self.meet_early(token, now);
             return NotPresent::Retry;
         }
         let outcome = match wait {
             Wait::Schedule => self.schedule(token, rip, now).unwrap_or_else(|| {
                 self.stats.overflow_halts.count();
-                self.halt(token, now)
+                self.halt(token, others, now)
             }),
-            Wait::Halt => self.halt(token, now),
+            Wait::Halt => self.halt(token, others, now),
         };
         self.stats.most_waiting.raise(self.slots.in_use() as u64);
         outcome
+    }
+
+    /// The ready of `token` came first. The service thread remembers it too, and
+    /// should not for ever. If the queue is full, its memory is bounded all the same.
+    fn meet_early(&self, token: Token, now: Tsc) {
+        self.stats.early_ready.count();
+        let _ = self.events.push(self.event(Kind::NotPresent, token, now));
     }
 
     fn schedule(&self, token: Token, rip: u64, now: Tsc) -> Option<NotPresent> {
@@ -216,11 +247,16 @@ impl VCpu {
         Some(NotPresent::Wait(ticket))
     }
 
-    fn halt(&self, token: Token, now: Tsc) -> NotPresent {
+    fn halt(&self, token: Token, others: &impl Others, now: Tsc) -> NotPresent {
         let Some(ticket) = self.slots.take(token, Wait::Halt, now) else {
             self.stats.overflow_retries.count();
             return NotPresent::Retry;
         };
+        if came_elsewhere(others.each().map(|other| &other.recent), token) {
+            self.slots.finish(ticket);
+            self.meet_early(token, now);
+            return NotPresent::Retry;
+        }
         self.stats.halt_waits.count();
         NotPresent::Wait(ticket)
     }
@@ -241,10 +277,15 @@ impl VCpu {
     ///
     /// A host that goes on for ever is cut short: it raises an interrupt with
     /// each token, so the next one is not missed.
-    pub fn drain(&self, mut now: impl FnMut() -> Tsc, mut acknowledge: impl FnMut()) -> bool {
+    pub fn drain(
+        &self,
+        others: &impl Others,
+        mut now: impl FnMut() -> Tsc,
+        mut acknowledge: impl FnMut(),
+    ) -> bool {
         let mut work = false;
         for taken in 0..2 * OUTSTANDING_PER_VCPU {
-            match self.ready(now()) {
+            match self.ready(others, now()) {
                 Ready::Empty => {
                     if taken == 0 {
                         self.stats.spurious_interrupts.count();
@@ -261,19 +302,19 @@ impl VCpu {
     }
 
     /// Takes one token, if there is one.
-    pub fn ready(&self, now: Tsc) -> Ready {
+    pub fn ready(&self, others: &impl Others, now: Tsc) -> Ready {
         let token = self.area.ready_token();
         if token == Token::NONE {
             return Ready::Empty;
         }
-        let wake_service = self.take_ready(token, now);
+        let wake_service = self.take_ready(token, others, now);
         self.area.clear_token();
         Ready::Taken { wake_service }
     }
 
     /// The page of `token` is ready; returns whether there is work for the
     /// service thread.
-    fn take_ready(&self, token: Token, now: Tsc) -> bool {
+    fn take_ready(&self, token: Token, others: &impl Others, now: Tsc) -> bool {
         if token == Token::WAKE_ALL {
             self.stats.wake_all.count();
             self.slots.release_all_halting(now);
@@ -286,9 +327,18 @@ impl VCpu {
             self.stats.halt_released.count();
             return false;
         }
-        self.recent.remember(token);
+        self.recent.remember(token, self.life());
+        let slots = others.each().map(|other| (other.core, &other.slots));
+        if let Some(core) = release_elsewhere(slots, token, now) {
+            self.recent.take(token, self.life());
+            self.stats.halt_released_elsewhere.count();
+            others.interrupt(core);
+            return false;
+        }
         if !self.tell(Kind::Ready, token, now) {
             self.stats.deferred_ready.count();
+            // It may have been meant for a task of any core.
+            others.each().for_each(|other| other.note_overflow(now));
         }
         true
     }
@@ -298,36 +348,13 @@ impl VCpu {
     fn tell(&self, kind: Kind, token: Token, now: Tsc) -> bool {
         let told = self.events.push(self.event(kind, token, now)).is_ok();
         if !told {
-            self.overflowed.store(now.0.max(1), Release);
+            self.note_overflow(now);
         }
         told
     }
 
-    /// The oldest event for the service thread, its only caller.
-    ///
-    /// An event that found the queue full is lost with its token, and so
-    /// everyone is released, to fault again. That must not overtake the
-    /// waiter it is meant for:
-    ///
-    /// ```text
-    ///   this core                        service thread
-    ///   NotPresent → queue
-    ///   its Ready: queue full
-    ///   overflowed = now   ────────────► overflowed → release_due
-    ///                                    pop … until the queue is empty:
-    ///                                      it has seen that NotPresent
-    ///                                    release_due: WakeAll
-    /// ```
-    pub fn next_event(&self) -> Option<Event> {
-        // Before the pop, or a waiter enqueued in between would be passed over.
-        if self.overflowed.load(Relaxed) != 0 {
-            self.release_due.store(self.overflowed.swap(0, Acquire), Relaxed);
-        }
-        self.events.pop().or_else(|| {
-            let due = self.release_due.load(Relaxed);
-            self.release_due.store(0, Relaxed);
-            (due != 0).then(|| self.event(Kind::WakeAll, Token::WAKE_ALL, Tsc(due)))
-        })
+    fn note_overflow(&self, now: Tsc) {
+        self.overflowed.store(now.0.max(1), Release);
     }
 
     /// Ends a wait. The caller wakes the futex of a scheduled waiter.
@@ -358,10 +385,15 @@ impl VCpu {
     }
 
     fn event(&self, kind: Kind, token: Token, at: Tsc) -> Event {
-        let generation = Generation(self.generation.load(Relaxed));
-        Event { kind, token, ticket: Ticket::NONE, core: self.core, generation, at, rip: 0 }
+        Event { kind, token, ticket: Ticket::NONE, core: self.core, generation: self.life(), at, rip: 0 }
+    }
+
+    fn life(&self) -> Generation {
+        Generation(self.generation.load(Relaxed))
     }
 }
 
+mod queue;
+pub use queue::oldest_event;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,10 @@
 #![cfg(loom)]
 
 use apf_service::classify::Wait;
+use apf_service::crossing::{came_elsewhere, release_elsewhere};
+use apf_service::event::Generation;
 use apf_service::protocol::Token;
+use apf_service::recent::RecentReady;
 use apf_service::slots::{Released, Slot, Slots, Ticket};
 use apf_service::sync::AtomicU32;
 use apf_service::time::Tsc;
@@ -185,6 +188,32 @@ fn a_halting_waiter_sees_its_ready_interrupt() {
         drop(interrupts_off);
         assert_eq!(world.slots.finish(ticket).ready, Tsc(5));
         interrupt.join().unwrap();
+    });
+}
+
+/// A ready on another core, against the fault of this one: whoever comes
+/// second sees the other (`crossing`).
+#[test]
+fn a_ready_on_another_core_and_its_fault_do_not_miss_each_other() {
+    #[derive(Default)]
+    struct Core {
+        slots: Slots,
+        recent: RecentReady,
+    }
+    loom::model(|| {
+        let (here, there) = (Arc::new(Core::default()), Arc::new(Core::default()));
+        let asked = {
+            let (here, there) = (here.clone(), there.clone());
+            thread::spawn(move || {
+                there.recent.remember(Token(7), Generation(1));
+                release_elsewhere([(0, &here.slots)].into_iter(), Token(7), Tsc(5)).is_some()
+            })
+        };
+        let ticket = here.slots.take(Token(7), Wait::Halt, Tsc(1)).unwrap();
+        let came = came_elsewhere([&there.recent].into_iter(), Token(7));
+        let released = asked.join().unwrap();
+        assert!(came || released, "the waiter halts for ever");
+        assert_eq!(released, here.slots.get(ticket).is_ready(ticket));
     });
 }
 

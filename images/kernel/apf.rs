@@ -43,6 +43,11 @@ fn apf_hook_futex_wake(word: &AtomicU32) {
 }
 
 #[unsafe(no_mangle)]
+fn apf_hook_interrupt(core: u32) {
+	apic::wakeup_core(core);
+}
+
+#[unsafe(no_mangle)]
 fn apf_hook_reschedule() {
 	core_scheduler().reschedule();
 }

@@ -61,3 +61,17 @@ fn contexts_are_judged_on_one_core() {
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     assert!(ended.text.contains("--smp 2"), "{}", ended.text);
 }
+
+/// Wake-ups across cores, which would hang if one could fall between a core's
+/// look at its input and its halt; and a ready on another core than its fault,
+/// which would leave its waiter halting, or to the watchdog.
+#[test]
+fn cores_wake_each_other_and_each_others_waiters() {
+    let Some(xtask) = Xtask::find("cores") else { return };
+    let ended = xtask.run(&["cores"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let report = xtask.report().expect("a report");
+    assert_eq!((number(&report, "passed"), number(&report, "cores")), (3.0, 2.0));
+    let ended = xtask.run(&["cores", "--smp", "1"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+}

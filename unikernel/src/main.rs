@@ -25,7 +25,7 @@ use unikernel::wire::{Message, Mode};
 #[derive(Debug, Parser)]
 #[command(about = "Reads paged-out memory, with async page faults and without")]
 struct Options {
-    /// What to run: default, contexts, or the name of an experiment
+    /// What to run: default, contexts, cores, or the name of an experiment
     #[arg(long, default_value = "default", value_parser = experiment)]
     experiment: Experiment,
     /// Tasks that read
@@ -82,6 +82,8 @@ enum Experiment {
     Default,
     /// Checks of each context that a fault can interrupt.
     Contexts,
+    /// Checks of what passes between cores.
+    Cores,
     /// Samples at the points of a grid.
     Samples(experiments::Measure),
 }
@@ -90,9 +92,10 @@ fn experiment(name: &str) -> Result<Experiment, String> {
     match name {
         "default" => Ok(Experiment::Default),
         "contexts" => Ok(Experiment::Contexts),
+        "cores" => Ok(Experiment::Cores),
         _ => experiments::find(name)
             .map(Experiment::Samples)
-            .ok_or_else(|| "default, contexts, or an experiment that this guest has".into()),
+            .ok_or_else(|| "default, contexts, cores, or an experiment that this guest has".into()),
     }
 }
 
@@ -126,14 +129,15 @@ fn main() -> ExitCode {
         .init();
     match options.experiment {
         Experiment::Default => passes(&options),
-        Experiment::Contexts => checks(&options),
+        Experiment::Contexts => checks(|| contexts::run(options.seed, options.check.as_deref())),
+        Experiment::Cores => checks(|| contexts::run_cores(options.seed)),
         Experiment::Samples(measure) => samples(measure, &options),
     }
 }
 
-fn checks(options: &Options) -> ExitCode {
+fn checks(run: impl FnOnce() -> Result<(), apf_service::StartError>) -> ExitCode {
     hello(0, 0);
-    match contexts::run(options.seed, options.check.as_deref()) {
+    match run() {
         Ok(()) => host::tell(&Message::Done),
         Err(error) => host::tell(&Message::ServiceOff { reason: error.to_string() }),
     }

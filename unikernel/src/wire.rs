@@ -97,7 +97,12 @@ pub enum Message {
     /// It has ended.
     Check(Check),
     /// All that was counted; the service is off.
-    Counted(Counters),
+    Counted {
+        /// What the service counted.
+        counters: Counters,
+        /// Of the readies, those that the program raised itself, playing the host.
+        played: u64,
+    },
     /// A histogram of the pass.
     Histogram(StageHistogram),
     /// Everything went well and the program ends.

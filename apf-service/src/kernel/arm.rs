@@ -5,8 +5,9 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::entry::{self, PREVIOUS_PAGE_FAULT};
+use super::fault::{self, OtherCores};
 use super::wait::without_interrupts;
-use super::{CORES, MAX_CORES, VECTOR, fault, hooks, now, this_core, vcpu};
+use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, hooks, now, this_core, vcpu};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::CoreId;
@@ -37,6 +38,7 @@ fn enable(core: usize, waits: Waits) -> Result<(), ArmError> {
     let vcpu = vcpu(core).unwrap_or_else(|| {
         let new: &'static VCpu = Box::leak(Box::new(VCpu::new(CoreId(core as u16))));
         CORES[core].store(core::ptr::from_ref(new).cast_mut(), Ordering::Release);
+        CORES_IN_USE.fetch_max(core + 1, Ordering::AcqRel);
         new
     });
     // SAFETY: a hook; it walks the page tables.
@@ -69,7 +71,7 @@ pub fn disarm() -> Result<(), ArmError> {
         // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
         // SAFETY: a hook that may be called with interrupts off.
-        vcpu.end(now(), |word| unsafe { hooks::apf_hook_futex_wake(word) });
+        vcpu.end(&OtherCores, now(), |word| unsafe { hooks::apf_hook_futex_wake(word) });
         fault::wake_up_service();
     });
     // SAFETY: a hook in task context.

@@ -2,13 +2,14 @@
 
 use core::sync::atomic::Ordering;
 
-use super::{CORES, arm, fault, hooks, now, switch_if_withheld, vcpu};
+use super::{arm, fault, hooks, now, switch_if_withheld, vcpu, vcpus};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::Event;
 use crate::slots::{Released, Ticket};
 use crate::stats::CoreStats;
 use crate::time::Tsc;
+use crate::vcpu::oldest_event;
 
 /// Arms the core this runs on, for [`Waits::decode`]`(waits)`; see [`ArmError::decode`].
 #[unsafe(no_mangle)]
@@ -22,13 +23,13 @@ extern "C" fn apf_disarm() -> i32 {
     ArmError::encode(arm::disarm())
 }
 
-/// Moves events of all cores to `buffer`; returns how many.
+/// Moves events of all cores to `buffer`, the oldest first; returns how many.
 ///
 /// # Safety
 /// `buffer` holds `capacity` events.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn apf_events(buffer: *mut Event, capacity: usize) -> usize {
-    let all = (0..CORES.len()).filter_map(vcpu).flat_map(|v| core::iter::from_fn(|| v.next_event()));
+    let all = core::iter::from_fn(|| oldest_event(vcpus().map(|(_, vcpu)| vcpu)));
     all.take(capacity).enumerate().fold(0, |_, (i, event)| {
         // SAFETY: i < capacity.
         unsafe { buffer.add(i).write(event) };
@@ -81,6 +82,12 @@ extern "C" fn apf_guard_exit() {
     if unsafe { hooks::apf_hook_critical(-1) } == 0 {
         switch_if_withheld();
     }
+}
+
+/// The core this runs on.
+#[unsafe(no_mangle)]
+extern "C" fn apf_core() -> u32 {
+    super::this_core() as u32
 }
 
 /// What `core` counted; null if it was never armed.

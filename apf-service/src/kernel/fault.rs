@@ -3,16 +3,32 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::entry::{PageFaultFrame, redirect};
-use super::{VECTOR, hooks, kernel_text, now, this_vcpu, wait};
+use super::{VECTOR, hooks, kernel_text, now, this_core, this_vcpu, vcpus, wait};
 use crate::classify::Context;
+use crate::event::CoreId;
 use crate::protocol::msr;
-use crate::vcpu::PageFault;
+use crate::vcpu::{Others, PageFault, VCpu};
 
 /// Counts the occasions on which the service thread has something to do; it
 /// sleeps on this word.
 pub static SERVICE_WORK: AtomicU32 = AtomicU32::new(0);
 
 const INTERRUPT_FLAG: u64 = 1 << 9;
+
+/// All cores that have ever been armed, but for this one.
+pub struct OtherCores;
+
+impl Others for OtherCores {
+    fn each(&self) -> impl Iterator<Item = &VCpu> {
+        let this = this_core();
+        vcpus().filter(move |&(core, _)| core != this).map(|(_, vcpu)| vcpu)
+    }
+
+    fn interrupt(&self, core: CoreId) {
+        // SAFETY: a hook that may be called with interrupts off.
+        unsafe { hooks::apf_hook_interrupt(core.0.into()) };
+    }
+}
 
 /// Handles a #PF; `false` if it is not an async one.
 ///
@@ -25,7 +41,7 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
         Context { rip: frame.rip, rsp: frame.rsp, interrupts_enabled: frame.rflags & INTERRUPT_FLAG != 0 };
     // SAFETY: the task is asked for only when no kernel code was interrupted.
     let task = || unsafe { hooks::apf_hook_task() };
-    match vcpu.page_fault(cr2 as u64, context, &kernel_text(), task, now()) {
+    match vcpu.page_fault(cr2 as u64, context, &kernel_text(), task, &OtherCores, now()) {
         PageFault::NotOurs => return false,
         PageFault::Return { wake_service: false } => {}
         PageFault::Return { wake_service: true } => {
@@ -47,7 +63,7 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
 pub extern "C" fn on_ready() {
     // SAFETY: the MSR exists, or this core could not have been armed.
     let acknowledge = || unsafe { x86::msr::wrmsr(msr::ASYNC_PF_ACK, 1) };
-    let wake_service = this_vcpu().is_some_and(|vcpu| vcpu.drain(now, acknowledge));
+    let wake_service = this_vcpu().is_some_and(|vcpu| vcpu.drain(&OtherCores, now, acknowledge));
     if wake_service {
         wake_up_service();
     }

@@ -19,6 +19,9 @@ unsafe extern "Rust" {
     pub fn apf_hook_futex_wait(word: &AtomicU32, expected: u32, limit_us: Option<u64>);
     /// Wakes the task that waits on `word`. Callable with interrupts off.
     pub fn apf_hook_futex_wake(word: &AtomicU32);
+    /// Interrupts another core, which lets its scheduler look for work.
+    /// Callable with interrupts off.
+    pub fn apf_hook_interrupt(core: u32);
     /// Lets the scheduler choose a task. Callable at the end of an interrupt.
     pub fn apf_hook_reschedule();
     /// Raises the running task's priority to that of a task just woken, and

@@ -21,7 +21,7 @@ pub mod hooks;
 mod wait;
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use crate::time::Tsc;
 use crate::vcpu::VCpu;
@@ -33,6 +33,8 @@ pub const MAX_CORES: usize = 64;
 pub const VECTOR: u8 = 0xf3;
 
 static CORES: [AtomicPtr<VCpu>; MAX_CORES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CORES];
+/// One more than the highest core that has ever been armed.
+static CORES_IN_USE: AtomicUsize = AtomicUsize::new(0);
 /// A task switch was asked for and withheld; see [`holds_core`].
 static WITHHELD: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
 
@@ -40,6 +42,12 @@ fn vcpu(core: usize) -> Option<&'static VCpu> {
     let vcpu = CORES.get(core)?.load(Ordering::Acquire);
     // SAFETY: the pointer is null or from a leaked box (`arm`), never freed.
     unsafe { vcpu.as_ref() }
+}
+
+/// Every core that has ever been armed.
+fn vcpus() -> impl Iterator<Item = (usize, &'static VCpu)> {
+    let cores = 0..CORES_IN_USE.load(Ordering::Acquire);
+    cores.filter_map(|core| Some((core, vcpu(core)?)))
 }
 
 fn this_core() -> usize {

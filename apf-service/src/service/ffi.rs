@@ -25,6 +25,7 @@ mod hermit {
         pub safe fn apf_guard_enter();
         pub safe fn apf_guard_exit();
         pub safe fn apf_core_stats(core: u32) -> *const CoreStats;
+        pub safe fn apf_core() -> u32;
         pub safe fn apf_tsc_mhz() -> u32;
         pub safe fn apf_physical(virtual_address: u64) -> u64;
         pub fn sys_spawn2(
@@ -98,6 +99,10 @@ mod calls {
         // SAFETY: null, or a static of the archive; `CoreStats` has a C layout
         // and only atomics in it.
         unsafe { hermit::apf_core_stats(core.0.into()).as_ref() }
+    }
+
+    pub fn core() -> CoreId {
+        CoreId(hermit::apf_core() as u16)
     }
 
     pub fn tsc_mhz() -> u32 {
@@ -178,6 +183,10 @@ mod calls {
 
     pub fn core_stats(_core: CoreId) -> Option<&'static CoreStats> {
         None
+    }
+
+    pub fn core() -> CoreId {
+        CoreId(0)
     }
 
     pub fn tsc_mhz() -> u32 {

@@ -183,6 +183,12 @@ pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
     ffi::physical(pointer.addr() as u64)
 }
 
+/// The core that the caller runs on: tasks of Hermit stay on theirs.
+#[must_use]
+pub fn this_core() -> CoreId {
+    ffi::core()
+}
+
 /// What each core has counted since the program began, over all lives of the
 /// service. Cores that were never armed are left out.
 pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {

@@ -2,6 +2,36 @@
 
 use super::*;
 use alloc::boxed::Box;
+use core::cell::Cell;
+
+/// The only core.
+struct Alone;
+
+impl Others for Alone {
+    fn each(&self) -> impl Iterator<Item = &VCpu> {
+        core::iter::empty()
+    }
+
+    fn interrupt(&self, core: CoreId) {
+        panic!("{core:?} interrupted");
+    }
+}
+
+/// One more core.
+struct Other<'a> {
+    vcpu: &'a VCpu,
+    interrupted: Cell<Option<CoreId>>,
+}
+
+impl Others for Other<'_> {
+    fn each(&self) -> impl Iterator<Item = &VCpu> {
+        core::iter::once(self.vcpu)
+    }
+
+    fn interrupt(&self, core: CoreId) {
+        self.interrupted.set(Some(core));
+    }
+}
 
 fn vcpu() -> Box<VCpu> {
     let v = Box::new(VCpu::new(CoreId(0)));
@@ -18,13 +48,13 @@ fn ticket(n: NotPresent) -> Ticket {
 
 fn deliver(v: &VCpu, token: u32) -> Ready {
     v.area.host_writes_token(Token(token));
-    v.ready(Tsc(9))
+    v.ready(&Alone, Tsc(9))
 }
 
 #[test]
 fn a_scheduled_wait_is_the_services_business() {
     let v = vcpu();
-    let t = ticket(v.not_present(Token(5), Wait::Schedule, 0xabc, Tsc(1)));
+    let t = ticket(v.not_present(Token(5), Wait::Schedule, 0xabc, &Alone, Tsc(1)));
     let e = v.next_event().unwrap();
     assert_eq!((e.kind, e.token, e.ticket, e.rip), (Kind::NotPresent, Token(5), t, 0xabc));
     assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
@@ -36,7 +66,7 @@ fn a_scheduled_wait_is_the_services_business() {
 #[test]
 fn a_halting_wait_is_released_by_the_interrupt() {
     let v = vcpu();
-    let t = ticket(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)));
+    let t = ticket(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)));
     assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: false });
     assert!(v.slots.get(t).is_ready(t) && v.next_event().is_none());
 }
@@ -45,22 +75,49 @@ fn a_halting_wait_is_released_by_the_interrupt() {
 fn an_early_ready_spares_the_halt_and_is_consumed_once() {
     let v = vcpu();
     deliver(&v, 5);
-    assert_eq!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Retry);
-    assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Wait(_)));
+    assert_eq!(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)), NotPresent::Retry);
+    assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)), NotPresent::Wait(_)));
     assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
     let swallow = v.next_event().unwrap();
     assert_eq!((swallow.kind, swallow.ticket), (Kind::NotPresent, Ticket::NONE));
 }
 
 #[test]
+fn a_ready_on_another_core_releases_who_halts_and_interrupts_its_core() {
+    let (faulting, asked) = (vcpu(), vcpu());
+    let t = ticket(faulting.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)));
+    let other = Other { vcpu: &faulting, interrupted: Cell::new(None) };
+    asked.area.host_writes_token(Token(5));
+    assert_eq!(asked.ready(&other, Tsc(9)), Ready::Taken { wake_service: false });
+    assert!(faulting.slots.get(t).is_ready(t));
+    assert_eq!(other.interrupted.get(), Some(CoreId(0)));
+    assert_eq!(asked.stats.halt_released_elsewhere.get(), 1);
+    // It was consumed: the next fault under this token waits.
+    let other = Other { vcpu: &asked, ..other };
+    ticket(faulting.not_present(Token(5), Wait::Halt, 0, &other, Tsc(2)));
+}
+
+#[test]
+fn an_early_ready_on_another_core_spares_the_halt_once() {
+    let (faulting, asked) = (vcpu(), vcpu());
+    deliver(&asked, 5);
+    let other = Other { vcpu: &asked, interrupted: Cell::new(None) };
+    let not_present = || faulting.not_present(Token(5), Wait::Halt, 0, &other, Tsc(1));
+    assert_eq!(not_present(), NotPresent::Retry);
+    assert_eq!((faulting.slots.in_use(), faulting.stats.early_ready.get()), (0, 1));
+    assert_eq!(faulting.next_event().unwrap().ticket, Ticket::NONE);
+    ticket(not_present());
+}
+
+#[test]
 fn an_empty_interrupt_is_tolerated() {
-    assert_eq!(vcpu().ready(Tsc(0)), Ready::Empty);
+    assert_eq!(vcpu().ready(&Alone, Tsc(0)), Ready::Empty);
 }
 
 #[test]
 fn wake_all_releases_the_halting_and_tells_the_service() {
     let v = vcpu();
-    let t = ticket(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)));
+    let t = ticket(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)));
     assert_eq!(deliver(&v, u32::MAX), Ready::Taken { wake_service: true });
     assert!(v.slots.get(t).is_ready(t));
     assert_eq!(v.next_event().unwrap().kind, Kind::WakeAll);
@@ -69,14 +126,14 @@ fn wake_all_releases_the_halting_and_tells_the_service() {
 #[test]
 fn a_ready_that_finds_the_queue_full_releases_everyone_after_the_drain() {
     let v = vcpu();
-    let t = ticket(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)));
+    let t = ticket(v.not_present(Token(5), Wait::Schedule, 0, &Alone, Tsc(1)));
     for t in 1..QUEUE as u32 {
         assert!(matches!(deliver(&v, 1000 + t), Ready::Taken { .. }));
     }
     assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
     assert_eq!((v.area.ready_token(), v.stats.deferred_ready.get()), (Token::NONE, 1));
     // A fault meanwhile halts: the halt needs no queue.
-    ticket(v.not_present(Token(3000), Wait::Schedule, 0, Tsc(1)));
+    ticket(v.not_present(Token(3000), Wait::Schedule, 0, &Alone, Tsc(1)));
     assert_eq!((v.stats.overflow_halts.get(), v.stats.halt_waits.get()), (1, 1));
     let events: alloc::vec::Vec<_> = core::iter::from_fn(|| v.next_event()).collect();
     assert_eq!((events.len(), events[0].ticket), (QUEUE + 1, t));
@@ -105,9 +162,9 @@ fn the_drain_acknowledges_each_token_after_clearing_it() {
             v.area.host_writes_token(Token(left));
         }
     };
-    assert!(v.drain(|| Tsc(1), acknowledge));
+    assert!(v.drain(&Alone, || Tsc(1), acknowledge));
     assert_eq!((left, v.stats.ready.get(), v.stats.spurious_interrupts.get()), (0, 3, 0));
-    assert!(!v.drain(|| Tsc(1), || unreachable!()));
+    assert!(!v.drain(&Alone, || Tsc(1), || unreachable!()));
     assert_eq!(v.stats.spurious_interrupts.get(), 1);
 }
 
@@ -115,7 +172,7 @@ fn the_drain_acknowledges_each_token_after_clearing_it() {
 fn a_host_that_never_stops_is_cut_short() {
     let v = vcpu();
     v.area.host_writes_token(Token(7));
-    v.drain(|| Tsc(1), || v.area.host_writes_token(Token(7)));
+    v.drain(&Alone, || Tsc(1), || v.area.host_writes_token(Token(7)));
     assert_eq!(v.stats.ready.get(), 2 * OUTSTANDING_PER_VCPU as u64);
 }
 
@@ -123,14 +180,14 @@ fn a_host_that_never_stops_is_cut_short() {
 fn outstanding_counts_what_the_host_still_owes() {
     let v = vcpu();
     for t in 1..=3 {
-        v.not_present(Token(t), Wait::Schedule, 0, Tsc(1));
+        v.not_present(Token(t), Wait::Schedule, 0, &Alone, Tsc(1));
     }
     deliver(&v, 1);
-    v.not_present(Token(4), Wait::Schedule, 0, Tsc(1));
+    v.not_present(Token(4), Wait::Schedule, 0, &Alone, Tsc(1));
     assert_eq!((v.stats.most_outstanding.get(), v.stats.most_waiting.get()), (3, 4));
     // A new life owes nothing of the old.
     v.begin();
-    v.not_present(Token(5), Wait::Schedule, 0, Tsc(1));
+    v.not_present(Token(5), Wait::Schedule, 0, &Alone, Tsc(1));
     deliver(&v, 5);
     deliver(&v, 6);
     assert_eq!(v.stats.most_outstanding.get(), 3);
@@ -140,13 +197,13 @@ fn outstanding_counts_what_the_host_still_owes() {
 fn reaching_the_hosts_limit_is_counted_each_time() {
     let v = vcpu();
     for t in 1..=66 {
-        v.not_present(Token(t), Wait::Schedule, 0, Tsc(1));
+        v.not_present(Token(t), Wait::Schedule, 0, &Alone, Tsc(1));
     }
     assert_eq!(v.stats.budget_spent.get(), 1);
     for t in 1..=3 {
         deliver(&v, t);
     }
-    v.not_present(Token(67), Wait::Schedule, 0, Tsc(1));
+    v.not_present(Token(67), Wait::Schedule, 0, &Alone, Tsc(1));
     assert_eq!(v.stats.budget_spent.get(), 2);
 }
 
@@ -154,7 +211,7 @@ fn reaching_the_hosts_limit_is_counted_each_time() {
 fn tokens_that_cannot_name_a_fault_are_retried() {
     let v = vcpu();
     for token in [Token::NONE, Token::WAKE_ALL] {
-        assert_eq!(v.not_present(token, Wait::Halt, 0, Tsc(1)), NotPresent::Retry);
+        assert_eq!(v.not_present(token, Wait::Halt, 0, &Alone, Tsc(1)), NotPresent::Retry);
     }
     assert_eq!((v.stats.impossible_token.get(), v.slots.in_use()), (2, 0));
 }
@@ -164,7 +221,7 @@ const TEXT: Range<u64> = 0x1000..0x2000;
 fn page_fault(v: &VCpu, flags: u32, rip: u64, interrupts_enabled: bool) -> PageFault {
     v.area.host_writes_reason(flags);
     let task = || Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false };
-    v.page_fault(5, Context { rip, rsp: 0x8800, interrupts_enabled }, &TEXT, task, Tsc(1))
+    v.page_fault(5, Context { rip, rsp: 0x8800, interrupts_enabled }, &TEXT, task, &Alone, Tsc(1))
 }
 
 #[test]
@@ -227,7 +284,7 @@ fn halts_nest() {
 fn without_any_slot_the_access_is_retried() {
     let v = vcpu();
     while v.slots.take(Token(1), Wait::Halt, Tsc(0)).is_some() {}
-    assert_eq!(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)), NotPresent::Retry);
+    assert_eq!(v.not_present(Token(5), Wait::Schedule, 0, &Alone, Tsc(1)), NotPresent::Retry);
     assert_eq!(v.stats.overflow_retries.get(), 1);
 }
 
@@ -236,16 +293,16 @@ fn a_new_life_forgets_early_readies() {
     let v = vcpu();
     deliver(&v, 5);
     v.begin();
-    assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, Tsc(1)), NotPresent::Wait(_)));
+    assert!(matches!(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)), NotPresent::Wait(_)));
 }
 
 #[test]
 fn the_end_of_a_life_releases_everyone_and_empties_the_table() {
     let v = vcpu();
-    let scheduled = ticket(v.not_present(Token(5), Wait::Schedule, 0, Tsc(1)));
-    let halting = ticket(v.not_present(Token(6), Wait::Halt, 0, Tsc(1)));
+    let scheduled = ticket(v.not_present(Token(5), Wait::Schedule, 0, &Alone, Tsc(1)));
+    let halting = ticket(v.not_present(Token(6), Wait::Halt, 0, &Alone, Tsc(1)));
     let mut woken = 0;
-    v.end(Tsc(2), |_| woken += 1);
+    v.end(&Alone, Tsc(2), |_| woken += 1);
     assert!(v.slots.get(scheduled).is_ready(scheduled) && v.slots.get(halting).is_ready(halting));
     assert_eq!((woken, core::iter::from_fn(|| v.next_event()).last().unwrap().kind), (1, Kind::WakeAll));
 }

@@ -102,6 +102,38 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
         ],
     ),
     (
+        "a ready on another core finds who halts, and who is scheduled",
+        Rules { cores: 3, ..PLAIN },
+        &[
+            Step::Fault { core: 2, place: Place::Kernel },
+            Step::Fault { core: 0, place: Place::App },
+            Step::CompleteElsewhere { core: 2, nth: 0, to: 1 },
+            Step::Interrupt { core: 1 },
+            Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
+            Step::Interrupt { core: 1 },
+            Step::Service { events: 9 },
+        ],
+    ),
+    (
+        "a ready on another core overtakes a fault that is to halt",
+        Rules { cores: 2, ..PLAIN },
+        &[
+            Step::Interrupt { core: 1 },
+            Step::FaultInFlight { core: 0, place: Place::Kernel },
+            Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
+        ],
+    ),
+    (
+        "a ready is in the area of another core that is disarmed",
+        Rules { cores: 2, ..PLAIN },
+        &[
+            Step::Fault { core: 0, place: Place::Kernel },
+            Step::Interrupt { core: 1 },
+            Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
+            Step::Disarm { core: 1 },
+        ],
+    ),
+    (
         "re-armed while tasks wait and events are queued",
         PLAIN,
         &[

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use apf_service::{Config, Service, StartError};
 
+use super::tasks::Sign;
 use crate::host;
 use crate::region::Region;
 
@@ -22,13 +23,16 @@ pub struct Bench {
     region: Region,
     next: AtomicUsize,
     service: Mutex<Option<Service>>,
+    /// Readies that a check has raised itself.
+    pub played: Sign,
 }
 
 impl Bench {
     /// Fills the memory and starts the service.
     pub fn new(seed: u64) -> Result<Self, StartError> {
         let region = Region::filled(PAGES, seed);
-        let bench = Self { seed, region, next: AtomicUsize::new(0), service: Mutex::default() };
+        let (next, service, played) = (AtomicUsize::new(0), Mutex::default(), Sign::default());
+        let bench = Self { seed, region, next, service, played };
         bench.start(Config::default())?;
         Ok(bench)
     }

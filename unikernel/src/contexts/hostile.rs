@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apf_service::protocol::Area;
+use apf_service::event::CoreId;
 use apf_service::vcpu::VCpu;
 
 use super::bench::{Bench, Verdict, demand};
@@ -16,11 +16,18 @@ use crate::host;
 /// An address at which nothing is ever mapped.
 const NOWHERE: usize = 0x3000_0000_0000;
 
+/// A core's state, which the program has no business with.
+pub fn vcpu(core: CoreId) -> &'static VCpu {
+    let (_, stats) = apf_service::stats().find(|(id, _)| *id == core).expect("an armed core");
+    let vcpu = (&raw const *stats).wrapping_byte_sub(offset_of!(VCpu, stats)).cast::<VCpu>();
+    // SAFETY: the statistics are a part of it. It is never freed, and has
+    // nothing but atomics in it.
+    unsafe { &*vcpu }
+}
+
 /// The flags of the first core's area: its first word.
 fn flags() -> *mut u32 {
-    let (_, stats) = apf_service::stats().next().expect("an armed core");
-    let vcpu = (&raw const *stats).wrapping_byte_sub(offset_of!(VCpu, stats)).cast::<VCpu>();
-    vcpu.wrapping_byte_add(offset_of!(VCpu, area)).cast::<Area>().cast_mut().cast()
+    (&raw const vcpu(CoreId(0)).area).cast_mut().cast()
 }
 
 /// A reason that the protocol does not know: handed on to the kernel's own

@@ -10,6 +10,7 @@
 //! | `service` | the service thread itself |
 //! | `crowd` | more faults at once than the host lets wait |
 //! | `lives` | quiesced while tasks wait; resumed by the watchdog |
+//! | `cores` | the experiment `cores`: what passes between cores |
 //! | `hostile` | what only a broken host does |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
 //! | `own_stack` | the faulting task's stack is out as well; a stack that is not its own |
@@ -22,6 +23,7 @@
 
 mod application;
 mod bench;
+mod cores;
 mod crowd;
 mod guard;
 mod hostile;
@@ -65,8 +67,23 @@ const CHECKS: [(&str, Run); 14] = [
 /// while the service is off as well.
 const UNCOUNTED: [(&str, Run); 1] = [("quiesce", lives::quiesce)];
 
+/// The experiment `cores`, which wants two.
+const CORES: [(&str, Run); 3] = [
+    ("wake_ups", cores::wake_ups),
+    ("halt_elsewhere", cores::halt_ready_elsewhere),
+    ("schedule_elsewhere", cores::schedule_ready_elsewhere),
+];
+
 /// Run only by name: the guest does not survive it.
 const LAST_WORDS: [(&str, Run); 1] = [("interrupts_off", hostile::interrupts_off)];
+
+/// Runs the experiment `cores`; `Err` if the service does not start.
+pub fn run_cores(seed: u64) -> Result<(), apf_service::StartError> {
+    let bench = Bench::new(seed)?;
+    CORES.iter().for_each(|check| run_one(&bench, check));
+    stop_and_count(&bench);
+    Ok(())
+}
 
 /// Runs all checks, whatever fails, or the one called `only`; `Err` if the
 /// service does not start.
@@ -75,14 +92,18 @@ pub fn run(seed: u64, only: Option<&str>) -> Result<(), apf_service::StartError>
     let chosen = |(name, _): &(&str, Run)| only.is_none_or(|only| only == *name);
     let last_words = LAST_WORDS.iter().filter(|(name, _)| only == Some(*name));
     CHECKS.iter().filter(|check| chosen(check)).chain(last_words).for_each(|check| run_one(&bench, check));
-    bench.stop();
-    host::tell(&Message::Counted(host::counters()));
-    // The host answers when it has read its own counts.
-    host::restore();
+    stop_and_count(&bench);
     bench.start(Config::default())?;
     UNCOUNTED.iter().filter(|check| chosen(check)).for_each(|check| run_one(&bench, check));
     bench.stop();
     Ok(())
+}
+
+fn stop_and_count(bench: &Bench) {
+    bench.stop();
+    host::tell(&Message::Counted { counters: host::counters(), played: bench.played.count() });
+    // The host answers when it has read its own counts.
+    host::restore();
 }
 
 fn run_one(bench: &Bench, (name, check): &(&str, Run)) {

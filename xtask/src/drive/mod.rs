@@ -189,6 +189,7 @@ impl<'a> Drive<'a> {
             }
             Message::Restore { request } => {
                 progress("bringing everything back");
+                self.pager.attach()?;
                 self.pager.restore(request)?;
                 self.last_sign = Instant::now();
             }
@@ -212,7 +213,8 @@ impl<'a> Drive<'a> {
                 self.check = None;
                 self.outcome.checks.push(check);
             }
-            Message::Counted(counters) => {
+            Message::Counted { mut counters, played } => {
+                counters.ready -= played;
                 self.outcome.counted = Some((counters, self.host_counts()?));
             }
             Message::Histogram(histogram) => self.outcome.histograms.push(histogram),

@@ -139,7 +139,7 @@ pub struct Outcome {
     pub histograms: Vec<StageHistogram>,
     /// The checks of the experiment `contexts`.
     pub checks: Vec<Check>,
-    /// All that guest and host counted during it.
+    /// All that guest and host counted during it, without what the guest itself raised.
     pub counted: Option<(Counters, HostCounts)>,
 }
 

@@ -1,4 +1,4 @@
-//! What the experiment `contexts` came to.
+//! What an experiment of checks came to: `contexts`, `cores`.
 
 use serde::Serialize;
 use unikernel::wire::{Check, Counters};
@@ -62,8 +62,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut lines = vec![
             format!(
-                "Hermit {} under {}, {} host, {} core(s): faults in every context, at {} a page",
-                self.kernel_version, self.vmm, self.host, self.cores, self.page_latency
+                "Hermit {} under {}, {} host, {} core(s): checks of {}, at {} a page",
+                self.kernel_version, self.vmm, self.host, self.cores, self.experiment, self.page_latency
             ),
             String::new(),
             format!("  {:<20}{:<8}{:>10}{:>8}", "check", "", "schedule", "halt"),

@@ -43,7 +43,7 @@ impl Document {
         }
         Ok(match args.experiment {
             Experiment::Default => Self::Default(Box::new(Report::new(args, verdict, spec, outcome)?)),
-            Experiment::Contexts => {
+            Experiment::Contexts | Experiment::Cores => {
                 Self::Contexts(Box::new(contexts::Report::new(args, verdict, spec, outcome)))
             }
         })
@@ -169,7 +169,7 @@ impl Report {
             host: verdict.name(),
             kernel_version: VERSIONS.hermit.kernel.clone(),
             cores: outcome.cores,
-            tasks: args.tasks,
+            tasks: args.tasks(),
             pages: spec.pages.into(),
             region_pages: on.pass.verified_pages,
             page_latency: spec.page_latency.to_string(),

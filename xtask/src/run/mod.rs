@@ -29,6 +29,8 @@ pub enum Experiment {
     Default,
     /// Checks of each context that a fault can interrupt, every register compared
     Contexts,
+    /// Checks of what passes between cores: wake-ups, and readies for another core's faults
+    Cores,
 }
 
 impl Experiment {
@@ -37,6 +39,7 @@ impl Experiment {
         match self {
             Self::Default => "default",
             Self::Contexts => "contexts",
+            Self::Cores => "cores",
         }
     }
 
@@ -44,7 +47,15 @@ impl Experiment {
     const fn page_latency(self) -> Duration {
         match self {
             Self::Default => Duration::from_millis(20),
-            Self::Contexts => Duration::from_millis(3),
+            Self::Contexts | Self::Cores => Duration::from_millis(3),
+        }
+    }
+
+    /// The guest's virtual CPUs, unless the user says otherwise.
+    const fn cores(self) -> u32 {
+        match self {
+            Self::Default | Self::Contexts => 1,
+            Self::Cores => 2,
         }
     }
 }
@@ -66,9 +77,9 @@ pub struct RunArgs {
     /// [default: 20ms, for contexts 3ms]
     #[arg(long, value_name = "LATENCY")]
     pub page_latency: Option<PageLatency>,
-    /// Tasks that read
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub tasks: u16,
+    /// Tasks that read [default: 32 on one virtual CPU, 64 for each of several]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub tasks: Option<u16>,
     /// Pages read while the clock runs, in each of the two passes
     #[arg(long, default_value_t = 2560, value_parser = clap::value_parser!(u32).range(1..))]
     pub pages: u32,
@@ -78,9 +89,9 @@ pub struct RunArgs {
     /// The guest's memory
     #[arg(long, default_value = "256MiB")]
     pub memory: ByteSize,
-    /// The guest's virtual CPUs
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub smp: u32,
+    /// The guest's virtual CPUs [default: 1, for cores 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub smp: Option<u32>,
     /// Seed of contents, order and latencies
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -172,13 +183,23 @@ impl RunArgs {
         self.page_latency.clone().unwrap_or_else(default)
     }
 
+    fn cores(&self) -> u32 {
+        self.smp.unwrap_or(self.experiment.cores())
+    }
+
+    /// Tasks that read.
+    pub fn tasks(&self) -> u16 {
+        let all = |cores: u32| u16::try_from(64 * cores).unwrap_or(u16::MAX).min(1024);
+        self.tasks.unwrap_or(if self.cores() == 1 { 32 } else { all(self.cores()) })
+    }
+
     /// Pages that the guest reads, as far as its time limit is concerned.
     const fn pages_to_wait_for(&self) -> u32 {
         /// Most are read by the checks of registers, some hundred each.
         const OF_ALL_CHECKS: u32 = 3000;
         match self.experiment {
             Experiment::Default => self.pages,
-            Experiment::Contexts => OF_ALL_CHECKS,
+            Experiment::Contexts | Experiment::Cores => OF_ALL_CHECKS,
         }
     }
 
@@ -206,11 +227,15 @@ impl RunArgs {
         if self.memory_mib() > 2048 {
             bail!("--memory {} is more than a guest of this kernel can page: at most 2GiB", self.memory);
         }
-        if self.experiment == Experiment::Contexts && self.smp > 1 {
-            bail!(
+        match (self.experiment, self.cores()) {
+            (Experiment::Contexts, 2..) => bail!(
                 "--smp {} is more than the experiment contexts can judge: it watches who runs on one core",
-                self.smp
-            );
+                self.cores()
+            ),
+            (Experiment::Cores, 1) => {
+                bail!("--smp 1 leaves nothing to check for the experiment cores: it needs two at least")
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -218,7 +243,7 @@ impl RunArgs {
     fn spec(&self, built: &build::Built, image: &Path, program: PathBuf) -> Spec {
         let mut guest_args: Vec<String> = [
             ("--experiment", self.experiment.name().to_owned()),
-            ("--tasks", self.tasks.to_string()),
+            ("--tasks", self.tasks().to_string()),
             ("--pages", self.pages.to_string()),
             ("--region-mib", self.region_mib.to_string()),
             ("--seed", self.seed.to_string()),
@@ -235,7 +260,7 @@ impl RunArgs {
             loader: built.loader.clone(),
             pager: built.pager.clone(),
             memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),
-            cores: self.smp,
+            cores: self.cores(),
             page_latency: self.page_latency(),
             seed: self.seed,
             pages: self.pages_to_wait_for(),

@@ -12,17 +12,18 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
 }
 
 impl World {
-    /// Nobody was released without a reason: by its own ready, delivered on
-    /// its own core and in its own life; or by what may release everyone there.
+    /// Nobody was released without a reason: by its own ready, delivered in its
+    /// own life on its own core, or sent to another; or by what may release everyone there.
     pub fn check_step(&mut self) -> Checked {
         for core in &mut self.cores {
             let Core { vcpu, host, halting, scheduled, .. } = core;
+            let delivered = |token| host.delivered.contains(token) || self.crossed.contains(token);
             for wait in halting.iter_mut().chain(scheduled) {
                 let over = vcpu.slots.get(wait.ticket).is_ready(wait.ticket);
                 ensure(over || !wait.released, || format!("{wait:?} was released, and waits again"))?;
                 if over && !wait.released {
                     wait.released = true;
-                    let reason = wait.excused || host.delivered.contains(&wait.token);
+                    let reason = wait.excused || delivered(&wait.token);
                     ensure(reason, || format!("{wait:?} was released without a reason"))?;
                 }
             }
@@ -130,7 +131,8 @@ impl World {
         }
         let s = &self.stats;
         let queued = sum(&|c| {
-            c.vcpu.stats.ready.get() - c.vcpu.stats.halt_released.get() - c.vcpu.stats.deferred_ready.get()
+            let s = &c.vcpu.stats;
+            s.ready.get() - s.halt_released.get() - s.halt_released_elsewhere.get() - s.deferred_ready.get()
         });
         let readies = s.matched.get() + s.remembered.get() + s.duplicate.get();
         ensure(readies <= queued && queued <= readies + s.stale.get(), || {

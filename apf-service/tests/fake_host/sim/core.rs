@@ -1,13 +1,16 @@
 //! One core: the service's state, the host's, and who waits.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::rc::Rc;
 
 use apf_service::classify::{Context, Task, Wait};
+use apf_service::event::CoreId;
 use apf_service::protocol::Token;
 use apf_service::slots::Ticket;
 use apf_service::time::Tsc;
-use apf_service::vcpu::{PageFault, VCpu};
+use apf_service::vcpu::{Others, PageFault, VCpu};
 
 use super::host::Host;
 use super::step::Place;
@@ -30,7 +33,7 @@ pub struct Waiting {
 
 /// One core: the service's state, the host's, and who waits.
 pub struct Core {
-    pub vcpu: Box<VCpu>,
+    pub vcpu: Rc<VCpu>,
     pub host: Host,
     /// Halting contexts are last in, first out.
     pub halting: Vec<Waiting>,
@@ -48,6 +51,23 @@ pub struct Core {
     pub deceived: bool,
 }
 
+/// The other cores, as the interrupt side of one sees them.
+pub struct Elsewhere {
+    pub vcpus: Vec<Rc<VCpu>>,
+    /// Which of them it has interrupted.
+    pub interrupted: RefCell<Vec<CoreId>>,
+}
+
+impl Others for Elsewhere {
+    fn each(&self) -> impl Iterator<Item = &VCpu> {
+        self.vcpus.iter().map(|vcpu| &**vcpu)
+    }
+
+    fn interrupt(&self, core: CoreId) {
+        self.interrupted.borrow_mut().push(core);
+    }
+}
+
 /// Delivers a #PF to the real handler's logic.
 pub fn page_fault(
     vcpu: &VCpu,
@@ -55,6 +75,7 @@ pub fn page_fault(
     token: Token,
     place: Place,
     interrupts: bool,
+    others: &Elsewhere,
     now: Tsc,
 ) -> PageFault {
     if flags != 0 {
@@ -71,7 +92,7 @@ pub fn page_fault(
         critical_depth: u32::from(place == Place::Guarded),
         is_idle: place == Place::Idle,
     };
-    vcpu.page_fault(token.0.into(), context, &KERNEL_TEXT, task, now)
+    vcpu.page_fault(token.0.into(), context, &KERNEL_TEXT, task, others, now)
 }
 
 /// Retries that need no ready: no slot, or a token that can name no fault.

@@ -97,6 +97,15 @@ impl Host {
         }
     }
 
+    /// Has the page of the `nth` fault it works on, whose ready another core is
+    /// to get.
+    pub fn hand_over(&mut self, nth: u8) -> Option<Token> {
+        let working: Vec<Token> = self.outstanding.iter().filter(|o| !o.done).map(|o| o.token).collect();
+        let token = *working.get((nth as usize).checked_rem(working.len())?)?;
+        self.outstanding.retain(|o| o.token != token);
+        Some(token)
+    }
+
     /// Forgets the `nth` fault without a ready.
     pub fn lose(&mut self, nth: u8) -> bool {
         let lost = !self.outstanding.is_empty();
@@ -169,12 +178,14 @@ impl Host {
     }
 
     /// The EN register was written with 0. An interrupt raised before stays.
-    pub fn disarm(&mut self) {
+    /// Tells the readies of other cores' faults that it has not delivered.
+    pub fn disarm(&mut self) -> Vec<Token> {
         self.armed = false;
         self.pending = false;
         self.outstanding.clear();
-        self.done.clear();
         self.legacy_ready.clear();
+        let own = |token: &Token| token.0 & 0xfff == self.vcpu_id;
+        self.done.drain(..).filter(|token| token.names_a_fault() && !own(token)).collect()
     }
 
     pub fn is_armed(&self) -> bool {

@@ -7,10 +7,12 @@
 //! | `host` | KVM's side |
 //! | `core` | one core, and what its tasks wait for |
 //! | `world` | all cores and the service thread, driven step by step |
+//! | `crossing` | readies that arrive on another core |
 //! | `check` | what must hold, after each step and in the end |
 
 mod check;
 mod core;
+mod crossing;
 mod host;
 pub mod step;
 mod world;

@@ -65,6 +65,12 @@ pub enum Step {
         core: u8,
         nth: u8,
     },
+    /// The same, but another core gets its ready.
+    CompleteElsewhere {
+        core: u8,
+        nth: u8,
+        to: u8,
+    },
     /// The core takes the ready interrupt.
     Interrupt {
         core: u8,
@@ -157,7 +163,8 @@ impl Step {
             47..62 => Self::FaultInFlight { core, place },
             62..74 => Self::Inject { core },
             74 => Self::Overtake { core, count: b % 80 },
-            75..115 => Self::Complete { core, nth: a },
+            75..109 => Self::Complete { core, nth: a },
+            109..115 => Self::CompleteElsewhere { core, nth: a, to: b },
             115..150 => Self::Interrupt { core },
             150..178 => Self::Service { events: if a < 64 { b } else { b % 4 } },
             178..208 => Self::Run { core, nth: a },

@@ -1,5 +1,7 @@
 //! Cores, tasks and the service thread around the real code.
 
+use std::rc::Rc;
+
 use apf_service::classify::Wait;
 use apf_service::event::{CoreId, Kind};
 use apf_service::protocol::{OUTSTANDING_PER_VCPU, Token};
@@ -7,7 +9,7 @@ use apf_service::slots::{Released, Ticket};
 use apf_service::stats::ServiceStats;
 use apf_service::table::{Outcome, Table};
 use apf_service::time::Tsc;
-use apf_service::vcpu::{PageFault, VCpu};
+use apf_service::vcpu::{PageFault, VCpu, oldest_event};
 
 use super::core::{Core, Waiting, page_fault, retries};
 use super::host::Host;
@@ -18,6 +20,8 @@ pub struct World {
     pub cores: Vec<Core>,
     pub table: Table,
     pub stats: ServiceStats,
+    /// Tokens whose ready another core got, and those that a hostile host chose.
+    pub crossed: Vec<Token>,
     /// Tickets of waits that are over.
     old: Vec<(usize, Ticket)>,
     pub clock: u64,
@@ -26,7 +30,7 @@ pub struct World {
 impl World {
     pub fn new(rules: Rules) -> Self {
         let core = |id: u8| Core {
-            vcpu: Box::new(VCpu::new(CoreId(id.into()))),
+            vcpu: Rc::new(VCpu::new(CoreId(id.into()))),
             host: Host::new(id.into(), rules.ids, rules.first_id, rules.legacy),
             halting: Vec::new(),
             scheduled: Vec::new(),
@@ -42,6 +46,7 @@ impl World {
             cores: (0..rules.cores).map(core).collect(),
             table: Table::new(rules.cores.into()),
             stats: ServiceStats::new(),
+            crossed: Vec::new(),
             old: Vec::new(),
             clock: 0,
         };
@@ -78,6 +83,7 @@ impl World {
                 let core = &mut self.cores[at(core)];
                 core.host.complete(nth, &core.vcpu.area);
             }
+            Step::CompleteElsewhere { core, nth, to } => self.complete_elsewhere(at(core), nth, at(to))?,
             Step::Interrupt { core } => self.interrupt(at(core), false)?,
             Step::SpuriousInterrupt { core } => self.interrupt(at(core), true)?,
             Step::Service { events } => self.service(events.into())?,
@@ -143,10 +149,13 @@ impl World {
             Forged::Old(_) => self.cores.iter().flat_map(|c| c.host.delivered.iter().copied()).collect(),
             Forged::Unknown(n) => vec![Token(0xdead_0000 | u32::from(n % 4))],
         };
-        match token {
+        let token = match token {
             Forged::OfAWait(n) | Forged::Old(n) if !all.is_empty() => all[n as usize % all.len()],
             _ => all.first().copied().unwrap_or(Token(7)),
-        }
+        };
+        // From now on it may mean a fault of any core.
+        self.crossed.push(token);
+        token
     }
 
     /// As `kernel::arm` does it.
@@ -162,20 +171,28 @@ impl World {
     /// halts there or an exception is in flight.
     fn disarm(&mut self, core: usize) -> Result<(), String> {
         let now = self.tick();
-        let core = &mut self.cores[core];
+        let (index, elsewhere) = (core, self.elsewhere(core));
+        let core = &mut self.cores[index];
         if !core.host.is_armed() || !core.halting.is_empty() || core.in_flight.is_some() {
             return Ok(());
         }
-        core.host.disarm();
-        core.vcpu.end(now, |_| ());
-        core.wake_alls.push_back(now.0);
+        let of_others = core.host.disarm();
+        let before = core.vcpu.stats.wake_all.get();
+        core.vcpu.end(&elsewhere, now, |_| ());
+        (before..=core.vcpu.stats.wake_all.get()).for_each(|_| core.wake_alls.push_back(now.0));
         for wait in &mut core.scheduled {
             wait.excused = true;
             if !core.vcpu.slots.get(wait.ticket).is_ready(wait.ticket) {
                 return Err(format!("disarming left {wait:?} waiting"));
             }
         }
-        Ok(())
+        for token in of_others {
+            let home = (token.0 & 0xfff) as usize;
+            if self.cores.get(home).is_some_and(|core| core.host.is_armed()) {
+                self.send(home, token);
+            }
+        }
+        self.check_interrupted(index, &elsewhere)
     }
 
     fn fault(&mut self, core: usize, place: Place) -> Result<(), String> {
@@ -222,17 +239,19 @@ impl World {
     /// Delivers a not-present.
     fn inject(&mut self, index: usize, token: Token, place: Place) -> Result<(), String> {
         let now = self.tick();
+        let elsewhere = self.elsewhere(index);
+        let delivered = self.was_delivered(index, token);
         let core = &mut self.cores[index];
         // Only the wait itself, which is kernel text, runs on a core that halts.
         let place = if core.vcpu.is_halting() { Place::Kernel } else { place };
         let before = retries(&core.vcpu);
         let overflows = core.vcpu.stats.overflow_halts.get();
-        let fault = page_fault(&core.vcpu, 1, token, place, true, now);
+        let fault = page_fault(&core.vcpu, 1, token, place, true, &elsewhere, now);
         let overflowed = core.vcpu.stats.overflow_halts.get() > overflows;
         match fault {
             PageFault::Return { wake_service: false } => {
                 core.resumes += 1;
-                let excuse = core.host.delivered.contains(&token) || retries(&core.vcpu) > before;
+                let excuse = delivered || retries(&core.vcpu) > before;
                 excuse.then_some(()).ok_or(format!("{token:?} was retried without a reason"))
             }
             PageFault::Wait(ticket, kind) => {
@@ -259,7 +278,8 @@ impl World {
 
     fn masked_fault(&mut self, core: usize) -> Result<(), String> {
         let now = self.tick();
-        let fault = page_fault(&self.cores[core].vcpu, 1, Token(5), Place::App, false, now);
+        let fault =
+            page_fault(&self.cores[core].vcpu, 1, Token(5), Place::App, false, &self.elsewhere(core), now);
         // The guest stops here, with a diagnosis; the schedule may go on.
         (fault == PageFault::BrokenHost(Token(5))).then_some(()).ok_or(format!("IF=0 became {fault:?}"))
     }
@@ -267,24 +287,26 @@ impl World {
     fn other_fault(&mut self, core: usize, unknown: bool) -> Result<(), String> {
         let now = self.tick();
         let flags = if unknown { 0x8000_0001 } else { 0 };
-        let fault = page_fault(&self.cores[core].vcpu, flags, Token(5), Place::App, true, now);
+        let fault =
+            page_fault(&self.cores[core].vcpu, flags, Token(5), Place::App, true, &self.elsewhere(core), now);
         (fault == PageFault::NotOurs).then_some(()).ok_or(format!("flags {flags:#x} became {fault:?}"))
     }
 
     /// The core takes its interrupt, or a legacy ready.
     pub fn interrupt(&mut self, core: usize, spurious: bool) -> Result<(), String> {
         let now = self.tick();
-        let core = &mut self.cores[core];
+        let (index, elsewhere) = (core, self.elsewhere(core));
+        let core = &mut self.cores[index];
         let (wake_alls, empty) = (core.vcpu.stats.wake_all.get(), core.vcpu.stats.spurious_interrupts.get());
         if self.rules.legacy {
             let Some(token) = core.host.take_legacy_ready() else { return Ok(()) };
-            let fault = page_fault(&core.vcpu, 2, token, Place::App, true, now);
+            let fault = page_fault(&core.vcpu, 2, token, Place::App, true, &elsewhere, now);
             if !matches!(fault, PageFault::Return { .. }) {
                 return Err(format!("a legacy ready became {fault:?}"));
             }
         } else if core.host.take_interrupt() || spurious {
             let (vcpu, host) = (&core.vcpu, &mut core.host);
-            vcpu.drain(|| now, || host.acknowledge(&vcpu.area));
+            vcpu.drain(&elsewhere, || now, || host.acknowledge(&vcpu.area));
         }
         if core.vcpu.stats.spurious_interrupts.get() > empty + 1 {
             return Err("one interrupt counted as several".into());
@@ -293,7 +315,7 @@ impl World {
             core.wake_alls.push_back(now.0);
             core.halting.iter_mut().for_each(|wait| wait.excused = true);
         }
-        Ok(())
+        self.check_interrupted(index, &elsewhere)
     }
 
     /// The service thread runs on the first core, unless a context halts there.
@@ -302,20 +324,23 @@ impl World {
             return Ok(());
         }
         for _ in 0..budget {
-            let Some(event) = self.cores.iter().find_map(|core| core.vcpu.next_event()) else { break };
+            let Some(event) = oldest_event(self.cores.iter().map(|core| &*core.vcpu)) else { break };
             let now = self.tick();
+            let flooded = self.cores.iter().any(|core| core.flooded);
             let core = &mut self.cores[usize::from(event.core.0)];
             if event.kind == Kind::WakeAll {
                 // Once a queue has been full, any may stand for events that were lost.
-                let until = core.wake_alls.pop_front().filter(|_| !core.flooded).unwrap_or(now.0);
+                let until = core.wake_alls.pop_front().filter(|_| !flooded).unwrap_or(now.0);
                 core.scheduled.iter_mut().filter(|w| w.since <= until).for_each(|w| w.excused = true);
             }
-            let vcpu = &core.vcpu;
+            let cores = &self.cores;
             let outcome = self.table.apply(&event, |core, ticket, at| {
-                assert_eq!(core, event.core, "an event released a waiter of another core");
-                vcpu.release(ticket, at, now);
+                let own = core == event.core || event.kind == Kind::Ready;
+                assert!(own, "an event released a waiter of another core");
+                cores[usize::from(core.0)].vcpu.release(ticket, at, now);
             });
             self.stats.count(&outcome);
+            let core = &mut self.cores[usize::from(event.core.0)];
             if outcome == Outcome::NoRoom {
                 core.scheduled.iter_mut().filter(|w| w.ticket == event.ticket).for_each(|w| w.excused = true);
             }
