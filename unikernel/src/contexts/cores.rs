@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use apf_service::event::CoreId;
 use apf_service::stats::{CoreStats, StageHistograms};
 use apf_service::{NonPreemptible, this_core};
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use super::bench::{Bench, Verdict, demand};
 use super::hostile::vcpu;
@@ -40,21 +42,25 @@ fn on_core<'scope>(
     }
 }
 
-/// Two tasks on two cores wake each other in turn, so that each core goes idle
-/// again and again just when it is woken. If a wake-up can fall between the
-/// look at the core's input and its halt, the check hangs.
-pub fn wake_ups(_: &Bench) -> Verdict {
-    const ROUNDS: u64 = 5_000;
+/// Two tasks on two cores wake each other in turn, after a random time, so that
+/// each core goes idle again and again just when it is woken. If a wake-up can
+/// fall between the look at the core's input and its halt, the check hangs.
+pub fn wake_ups(bench: &Bench) -> Verdict {
+    const ROUNDS: u64 = 3_000;
+    /// Longer than a core takes from the end of its task to its halt.
+    const LONGEST_US: u64 = 400;
     let (turn, changed, there) = (Mutex::new(0), Condvar::new(), Sign::default());
     let began = Instant::now();
     let play = |parity: u64| {
+        let mut random = SmallRng::seed_from_u64(bench.seed ^ parity);
         for round in (parity..ROUNDS).step_by(2) {
-            let mut turn = turn.lock().expect("nobody panics");
-            while *turn != round {
-                turn = changed.wait(turn).expect("nobody panics");
+            let now = turn.lock().expect("nobody panics");
+            drop(changed.wait_while(now, |now| *now != round).expect("nobody panics"));
+            let (began, pause) = (Instant::now(), Duration::from_micros(random.random_range(0..LONGEST_US)));
+            while began.elapsed() < pause {
+                std::hint::spin_loop();
             }
-            *turn += 1;
-            drop(turn);
+            *turn.lock().expect("nobody panics") += 1;
             changed.notify_one();
         }
     };
@@ -67,7 +73,7 @@ pub fn wake_ups(_: &Bench) -> Verdict {
     });
     demand(there.count() == 1, || "no task ran on the second core".into())?;
     let each = began.elapsed() / ROUNDS as u32;
-    Ok(format!("{ROUNDS} wake-ups across cores, {} µs each", each.as_micros()))
+    Ok(format!("{ROUNDS} wake-ups across cores, one in {} µs", each.as_micros()))
 }
 
 /// Waits by halt: the other core releases it and interrupts this one.
