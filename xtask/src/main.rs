@@ -63,6 +63,9 @@ enum Verb {
     /// The part of `run` that needs KVM: drives one VM
     #[command(hide = true)]
     Drive(drive::DriveArgs),
+    /// The part of `image --time` that needs KVM
+    #[command(hide = true)]
+    ImageTime(image::time::TimeArgs),
     /// The part of `probe` that may hang
     #[command(hide = true)]
     ProbeGuest,
@@ -78,6 +81,7 @@ impl Verb {
             Self::Run(args) => run::run(&args).map(|()| 0),
             Self::Experiment(args) => experiment::run(&args).map(|()| 0),
             Self::Test(args) => test::run(&args),
+            Self::ImageTime(args) => image::time::here(&args).map(|()| 0),
             Self::Drive(args) => drive::run(&args).map(|()| 0),
             Self::Probe(args) => probe::run(&args).map(|()| 0),
             Self::Lab(args) => lab::verb(&args),

@@ -8,7 +8,7 @@
 //! - [`samples`], [`record`]: an experiment's samples while they come, and as a file
 //! - [`trace`]: the host kernel's own count of async page faults
 
-mod guest;
+pub mod guest;
 pub mod latency;
 mod pager;
 pub mod record;

@@ -1,12 +1,12 @@
 //! `manifest.json`: which images there are, what for, and how to boot each.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::process::command::shell_word;
 
 /// The whole document. Nothing in it depends on when or where it was made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of this layout.
     pub schema: u32,
@@ -18,28 +18,28 @@ pub struct Manifest {
 }
 
 /// One way to boot the application.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Image {
-    pub name: &'static str,
-    pub purpose: &'static str,
+    pub name: String,
+    pub purpose: String,
     /// Commands, each of which boots it, from the folder that the manifest is in.
     pub boot: Vec<String>,
     pub files: Vec<Described>,
 }
 
 /// A file and what is in it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Described {
-    pub file: &'static str,
+    pub file: String,
     /// Bytes.
     pub size: usize,
     pub sha256: String,
 }
 
 impl Described {
-    pub fn new(file: &'static str, bytes: &[u8]) -> Self {
+    pub fn new(file: &str, bytes: &[u8]) -> Self {
         let hash = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { file, size: bytes.len(), sha256: hash }
+        Self { file: file.to_owned(), size: bytes.len(), sha256: hash }
     }
 }
 
@@ -47,6 +47,10 @@ impl Described {
 /// through the last: with 3 after success, 33 to 53 if the loader refuses.
 const QEMU: &str = "qemu-system-x86_64 -accel kvm -cpu host -m 256M -nodefaults -display none -no-reboot \
                     -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=0x04";
+
+/// Without the isolation from the host's files, which fails where the host has no
+/// `/dev/net/tun`.
+const UHYVE: &str = "uhyve --memory-size 256MiB --file-isolation none";
 
 impl Manifest {
     /// Describes the four images; the files are the application, the loader, both in
@@ -56,31 +60,29 @@ impl Manifest {
         let words = args.iter().map(|arg| shell_word(arg)).collect::<Vec<_>>().join(" ");
         // The kernel splits them as a shell does.
         let append = format!("-append {}", shell_word(format!("-- {words}").trim()));
-        let drive = format!("-drive format=raw,file={}", disk.file);
+        let drive = format!("-drive if=virtio,format=raw,readonly=on,file={}", disk.file);
         let images = vec![
             Image {
-                name: "uhyve",
-                purpose: "the application alone, for Hermit's own VMM",
-                boot: vec![
-                    format!("uhyve --memory-size 256MiB {} -- -- {words}", elf.file).trim().to_owned(),
-                ],
+                name: "uhyve".into(),
+                purpose: "the application alone, for Hermit's own VMM".into(),
+                boot: vec![format!("{UHYVE} {} -- -- {words}", elf.file).trim().to_owned()],
                 files: vec![elf.clone()],
             },
             Image {
-                name: "qemu",
-                purpose: "loader and application, for QEMU",
+                name: "qemu".into(),
+                purpose: "loader and application, for QEMU".into(),
                 boot: vec![format!("{QEMU} -kernel {} -initrd {} {append}", loader.file, elf.file)],
                 files: vec![loader, elf],
             },
             Image {
-                name: "standalone",
-                purpose: "loader with the application inside, one file for QEMU",
+                name: "standalone".into(),
+                purpose: "loader with the application inside, one file for QEMU".into(),
                 boot: vec![format!("{QEMU} -kernel {} {append}", standalone.file)],
                 files: vec![standalone],
             },
             Image {
-                name: "disk",
-                purpose: "a disk with GRUB, for a BIOS and for UEFI",
+                name: "disk".into(),
+                purpose: "a disk with GRUB, for a BIOS and for UEFI".into(),
                 boot: vec![format!("{QEMU} {drive}"), format!("{QEMU} -bios OVMF.fd {drive}")],
                 files: vec![disk],
             },

@@ -3,22 +3,24 @@
 //! - [`bundle`]: the loader with the application inside
 //! - [`disk`]: a disk that boots under a BIOS and under UEFI
 //! - [`manifest`]: which images there are, what for, and how to boot each
+//! - [`time`]: how long each takes to the program's first line
 
 mod bundle;
 mod disk;
 mod manifest;
+pub mod time;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
 use crate::build;
 use crate::dirs;
-use crate::process::{Cmd, Scratch};
-use crate::setup::{self, Needs, Tools};
+use crate::probe::{self, Host, Verdict};
+use crate::process::Scratch;
+use crate::setup::{self, Needs};
 use manifest::{Described, Manifest};
 
 /// `cargo xtask image`
@@ -30,6 +32,12 @@ pub struct ImageArgs {
     /// Folder for the images [default: target/apf/image]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Boot each image this often, and say how long it takes to the program's first line
+    #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u8).range(1..=50))]
+    time: Option<u8>,
+    /// Where they are booted
+    #[arg(long, value_enum, default_value_t = Host::Auto)]
+    host: Host,
     /// Arguments for the program: the disk image carries them, for the others the
     /// manifest says where they go
     #[arg(last = true)]
@@ -53,10 +61,13 @@ struct App {
 pub fn run(args: &ImageArgs) -> Result<()> {
     // A user's mistake is told before anything is installed, built or written.
     if let Some(app) = &args.app {
-        check(app)?;
+        App::read(app)?;
     }
     let out = folder(args.out.as_deref())?;
-    let tools = setup::ensure(Needs { guest: true, grub: true, ..Needs::default() })?;
+    let verdict = args.time.is_some().then(|| probe::choose(args.host)).transpose()?;
+    let boots = verdict.is_some();
+    let lab = matches!(verdict, Some(Verdict::Lab { .. }));
+    let tools = setup::ensure(Needs { guest: true, grub: true, uhyve: boots, qemu: boots, lab })?;
     let loader = build::loader::build(&tools)?;
     let app = match &args.app {
         Some(app) => app.clone(),
@@ -67,7 +78,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let scratch = Scratch::dir("image")?;
     let file = |name| scratch.path().join(name);
     let elf = file(ELF);
-    without_symbols(&tools, &app, &elf)?;
+    build::app::without_symbols(&tools, &app, &elf)?;
     fs::copy(&loader, file(LOADER)).with_context(|| format!("cannot copy {}", loader.display()))?;
     let standalone = bundle::bundle(&fs::read(file(LOADER))?, &App::read(&elf)?)?;
     fs::write(file(STANDALONE), standalone)?;
@@ -85,15 +96,10 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         put(&file(name), &out.join(name))?;
     }
     tell(&manifest, &out);
-    Ok(())
-}
-
-/// Whether a file is an application that Hermit's loader takes.
-///
-/// # Errors
-/// It cannot be read, or is none.
-pub fn check(app: &Path) -> Result<()> {
-    App::read(app).map(drop)
+    match (verdict, args.time) {
+        (Some(verdict), Some(runs)) => time::everywhere(&verdict, &tools, &out, runs.into()),
+        _ => Ok(()),
+    }
 }
 
 const ELF: &str = "app.elf";
@@ -113,18 +119,6 @@ impl App {
         let (memory, linked_at) = (object.mem_size() as u64, object.start_addr());
         Ok(Self { bytes, memory, linked_at })
     }
-}
-
-/// Symbols and line numbers are most of the file, and each boot would copy them.
-fn without_symbols(tools: &Tools, app: &Path, out: &Path) -> Result<()> {
-    Cmd::new(&tools.build()?.objcopy)
-        .arg("--strip-all")
-        .args([app, out])
-        .quiet()
-        .timeout(Duration::from_secs(120))
-        .capture()
-        .with_context(|| format!("cannot take the symbols out of {}", app.display()))?;
-    Ok(())
 }
 
 /// The folder for the images, made if missing.

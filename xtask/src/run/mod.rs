@@ -5,7 +5,7 @@
 pub mod place;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use crate::drive::spec::{Spec, Vmm};
 use crate::probe::{self, Host, Verdict};
 use crate::report::Document;
 use crate::setup::{self, Needs, Tools};
-use crate::{build, dirs, image};
+use crate::{build, dirs};
 
 /// Memory that the guest needs beside what it fills: image, page tables, stacks.
 const BESIDE_MIB: u64 = 48;
@@ -101,9 +101,6 @@ pub struct RunArgs {
     /// Show the guest's console
     #[arg(long)]
     pub console: bool,
-    /// The unikernel's ELF file, if not the one that is built here (see `cargo xtask image`)
-    #[arg(long, value_name = "ELF")]
-    pub app: Option<PathBuf>,
     /// Folder for the report and for what the guest prints [default: target/apf]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -132,12 +129,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let (uhyve, qemu) = (args.vmm == Vmm::Uhyve, args.vmm == Vmm::Qemu);
     let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab, ..Needs::default() })?;
     let built = build::all(&tools)?;
-    let image = match &args.app {
-        // The lab has another current folder.
-        Some(app) => app.canonicalize().with_context(|| format!("cannot read {}", app.display()))?,
-        None => built.image.clone(),
-    };
-    let spec = args.spec(&built, &image, vmm_program(args.vmm, &tools)?);
+    let spec = args.spec(&built, vmm_program(args.vmm, &tools)?);
     let outcome = place::drive(&spec, &verdict, &tools, &out.join("run"))?;
     let report = Document::new(args, &verdict, &spec, &outcome)?;
     report.write(&report_file)?;
@@ -205,9 +197,6 @@ impl RunArgs {
 
     /// What no command-line parser can see.
     fn check(&self) -> Result<()> {
-        if let Some(app) = &self.app {
-            image::check(app)?;
-        }
         if self.pages > self.region_pages() {
             bail!(
                 "--pages {} is more than --region-mib {} has ({})",
@@ -240,7 +229,7 @@ impl RunArgs {
         Ok(())
     }
 
-    fn spec(&self, built: &build::Built, image: &Path, program: PathBuf) -> Spec {
+    fn spec(&self, built: &build::Built, program: PathBuf) -> Spec {
         let mut guest_args: Vec<String> = [
             ("--experiment", self.experiment.name().to_owned()),
             ("--tasks", self.tasks().to_string()),
@@ -256,7 +245,7 @@ impl RunArgs {
         Spec {
             vmm: self.vmm,
             program,
-            image: image.to_path_buf(),
+            image: built.image.clone(),
             loader: built.loader.clone(),
             pager: built.pager.clone(),
             memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),
