@@ -121,15 +121,22 @@ fn what_is_no_application_is_refused_before_anything_is_written() {
     fs::write(&text, "no ELF file").expect("the test's folder can be written");
     let own = std::env::current_exe().expect("this test's own file");
     let missing = xtask.folder().join("missing");
+    // The offset of a segment, which must be a multiple of its alignment.
+    let damaged = xtask.folder().join("damaged");
+    let mut bytes = fs::read(Built::new(&xtask).file("unikernel")).expect("the unikernel was built");
+    bytes[64 + 56 + 8] ^= 1;
+    fs::write(&damaged, bytes).expect("the test's folder can be written");
     for (app, words) in [
         (missing.as_path(), "cannot read the application"),
         (xtask.folder(), "cannot read the application"),
         (&text, "not an ELF file"),
         (&own, "not a Hermit image"),
+        (&damaged, "malformed"),
     ] {
         let (ended, out) = make(&xtask, "out", Some(app));
         assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
         assert!(ended.text.contains(words), "{words}: {}", ended.text);
+        assert!(!ended.text.contains("panicked"), "{}", ended.text);
         assert!(!out.exists(), "nothing is written");
     }
 }

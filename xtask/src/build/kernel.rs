@@ -11,7 +11,7 @@ use std::{env, time::Duration};
 use anyhow::{Context, Result, bail};
 use images::{edits, kernel};
 
-use super::guest_cargo;
+use super::guest;
 use crate::dirs;
 use crate::process::{Cmd, command};
 use crate::setup::{BuildTools, Tools};
@@ -113,7 +113,7 @@ fn copy_tree(
 }
 
 fn compile(tools: &Tools, tree: &Path, target_dir: &Path) -> Result<PathBuf> {
-    guest_cargo(tools.toolchain()?)
+    guest::cargo(tools.toolchain()?)
         .args(["rustc", "--release", "--lib", "--crate-type", "staticlib", "--target", TARGET])
         .args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"])
         .args(["--no-default-features", "--features", &kernel::FEATURES.join(","), "--target-dir"])

@@ -3,9 +3,11 @@
 //! - [`kernel`]: the Hermit kernel archive, from its edited source
 //! - [`app`]: the unikernel, a std program linked with that archive
 //! - [`loader`]: what QEMU starts, and which then starts the unikernel
+//! - [`guest`]: how both are built: cargo, options, linker
 //! - [`host`]: the pager, for the machine the VMM runs on
 
 pub mod app;
+pub mod guest;
 pub mod host;
 pub mod kernel;
 pub mod loader;
@@ -16,8 +18,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
-use crate::process::Cmd;
-use crate::setup::{self, Needs, Toolchain, Tools};
+use crate::setup::{self, Needs, Tools};
 
 /// Compiling everything on a slow machine.
 const LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -56,25 +57,4 @@ pub fn run(_: &BuildArgs) -> Result<()> {
 pub fn all(tools: &Tools) -> Result<Built> {
     let archive = kernel::build(tools)?;
     Ok(Built { image: app::build(tools, &archive)?, loader: loader::build(tools)?, pager: host::pager()? })
-}
-
-/// The guest's cargo, by path, whatever toolchain runs this program.
-fn guest_cargo(toolchain: &Toolchain) -> Cmd {
-    let mut cmd = Cmd::new(&toolchain.cargo)
-        .env("RUSTC", &toolchain.rustc)
-        // Building std is an unstable option of a stable compiler.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .timeout(LIMIT);
-    // What `cargo run` and the user set for the host's compiler.
-    for name in [
-        "CARGO",
-        "RUSTUP_TOOLCHAIN",
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-    ] {
-        cmd = cmd.env_remove(name);
-    }
-    cmd
 }

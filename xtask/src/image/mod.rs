@@ -11,6 +11,7 @@ mod manifest;
 pub mod time;
 
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -113,12 +114,29 @@ impl App {
     fn read(path: &Path) -> Result<Self> {
         let bytes =
             fs::read(path).with_context(|| format!("cannot read the application {}", path.display()))?;
-        let object = apf_loader::image::parse(&bytes).with_context(|| {
-            format!("{} is no application for Hermit's loader: please give an ELF file that was linked with a Hermit kernel", path.display())
+        let (memory, linked_at) = judge(&bytes).with_context(|| {
+            format!(
+                "{} is no application for Hermit's loader; please give an ELF file that was linked with a Hermit kernel",
+                path.display()
+            )
         })?;
-        let (memory, linked_at) = (object.mem_size() as u64, object.start_addr());
         Ok(Self { bytes, memory, linked_at })
     }
+}
+
+/// The memory that an application takes, and its address if that is fixed.
+///
+/// `hermit-entry` takes a damaged file with a panic. The loader reports that as
+/// malformed, and so does this.
+fn judge(bytes: &[u8]) -> Result<(u64, Option<u64>)> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| ()));
+    let judged = panic::catch_unwind(|| {
+        let object = apf_loader::image::parse(bytes)?;
+        Ok((object.mem_size() as u64, object.start_addr()))
+    });
+    panic::set_hook(hook);
+    judged.unwrap_or_else(|_| Err(anyhow!("the image file is malformed: hermit-entry cannot read it")))
 }
 
 /// The folder for the images, made if missing.

@@ -1,0 +1,75 @@
+//! A program with no operating system below it, and its own std: which cargo, which
+//! options, which linker.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::LIMIT;
+use crate::dirs;
+use crate::process::{Cmd, command};
+use crate::setup::{Toolchain, Tools};
+
+/// One such program.
+pub struct Program<'a> {
+    /// For people: `the loader`.
+    pub what: &'a str,
+    pub binary: &'a str,
+    /// The package's folder in the workspace.
+    pub source: &'a str,
+    /// Where it is built, below `target/apf`.
+    pub folder: &'a str,
+    pub target: &'a str,
+    /// The parts of std that it uses.
+    pub std: &'a str,
+}
+
+impl Program<'_> {
+    /// Builds it, with the environment variables `env`.
+    ///
+    /// # Errors
+    /// It does not compile or link.
+    pub fn build(&self, tools: &Tools, env: &[(&str, &Path)]) -> Result<PathBuf> {
+        let target_dir = dirs::apf().join(self.folder);
+        let mut cargo = cargo(tools.toolchain()?)
+            .args(["build", "--locked", "--release", "--bin", self.binary, "--target", self.target])
+            .arg(format!("-Zbuild-std={}", self.std))
+            .args(["-Zbuild-std-features=compiler-builtins-mem", "--target-dir"])
+            .arg(&target_dir)
+            .cwd(dirs::root().join(self.source))
+            .quiet()
+            .doing(format!("building {} and its std", self.what));
+        if let Some(linker) = &tools.build()?.linker {
+            let target = self.target.to_uppercase().replace('-', "_");
+            cargo = cargo.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
+        }
+        for (name, value) in env {
+            cargo = cargo.env(name, value);
+        }
+        cargo
+            .logged(&dirs::log(&format!("{}-build", self.folder))?)
+            .with_context(|| format!("{} cannot be built", self.what))?;
+        command::must_exist(target_dir.join(self.target).join("release").join(self.binary), self.what)
+    }
+}
+
+/// The guest's cargo, by path, whatever toolchain runs this program.
+pub fn cargo(toolchain: &Toolchain) -> Cmd {
+    let mut cmd = Cmd::new(&toolchain.cargo)
+        .env("RUSTC", &toolchain.rustc)
+        // Building std is an unstable option of a stable compiler.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .timeout(LIMIT);
+    // What `cargo run` and the user set for the host's compiler.
+    for name in [
+        "CARGO",
+        "RUSTUP_TOOLCHAIN",
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_TARGET_DIR",
+    ] {
+        cmd = cmd.env_remove(name);
+    }
+    cmd
+}
