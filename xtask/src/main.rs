@@ -12,10 +12,13 @@
 //! - [`drive`]: one VM, from power-on to its last word
 //! - [`run`]: one run with two passes, or the checks of contexts, and its report
 //! - [`experiment`]: questions with many samples, and their documents
+//! - [`draw`], [`compare`]: what is made of an experiment's document
 //! - [`test`]: all tests, counted
 
 mod build;
+mod compare;
 mod dirs;
+mod draw;
 mod drive;
 mod experiment;
 mod image;
@@ -53,6 +56,13 @@ enum Verb {
     Run(run::RunArgs),
     /// Runs latency experiments: many samples, interleaved, and a document for each
     Experiment(experiment::ExperimentArgs),
+    /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary here
+    Report(draw::ReportArgs),
+    /// Holds one experiment's document against an earlier one of the same kind
+    ///
+    /// Exit code 1 if a metric is surely worse by more than the limit, 2 if the two cannot be
+    /// compared.
+    Compare(compare::CompareArgs),
     /// Runs all tests, and counts them
     Test(test::TestArgs),
     /// Says whether this machine's KVM runs the guest, or the lab is needed
@@ -80,6 +90,8 @@ impl Verb {
             Self::Image(args) => image::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args).map(|()| 0),
             Self::Experiment(args) => experiment::run(&args).map(|()| 0),
+            Self::Report(args) => draw::run(&args).map(|()| 0),
+            Self::Compare(args) => Ok(compare::run(&args)),
             Self::Test(args) => test::run(&args),
             Self::ImageTime(args) => image::time::here(&args).map(|()| 0),
             Self::Drive(args) => drive::run(&args).map(|()| 0),

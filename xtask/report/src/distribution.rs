@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram as Hdr;
 
 use crate::document::{Document, Histogram, Mode};
+use crate::number;
 use crate::points::{Point, Value};
 
 /// The guest tells values up to 2^44 cycles apart.
@@ -73,6 +74,24 @@ impl Distribution {
             *below += step.count_since_last_iteration();
             Some((*below as f64 / total, self.us(self.values.lowest_equivalent(step.value_iterated_to()))))
         })
+    }
+
+    /// What a person is told: percentiles and their values.
+    #[must_use]
+    pub fn told(&self) -> Vec<(&'static str, String)> {
+        let percentiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+        let known = percentiles.into_iter().filter(|(_, share)| self.knows(*share));
+        known
+            .map(|(name, share)| (name, number::duration(self.at(share))))
+            .chain([("max", number::duration(self.max()))])
+            .collect()
+    }
+
+    /// Whether at least one value lies beyond this share: of a hundred values nobody knows the
+    /// one in a thousand.
+    #[must_use]
+    pub fn knows(&self, share: f64) -> bool {
+        self.count() as f64 * (1.0 - share) >= 1.0 - 1e-9
     }
 
     /// The histogram itself, and how many of its unit make a microsecond.
@@ -152,6 +171,13 @@ mod tests {
         let d = Distribution::of(&[histogram(1.0, &[(10, 1), (20, 2), (30, 1)])]).unwrap();
         let all: Vec<_> = d.cumulative().collect();
         assert_eq!(all, [(0.25, 10.0), (0.75, 20.0), (1.0, 30.0)]);
+    }
+
+    #[test]
+    fn a_percentile_needs_values_beyond_it() {
+        let d = Distribution::of(&[histogram(1.0, &[(10, 99), (20, 1)])]).unwrap();
+        let names: Vec<&str> = d.told().iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["p50", "p90", "p99", "max"]);
     }
 
     #[test]

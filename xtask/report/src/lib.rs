@@ -8,9 +8,12 @@
 //! - [`number`]: numbers for people
 //! - pictures: [`plot`]
 //! - [`write`]: files made of it: [`html`], [`csv`], [`hgrm`], [`trace`]
+//! - [`text`], [`terminal`]: the same for a terminal
+//! - [`compare`]: two of them side by side
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod compare;
 pub mod csv;
 pub mod distribution;
 pub mod document;
@@ -23,6 +26,8 @@ pub mod plot;
 pub mod points;
 pub mod read;
 pub mod stats;
+pub mod terminal;
+pub mod text;
 pub mod trace;
 pub mod write;
 

@@ -46,7 +46,8 @@ pub fn page(document: &Document) -> String {
 }
 
 /// What a reader must know before the first number.
-fn about(document: &Document) -> String {
+#[must_use]
+pub fn about(document: &Document) -> String {
     let setting = &document.setting;
     let host = match (setting.host.as_str(), setting.exact) {
         (_, true) => "one instruction is one nanosecond, so times are counts of instructions",

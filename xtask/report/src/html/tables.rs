@@ -106,10 +106,12 @@ fn of_distributions(document: &Document) -> Table {
         let mut cells = keys_of(point);
         cells.extend([mode.name(), name].map(Cell::plain));
         cells.push(Cell::plain(number::exact(distribution.count() as f64)));
-        // One value in ten thousand is not known of a hundred.
         cells.extend(percentiles.iter().map(|&(_, share)| {
-            let known = distribution.count() as f64 * (1.0 - share) >= 1.0;
-            Cell::plain(if known { number::duration(distribution.at(share)) } else { "–".into() })
+            Cell::plain(if distribution.knows(share) {
+                number::duration(distribution.at(share))
+            } else {
+                "–".into()
+            })
         }));
         cells.push(Cell::plain(number::duration(distribution.max())));
         cells

@@ -1,0 +1,144 @@
+//! Reports are drawn from documents made up for tests (`tests/data`): no VM is needed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use tests::Xtask;
+
+fn data(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name);
+    file.to_str().expect("a UTF-8 path").into()
+}
+
+/// A folder with this document, and its path.
+fn folder(xtask: &Xtask, document: &str) -> (PathBuf, String) {
+    let folder = xtask.folder().join("document");
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("report.json"), document).expect("a document");
+    let name = folder.to_str().expect("a UTF-8 path").to_owned();
+    (folder, name)
+}
+
+fn made_up() -> String {
+    fs::read_to_string(data("made-up.json")).expect("a document made up for tests")
+}
+
+#[test]
+fn a_report_is_drawn_in_every_format() {
+    let Some(xtask) = Xtask::find("report-formats") else { return };
+    let (folder, name) = folder(&xtask, &made_up());
+    let ended = xtask.call(&["report", &name, "--format", "html,csv,hgrm,trace,text"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    assert!(ended.text.contains("overlap: How long do T tasks take"), "{}", ended.text);
+    // Not on a terminal: no colours.
+    assert!(!ended.text.contains('\u{1b}'), "{}", ended.text);
+    let page = fs::read_to_string(folder.join("report.html")).expect("a page");
+    assert!(page.contains("<svg") && page.contains("made up for tests"));
+    let table = fs::read_to_string(folder.join("samples.csv")).expect("a table");
+    assert_eq!(table.lines().count(), 1 + 18, "{table}");
+    let trace: Value =
+        serde_json::from_slice(&fs::read(folder.join("trace.json")).expect("a trace")).expect("JSON");
+    assert!(trace["traceEvents"].as_array().is_some_and(|events| events.len() > 64));
+    let hgrm = fs::read_dir(folder.join("hgrm")).expect("a folder").count();
+    assert_eq!(hgrm, 26);
+}
+
+#[test]
+fn without_an_option_there_is_a_page_and_a_summary() {
+    let Some(xtask) = Xtask::find("report-default") else { return };
+    let (folder, name) = folder(&xtask, &made_up());
+    let parent = xtask.folder().to_str().expect("a UTF-8 path").to_owned();
+    // The folder itself, and one in which it is.
+    for place in [&name, &parent] {
+        let ended = xtask.call(&["report", place]);
+        assert_eq!(ended.code(), 0, "{}", ended.text);
+        assert!(
+            ended.text.contains("report.html") && ended.text.contains("less is better"),
+            "{}",
+            ended.text
+        );
+        fs::remove_file(folder.join("report.html")).expect("a page was written");
+        assert!(!folder.join("samples.csv").exists());
+    }
+}
+
+#[test]
+fn a_bad_document_is_named_and_nothing_is_overwritten() {
+    let Some(xtask) = Xtask::find("report-bad") else { return };
+    let good = made_up();
+    let newer = fs::read_to_string(data("made-up-newer.json")).expect("a document");
+    let cases = [
+        (good[..1000].to_owned(), "line 1, column 1000: not JSON"),
+        (newer, "newer version: schema 3, this one reads up to 2"),
+        (good.replacen("\"schema\":2", "\"schema\":1", 1), "older version: schema 1"),
+        ("{\"schema\": 1, \"experiment\": \"default\"}".into(), "cargo xtask run default"),
+        (good.replace("\"memory_mib\":256", "\"memory_mib\":-1"), "field setting.memory_mib: invalid value"),
+        (
+            good.replacen("\"tasks\":1.0", "\"task\":1.0", 1),
+            "field samples[0].parameters: lacks the variable `tasks`",
+        ),
+        ("[]".into(), "not a report"),
+    ];
+    for (document, expected) in cases {
+        let (folder, name) = folder(&xtask, &document);
+        fs::write(folder.join("report.html"), "an earlier page").expect("a page");
+        let ended = xtask.call(&["report", &name]);
+        assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+        assert!(ended.text.contains(expected), "{expected}: {}", ended.text);
+        assert!(ended.text.contains("document/report.json"), "{}", ended.text);
+        assert!(!ended.text.contains("backtrace"), "{}", ended.text);
+        assert_eq!(fs::read_to_string(folder.join("report.html")).expect("a page"), "an earlier page");
+    }
+}
+
+#[test]
+fn where_nothing_is_the_report_says_so() {
+    let Some(xtask) = Xtask::find("report-nothing") else { return };
+    let empty = xtask.folder().to_str().expect("a UTF-8 path").to_owned();
+    let ended = xtask.call(&["report", &empty]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("has no report.json"), "{}", ended.text);
+    let ended = xtask.call(&["report", &empty, "--format", "pdf"]);
+    assert_eq!(ended.code(), 2, "{}", ended.text);
+}
+
+#[test]
+fn compare_tells_regressions_by_its_exit_code() {
+    let Some(xtask) = Xtask::find("compare") else { return };
+    let (first, slower, again) =
+        (data("made-up.json"), data("made-up-slower.json"), data("made-up-again.json"));
+    let ended = xtask.call(&["compare", &first, &slower]);
+    assert_eq!(ended.code(), 1, "{}", ended.text);
+    assert!(
+        ended.text.contains("REGRESSION") && ended.text.contains("2 past the limit of 5 %"),
+        "{}",
+        ended.text
+    );
+    let ended = xtask.call(&["compare", &first, &slower, "--limit", "60%"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let ended = xtask.call(&["compare", &first, &again]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    assert!(ended.text.contains("0 past the limit"), "{}", ended.text);
+}
+
+#[test]
+fn compare_refuses_what_is_not_comparable() {
+    let Some(xtask) = Xtask::find("compare-refuses") else { return };
+    let first = data("made-up.json");
+    for (from, to, expected) in [
+        ("\"vmm\":\"uhyve\"", "\"vmm\":\"qemu\"", "setting.vmm is uhyve in the first and qemu in the second"),
+        ("\"cores\":1", "\"cores\":4", "setting.cores is 1 in the first and 4 in the second"),
+        ("\"name\":\"overlap\"", "\"name\":\"storm\"", "experiment.name is overlap in the first and storm"),
+        ("\"pages\":64.0", "\"pages\":65.0", "parameter pages is 64 in the first and 65 in the second"),
+        ("\"schema\":2", "\"schema\":3", "newer version"),
+    ] {
+        let (_, second) = folder(&xtask, &made_up().replace(from, to));
+        let ended = xtask.call(&["compare", &first, &second]);
+        assert_eq!((ended.code(), ended.errors().count()), (2, 1), "{}", ended.text);
+        assert!(ended.text.contains(expected), "{expected}: {}", ended.text);
+    }
+    let ended = xtask.call(&["compare", &first, &first, "--limit", "five"]);
+    assert_eq!(ended.code(), 2, "{}", ended.text);
+    assert!(ended.text.contains("as in 5%"), "{}", ended.text);
+}

@@ -1,0 +1,218 @@
+//! Two reports side by side: what differs, how surely, and whether it is worse than is allowed.
+//!
+//! - [`comparable`]: what must be the same for the rest to mean anything
+//! - [`text`]: the comparison for a person
+pub mod comparable;
+pub mod text;
+
+use std::collections::BTreeSet;
+
+use crate::document::{Better, Document, Metric, Mode};
+use crate::points::Point;
+use crate::stats::{Interval, Summary, difference_interval};
+use comparable::NotComparable;
+
+/// From so many repetitions on, a bootstrap interval of a median is about what it says.
+const ENOUGH: usize = 5;
+
+/// Two reports, the second held against the first.
+#[derive(Clone, Debug)]
+pub struct Comparison<'a> {
+    /// The earlier one.
+    pub a: &'a Document,
+    /// The later one.
+    pub b: &'a Document,
+    /// A metric may be worse by this share of its earlier median.
+    pub limit: f64,
+    /// Every metric at every point in every mode that both have.
+    pub rows: Vec<Row<'a>>,
+    /// What is not the same, and should be known.
+    pub notes: Vec<String>,
+}
+
+/// One metric at one point in one mode.
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    /// What was measured.
+    pub metric: &'a Metric,
+    /// Where.
+    pub point: Point,
+    /// How faults waited.
+    pub mode: Mode,
+    /// Before.
+    pub a: Summary,
+    /// After.
+    pub b: Summary,
+    /// The change of the median as a share of the earlier one; `None` if that is 0.
+    pub change: Option<f64>,
+    /// Where the change lies; `None` with fewer than three repetitions.
+    pub interval: Option<Interval>,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// What a difference comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Surely worse by more than the limit.
+    Regression,
+    /// The medians differ by more than the limit, but the repetitions do not show it surely.
+    Suspect,
+    /// Surely worse, but within the limit.
+    Worse,
+    /// No difference that is sure.
+    Same,
+    /// Surely better.
+    Better,
+    /// Fewer than three repetitions, or nothing to relate a change to.
+    Unknown,
+    /// A metric without better or worse.
+    NotJudged,
+}
+
+impl<'a> Comparison<'a> {
+    /// Compares two documents that [`Document::check`] found sound.
+    ///
+    /// # Errors
+    /// They are not of one kind, or nothing in them can be judged.
+    pub fn new(a: &'a Document, b: &'a Document, limit: f64) -> Result<Self, NotComparable> {
+        let mut notes = comparable::check(a, b)?;
+        let mut rows = Vec::new();
+        let common: BTreeSet<Point> = a.points().intersection(&b.points()).copied().collect();
+        for metric in &a.experiment.metrics {
+            for &point in &common {
+                rows.extend(Mode::ALL.into_iter().filter_map(|mode| row(a, b, limit, (metric, point, mode))));
+            }
+        }
+        let judged = |row: &Row<'_>| !matches!(row.verdict, Verdict::Unknown | Verdict::NotJudged);
+        if !rows.iter().any(judged) {
+            return Err(NotComparable::nothing_to_judge());
+        }
+        if rows.iter().any(|row| row.interval.is_some() && row.a.n.min(row.b.n) < ENOUGH) {
+            notes.push(format!(
+                "intervals from fewer than {ENOUGH} repetitions are narrower than they should be"
+            ));
+        }
+        Ok(Self { a, b, limit, rows, notes })
+    }
+
+    /// How many rows have this verdict.
+    #[must_use]
+    pub fn count(&self, verdict: Verdict) -> usize {
+        self.rows.iter().filter(|row| row.verdict == verdict).count()
+    }
+}
+
+fn row<'a>(
+    a: &Document,
+    b: &Document,
+    limit: f64,
+    (metric, point, mode): (&'a Metric, Point, Mode),
+) -> Option<Row<'a>> {
+    let (before, after) = (a.values(&metric.name, point, mode), b.values(&metric.name, point, mode));
+    let (a, b) = (Summary::of(&before)?, Summary::of(&after)?);
+    let base = a.median.abs();
+    let related = base > 0.0 || b.median == a.median;
+    let share = |difference: f64| if difference == 0.0 { 0.0 } else { difference / base };
+    let change = related.then(|| share(b.median - a.median));
+    let interval = difference_interval(&before, &after).filter(|_| base > 0.0);
+    let interval = interval.map(|i| Interval { low: share(i.low), high: share(i.high) });
+    let verdict = verdict(metric.better, change, interval, limit);
+    Some(Row { metric, point, mode, a, b, change, interval, verdict })
+}
+
+fn verdict(better: Better, change: Option<f64>, interval: Option<Interval>, limit: f64) -> Verdict {
+    let (Some(change), Some(interval)) = (change, interval) else {
+        return if better == Better::Neither { Verdict::NotJudged } else { Verdict::Unknown };
+    };
+    // From here on, more is worse.
+    let (change, low, high) = match better {
+        Better::Lower => (change, interval.low, interval.high),
+        Better::Higher => (-change, -interval.high, -interval.low),
+        Better::Neither => return Verdict::NotJudged,
+    };
+    if low > limit {
+        Verdict::Regression
+    } else if change > limit {
+        Verdict::Suspect
+    } else if low > 0.0 {
+        Verdict::Worse
+    } else if high < 0.0 {
+        Verdict::Better
+    } else {
+        Verdict::Same
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    fn made(slower: f64, seed: u64) -> Document {
+        example::Made { slower, seed, repetitions: 5, ..example::small() }.document()
+    }
+
+    fn verdicts(b: &Document, limit: f64, metric: &str, mode: Mode) -> Vec<Verdict> {
+        let a = made(1.0, 1);
+        let comparison = Comparison::new(&a, b, limit).unwrap();
+        let rows = comparison.rows.iter().filter(|row| row.metric.name == metric && row.mode == mode);
+        rows.map(|row| row.verdict).collect()
+    }
+
+    #[test]
+    fn slower_by_more_than_the_limit_is_a_regression() {
+        let b = made(1.3, 2);
+        assert_eq!(verdicts(&b, 0.05, "seconds", Mode::Async), [Verdict::Regression; 2]);
+        // Only async was made slower.
+        let blocked = verdicts(&b, 0.05, "seconds", Mode::Blocked);
+        assert!(!blocked.contains(&Verdict::Regression), "{blocked:?}");
+    }
+
+    #[test]
+    fn slower_within_the_limit_is_told_but_allowed() {
+        assert_eq!(verdicts(&made(1.3, 2), 0.5, "seconds", Mode::Async), [Verdict::Worse; 2]);
+    }
+
+    #[test]
+    fn faster_is_better_and_the_same_is_the_same() {
+        assert_eq!(verdicts(&made(0.7, 2), 0.05, "seconds", Mode::Async), [Verdict::Better; 2]);
+        assert_eq!(verdicts(&made(1.0, 1), 0.05, "seconds", Mode::Async), [Verdict::Same; 2]);
+    }
+
+    #[test]
+    fn which_way_is_up_decides() {
+        let interval = Some(Interval { low: -0.3, high: -0.2 });
+        assert_eq!(verdict(Better::Lower, Some(-0.25), interval, 0.05), Verdict::Better);
+        assert_eq!(verdict(Better::Higher, Some(-0.25), interval, 0.05), Verdict::Regression);
+        assert_eq!(verdict(Better::Neither, Some(-0.25), interval, 0.05), Verdict::NotJudged);
+    }
+
+    #[test]
+    fn an_interval_that_holds_the_limit_is_no_proof() {
+        let interval = Some(Interval { low: 0.02, high: 0.3 });
+        assert_eq!(verdict(Better::Lower, Some(0.1), interval, 0.05), Verdict::Suspect);
+        assert_eq!(verdict(Better::Lower, Some(0.1), None, 0.05), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_change_from_zero_is_not_a_share_of_anything() {
+        let zero = |seed| {
+            let mut document = made(1.0, seed);
+            document.samples.iter_mut().for_each(|s| s.metrics.extend([("seconds".into(), 0.0)]));
+            document
+        };
+        let (a, b) = (zero(1), made(1.0, 2));
+        let comparison = Comparison::new(&a, &b, 0.05).unwrap();
+        let of_seconds = comparison.rows.iter().filter(|row| row.metric.name == "seconds");
+        assert!(of_seconds.clone().all(|row| row.verdict == Verdict::Unknown && row.change.is_none()));
+        assert_eq!(of_seconds.count(), 6);
+    }
+
+    #[test]
+    fn too_few_repetitions_are_refused_rather_than_passed() {
+        let few = |seed| example::Made { seed, repetitions: 2, ..example::small() }.document();
+        let error = Comparison::new(&few(1), &few(2), 0.05).unwrap_err();
+        assert!(error.to_string().contains("at least three repetitions"), "{error}");
+    }
+}

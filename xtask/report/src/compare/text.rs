@@ -1,0 +1,139 @@
+//! The comparison for a person.
+
+use std::fmt::Write as _;
+
+use super::{Comparison, Row, Verdict};
+use crate::document::Better;
+use crate::number;
+use crate::points::Value;
+use crate::stats::CONFIDENCE;
+use crate::terminal::{Look, Tone, left, right};
+
+impl Verdict {
+    /// In a word or two.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Regression => "REGRESSION",
+            Self::Suspect => "suspect",
+            Self::Worse => "worse, allowed",
+            Self::Same => "same",
+            Self::Better => "better",
+            Self::Unknown => "unknown",
+            Self::NotJudged => "",
+        }
+    }
+}
+
+impl Comparison<'_> {
+    /// A table for each metric and panel, and a last line that sums up.
+    #[must_use]
+    pub fn text(&self, look: Look) -> String {
+        let mut text = format!(
+            "{}: the second against the first, medians, {:.0} % intervals of the change\n",
+            look.paint(Tone::Heading, &self.a.experiment.name),
+            CONFIDENCE * 100.0
+        );
+        for (which, document) in [("first", self.a), ("second", self.b)] {
+            let setting = &document.setting;
+            let revision = setting.git_revision.as_deref().unwrap_or("unknown revision");
+            let modified = if setting.git_modified { ", modified" } else { "" };
+            let _ = writeln!(text, "  {}{} of {}{modified}", left(which, 8), setting.began, revision);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note: {note}");
+        }
+        let mut before = None;
+        for row in &self.rows {
+            let here = (row.metric.name.as_str(), row.point.panel);
+            if before != Some(here) {
+                self.heading(&mut text, row, look);
+                before = Some(here);
+            }
+            let _ = writeln!(text, "{}", self.row(row, look));
+        }
+        text + "\n" + &self.last_line()
+    }
+
+    fn heading(&self, text: &mut String, row: &Row<'_>, look: Look) {
+        let experiment = &self.a.experiment;
+        let better = match row.metric.better {
+            Better::Lower => " (less is better)",
+            Better::Higher => " (more is better)",
+            Better::Neither => "",
+        };
+        let place = match (&experiment.panel, row.point.panel) {
+            (Some(panel), Some(Value(value))) => format!(", {}: {}", panel.label, number::exact(value)),
+            _ => String::new(),
+        };
+        let name = format!("{}{better}{place}", row.metric.label);
+        let _ = writeln!(text, "\n{}", look.paint(Tone::Heading, &name));
+        let cells = [("first", 10), ("second", 10), ("change", 10), ("interval", 24)];
+        let cells: String = cells.iter().map(|(name, width)| right(name, *width)).collect();
+        let variable = &experiment.variable.label;
+        let _ = writeln!(text, "  {}  {}{cells}", right(variable, self.width()), left("mode", 8));
+    }
+
+    fn row(&self, row: &Row<'_>, look: Look) -> String {
+        let change = row.change.map_or_else(|| "–".into(), number::change);
+        let interval = row.interval.map_or_else(
+            || format!("n {} and {}", row.a.n, row.b.n),
+            |i| format!("{} to {}", number::change(i.low), number::change(i.high)),
+        );
+        let word = row.verdict.word();
+        let word = row.verdict.tone().map_or_else(|| word.to_owned(), |tone| look.paint(tone, word));
+        let line = format!(
+            "  {}  {}{}{}{}{}  {word}",
+            right(&number::exact(row.point.x.0), self.width()),
+            left(row.mode.name(), 8),
+            right(&number::short(row.a.median), 10),
+            right(&number::short(row.b.median), 10),
+            right(&change, 10),
+            right(&interval, 24),
+        );
+        line.trim_end().to_owned()
+    }
+
+    fn width(&self) -> usize {
+        self.a.experiment.variable.label.chars().count().max(6)
+    }
+
+    fn last_line(&self) -> String {
+        let limit = number::exact((self.limit * 1e6).round() / 1e4);
+        let counted = [
+            (Verdict::Regression, format!("past the limit of {limit} %")),
+            (Verdict::Suspect, "suspect".into()),
+            (Verdict::Worse, "worse but allowed".into()),
+            (Verdict::Same, "the same".into()),
+            (Verdict::Better, "better".into()),
+            (Verdict::Unknown, "unknown".into()),
+        ];
+        let always = [Verdict::Regression, Verdict::Same];
+        counted
+            .iter()
+            .filter(|(verdict, _)| always.contains(verdict) || self.count(*verdict) > 0)
+            .map(|(verdict, name)| format!("{} {name}", self.count(*verdict)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn every_row_is_told_and_the_last_line_sums_up() {
+        let a = example::small().document();
+        let b = example::Made { slower: 1.3, seed: 2, ..example::small() }.document();
+        let text = Comparison::new(&a, &b, 0.05).unwrap().text(Look::Plain);
+        assert_eq!(text.matches("REGRESSION").count(), 2, "{text}");
+        assert!(text.contains("note: setting.seed is 1 in the first and 2 in the second"), "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("2 past the limit of 5 %, "), "{last}");
+        let counted: usize =
+            last.split(", ").map(|part| part.split(' ').next().unwrap().parse::<usize>().unwrap()).sum();
+        assert_eq!(counted, 2 * 2 * 3);
+    }
+}

@@ -1,0 +1,183 @@
+//! The report for a person at a terminal.
+
+use std::fmt::Write as _;
+
+use crate::distribution::Distribution;
+use crate::document::{Better, Document, Metric, Mode};
+use crate::plot::percentiles::{Line, groups};
+use crate::points::Value;
+use crate::stats::Summary;
+use crate::terminal::{Look, Tone, bar, columns, left, right};
+use crate::{html, number};
+
+/// Cells of the longest bar.
+const BAR: usize = 30;
+/// Columns of a histogram.
+const COLUMNS: usize = 40;
+
+/// The summary: claims, medians with bars, distributions at the last point of each panel.
+#[must_use]
+pub fn summary(document: &Document, look: Look) -> String {
+    let experiment = &document.experiment;
+    let mut text = format!(
+        "{}: {}\n{}\n",
+        look.paint(Tone::Heading, &experiment.name),
+        experiment.question,
+        html::about(document)
+    );
+    for claim in &document.claims {
+        let (word, tone) = if claim.holds { ("holds", Tone::Good) } else { ("FAILS", Tone::Bad) };
+        let _ = write!(text, "\n  {}  {}\n         {}\n", look.paint(tone, word), claim.text, claim.measured);
+    }
+    let judged = |metric: &&Metric| metric.better != Better::Neither;
+    for metric in experiment.metrics.iter().filter(judged) {
+        for panel in document.panels() {
+            medians(&mut text, document, metric, panel, look);
+        }
+    }
+    distributions(&mut text, document, look);
+    text
+}
+
+fn heading(text: &mut String, look: Look, name: &str) {
+    let _ = writeln!(text, "\n{}", look.paint(Tone::Heading, name));
+}
+
+fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Option<Value>, look: Look) {
+    let points = document.points();
+    let rows: Vec<(f64, Mode, Summary)> = points
+        .iter()
+        .filter(|point| point.panel == panel)
+        .flat_map(|&point| document.modes().into_iter().map(move |mode| (point, mode)))
+        .filter_map(|(point, mode)| {
+            Some((point.x.0, mode, Summary::of(&document.values(&metric.name, point, mode))?))
+        })
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    let better = if metric.better == Better::Lower { "less is better" } else { "more is better" };
+    let place = match (&document.experiment.panel, panel) {
+        (Some(parameter), Some(value)) => format!(", {}: {}", parameter.label, number::exact(value.0)),
+        _ => String::new(),
+    };
+    heading(text, look, &format!("{} ({better}){place}", metric.label));
+    let variable = &document.experiment.variable.label;
+    let width = variable.chars().count().max(6);
+    let _ = writeln!(
+        text,
+        "  {}  {}{}  smallest to largest, n",
+        right(variable, width),
+        left("mode", 9),
+        right("median", BAR + 10)
+    );
+    let most = rows.iter().map(|(_, _, summary)| summary.median).fold(0.0, f64::max);
+    let mut before = None;
+    for (x, mode, summary) in &rows {
+        let x_text = if before == Some(x.to_bits()) { String::new() } else { number::exact(*x) };
+        before = Some(x.to_bits());
+        let share = if most > 0.0 { summary.median / most } else { 0.0 };
+        let _ = writeln!(
+            text,
+            "  {}  {}{}{}  {}",
+            right(&x_text, width),
+            left(mode.name(), 9),
+            look.paint(Tone::Mode(*mode), &left(&bar(share, BAR), BAR)),
+            right(&number::short(summary.median), 10),
+            spread(summary)
+        );
+    }
+}
+
+fn spread(summary: &Summary) -> String {
+    match summary.n {
+        1 => "1".into(),
+        n => format!("{} to {}, {n}", number::short(summary.min), number::short(summary.max)),
+    }
+}
+
+fn distributions(text: &mut String, document: &Document, look: Look) {
+    let points = document.telling_points();
+    for panel in document.panels() {
+        let Some(&last) = points.iter().rfind(|point| point.panel == panel) else { continue };
+        for (name, lines) in groups(document, last) {
+            heading(text, look, &format!("{name}: {}", document.place(last)));
+            histograms(text, &lines, look);
+        }
+    }
+}
+
+/// Time on a logarithmic axis, one row a line.
+fn histograms(text: &mut String, lines: &[Line], look: Look) {
+    let (low, high) = lines.iter().fold((f64::INFINITY, 0.0f64), |(low, high), line| {
+        (low.min(line.distribution.at(0.0)), high.max(line.distribution.max()))
+    });
+    // Nothing is left of a thousandth of a µs on a logarithmic axis.
+    let low = low.max(1e-3);
+    let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0).max(7);
+    for line in lines {
+        let counts = counts(&line.distribution, low, high);
+        let columns = left(&columns(&counts), COLUMNS);
+        let told: Vec<String> =
+            line.distribution.told().iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let columns = look.paint(Tone::Mode(line.mode), &columns);
+        let _ = writeln!(text, "  {}  {columns}  {}", left(&line.name, width), told.join("  "));
+    }
+    let (from, to) = (number::duration(low), number::duration(high));
+    let between = COLUMNS.saturating_sub(from.chars().count());
+    let _ = writeln!(text, "  {}  {from}{}", " ".repeat(width), right(&to, between));
+}
+
+fn counts(distribution: &Distribution, low: f64, high: f64) -> Vec<u64> {
+    let mut counts = vec![0; COLUMNS];
+    let total = distribution.count() as f64;
+    let mut before = 0.0;
+    for (share, value) in distribution.cumulative() {
+        let along = if high > low { (value.max(low) / low).ln() / (high / low).ln() } else { 0.0 };
+        let column = ((along * COLUMNS as f64) as usize).min(COLUMNS - 1);
+        counts[column] += ((share - before) * total).round() as u64;
+        before = share;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn the_summary_tells_claims_medians_and_distributions() {
+        let text = summary(&example::small().document(), Look::Plain);
+        for part in [
+            "overlap: How long",
+            "  holds  64 tasks",
+            "  FAILS  one task",
+            "time to read all pages in s (less is better), page latency in ms: 10",
+            "read: tasks that read: 32",
+            "p99 ",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert!(!text.contains('\u{1b}'), "{text}");
+        // The longest bar is that of the largest median, and nothing is wider than a terminal.
+        assert!(text.contains(&"█".repeat(BAR)), "{text}");
+        assert!(text.lines().filter(|line| line.contains('█')).all(|line| line.chars().count() <= 130));
+    }
+
+    #[test]
+    fn every_duration_is_in_a_column() {
+        let document = example::small().document();
+        let point = document.telling_points()[0];
+        let all = document.distributions(point, Mode::Blocked);
+        let read = &all["read"];
+        let counts = counts(read, read.at(0.0), read.max());
+        assert_eq!(counts.iter().sum::<u64>(), read.count());
+        assert!(counts[0] > 0 && counts[COLUMNS - 1] > 0, "{counts:?}");
+    }
+
+    #[test]
+    fn colours_only_where_they_are_wanted() {
+        assert!(summary(&example::small().document(), Look::Coloured).contains('\u{1b}'));
+    }
+}
