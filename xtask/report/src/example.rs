@@ -153,7 +153,7 @@ fn experiment() -> Experiment {
         variable: parameter("tasks", "tasks that read"),
         panel: Some(parameter("page_latency_ms", "page latency in ms")),
         baseline: Mode::Blocked,
-        falsified_by: "async takes as long as blocked with 32 tasks".into(),
+        falsified_by: "async as slow as blocked with 32 tasks".into(),
         metrics: vec![
             metric("seconds", "time to read all pages in s", Better::Lower),
             metric("computing_kept_percent", "computing kept in %", Better::Higher),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::document::{Document, Mode, Reference, Sample};
+use crate::document::{Document, Metric, Mode, Reference, Sample};
 use crate::number;
 use crate::stats::Summary;
 
@@ -98,6 +98,28 @@ impl Document {
         self.samples_at(point, mode).filter_map(|sample| sample.metrics.get(metric).copied()).collect()
     }
 
+    /// The values of a metric that is measured once for each repetition and told with each of its
+    /// samples, as a cost that others are held against; `None` if it depends on mode or point.
+    #[must_use]
+    pub fn constant(&self, metric: &str) -> Option<Vec<f64>> {
+        let mut of_repetition: BTreeMap<(u32, u32), f64> = BTreeMap::new();
+        let mut told = 0;
+        for sample in &self.samples {
+            let Some(&value) = sample.metrics.get(metric) else { continue };
+            told += 1;
+            let first = *of_repetition.entry((sample.boot, sample.repetition)).or_insert(value);
+            if first.to_bits() != value.to_bits() {
+                return None;
+            }
+        }
+        (told > of_repetition.len()).then(|| of_repetition.into_values().collect())
+    }
+
+    /// The metrics that depend on mode or point.
+    pub fn varying(&self) -> impl Iterator<Item = &Metric> {
+        self.experiment.metrics.iter().filter(|metric| self.constant(&metric.name).is_none())
+    }
+
     /// A metric along the variable.
     #[must_use]
     pub fn curve(&self, metric: &str, panel: Option<Value>, mode: Mode) -> Curve {
@@ -135,6 +157,19 @@ mod tests {
         assert_eq!(tasks, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
         assert!(curve.iter().all(|(_, summary)| summary.n == 5));
         assert_eq!(document.modes(), Mode::ALL);
+    }
+
+    #[test]
+    fn a_metric_that_is_the_same_in_all_samples_of_a_repetition_is_told_once() {
+        let mut document = example::small().document();
+        assert_eq!(document.varying().count(), 2);
+        for sample in &mut document.samples {
+            sample.metrics.insert("seconds".into(), 1.5 + f64::from(sample.repetition));
+        }
+        assert_eq!(document.constant("seconds"), Some(vec![1.5, 2.5, 3.5]));
+        let varying: Vec<&str> = document.varying().map(|metric| metric.name.as_str()).collect();
+        assert_eq!(varying, ["computing_kept_percent"]);
+        assert_eq!(document.constant("unknown"), None);
     }
 
     #[test]

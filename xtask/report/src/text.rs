@@ -29,12 +29,12 @@ pub fn summary(document: &Document, look: Look) -> String {
         let (word, tone) = if claim.holds { ("holds", Tone::Good) } else { ("FAILS", Tone::Bad) };
         let _ = write!(text, "\n  {}  {}\n         {}\n", look.paint(tone, word), claim.text, claim.measured);
     }
-    let judged = |metric: &&Metric| metric.better != Better::Neither;
-    for metric in experiment.metrics.iter().filter(judged) {
+    for metric in document.varying().filter(|metric| metric.better != Better::Neither) {
         for panel in document.panels() {
             medians(&mut text, document, metric, panel, look);
         }
     }
+    constants(&mut text, document, look);
     distributions(&mut text, document, look);
     text
 }
@@ -93,6 +93,16 @@ fn spread(summary: &Summary) -> String {
     match summary.n {
         1 => "1".into(),
         n => format!("{} to {}, {n}", number::short(summary.min), number::short(summary.max)),
+    }
+}
+
+fn constants(text: &mut String, document: &Document, look: Look) {
+    for metric in &document.experiment.metrics {
+        let values = document.constant(&metric.name).and_then(|values| Summary::of(&values));
+        if let Some(summary) = values {
+            heading(text, look, &metric.label);
+            let _ = writeln!(text, "  {}  {}", number::short(summary.median), spread(&summary));
+        }
     }
 }
 

@@ -80,9 +80,11 @@ impl<'a> Comparison<'a> {
         let mut rows = Vec::new();
         let common: BTreeSet<Point> = a.points().intersection(&b.points()).copied().collect();
         for metric in &a.experiment.metrics {
-            for &point in &common {
-                rows.extend(Mode::ALL.into_iter().filter_map(|mode| row(a, b, limit, (metric, point, mode))));
-            }
+            // What is the same everywhere is compared once.
+            let once = [a, b].iter().all(|document| document.constant(&metric.name).is_some());
+            let places = common.iter().flat_map(|&point| Mode::ALL.map(|mode| (metric, point, mode)));
+            let all = places.filter_map(|place| row(a, b, limit, place));
+            rows.extend(all.take(if once { 1 } else { usize::MAX }));
         }
         let judged = |row: &Row<'_>| !matches!(row.verdict, Verdict::Unknown | Verdict::NotJudged);
         if !rows.iter().any(judged) {
@@ -199,7 +201,9 @@ mod tests {
     fn a_change_from_zero_is_not_a_share_of_anything() {
         let zero = |seed| {
             let mut document = made(1.0, seed);
-            document.samples.iter_mut().for_each(|s| s.metrics.extend([("seconds".into(), 0.0)]));
+            for sample in &mut document.samples {
+                sample.metrics.insert("seconds".into(), 0.0);
+            }
             document
         };
         let (a, b) = (zero(1), made(1.0, 2));
@@ -207,6 +211,21 @@ mod tests {
         let of_seconds = comparison.rows.iter().filter(|row| row.metric.name == "seconds");
         assert!(of_seconds.clone().all(|row| row.verdict == Verdict::Unknown && row.change.is_none()));
         assert_eq!(of_seconds.count(), 6);
+    }
+
+    #[test]
+    fn what_is_the_same_everywhere_is_compared_once() {
+        let constant = |seed| {
+            let mut document = made(1.0, seed);
+            for sample in &mut document.samples {
+                sample.metrics.insert("seconds".into(), 1.0 + f64::from(sample.repetition));
+            }
+            document
+        };
+        let (a, b) = (constant(1), constant(2));
+        let comparison = Comparison::new(&a, &b, 0.05).unwrap();
+        let of_seconds = comparison.rows.iter().filter(|row| row.metric.name == "seconds");
+        assert_eq!(of_seconds.map(|row| row.a.n).collect::<Vec<_>>(), [5]);
     }
 
     #[test]

@@ -36,34 +36,42 @@ const DISTRIBUTIONS: &str = "All repetitions together. The further right, the ra
 
 /// All sections that the document has something for.
 pub fn sections(document: &Document) -> Vec<Section> {
-    let metrics = document.experiment.metrics.iter().filter(|metric| metric.better != Better::Neither);
-    let mut sections: Vec<Section> = metrics.map(|metric| of_metric(document, metric)).collect();
+    let mut sections = of_metrics(document);
     sections.extend(of_distributions(document));
     sections.extend([of_stages(document), of_faults(document)]);
     sections.retain(|section| !section.figures.is_empty());
     sections
 }
 
-fn of_metric(document: &Document, metric: &Metric) -> Section {
+/// A section for each metric; without panels one for the first, and one for all others.
+fn of_metrics(document: &Document) -> Vec<Section> {
     let panels = document.panels();
-    let alone = panels.len() == 1;
-    let figure = |panel: Option<Value>| {
-        let legend = curves::references(document, metric, panel);
-        Some(Figure {
-            title: panel_title(document, panel),
-            wide: if alone { Some(curves::draw(document, metric, panel, Size::Wide)?) } else { None },
-            narrow: curves::draw(document, metric, panel, Size::Narrow)?,
-            legend: legend
-                .into_iter()
-                .map(|held| (format!("reference{}", held.number), held.reference.label.clone()))
-                .collect(),
-        })
-    };
-    Section {
-        title: capitalized(&metric.label),
-        text: "Marks are medians; bars reach from the smallest to the largest repetition.".into(),
-        figures: panels.into_iter().filter_map(figure).collect(),
+    let mut sections: Vec<Section> = Vec::new();
+    for metric in document.varying().filter(|metric| metric.better != Better::Neither) {
+        let alone = panels.len() == 1;
+        let whole = alone && sections.is_empty();
+        let of_panel = |panel: &Option<Value>| of_metric(document, metric, *panel, whole);
+        let figures: Vec<Figure> = panels.iter().filter_map(of_panel).collect();
+        if alone && sections.len() == 2 {
+            sections[1].figures.extend(figures);
+            continue;
+        }
+        let title = if alone && !whole { "Other metrics".into() } else { capitalized(&metric.label) };
+        let text = "Marks are medians; bars reach from the smallest to the largest repetition.".into();
+        sections.push(Section { title, text, figures });
     }
+    sections
+}
+
+fn of_metric(document: &Document, metric: &Metric, panel: Option<Value>, whole: bool) -> Option<Figure> {
+    let references = curves::references(document, metric, panel).into_iter();
+    let legend = references.map(|held| (format!("reference{}", held.number), held.reference.label.clone()));
+    Some(Figure {
+        title: panel_title(document, panel),
+        wide: if whole { Some(curves::draw(document, metric, panel, Size::Wide)?) } else { None },
+        narrow: curves::draw(document, metric, panel, Size::Narrow)?,
+        legend: legend.collect(),
+    })
 }
 
 fn panel_title(document: &Document, panel: Option<Value>) -> String {

@@ -49,17 +49,20 @@ pub fn page(document: &Document) -> String {
 #[must_use]
 pub fn about(document: &Document) -> String {
     let setting = &document.setting;
-    let host = match (setting.host.as_str(), setting.exact) {
-        (_, true) => "one instruction is one nanosecond, so times are counts of instructions",
-        ("lab", false) => {
-            "an emulated machine, where a fault costs far more than on a real one: compare, do not quote"
+    let host = match setting.host.as_str() {
+        "lab" => {
+            "in the lab, an emulated machine where a fault costs far more than on a real one: \
+                  compare, do not quote"
         }
-        _ => "a real machine",
+        "native" => "on the machine's own KVM",
+        other => other,
     };
+    let exact =
+        if setting.exact { ". One instruction is one nanosecond: times count instructions" } else { "" };
     let cores = if setting.cores == 1 { "core" } else { "cores" };
     format!(
-        "Hermit under {}, {} {cores}, {} MiB, on {}: {host}.",
-        setting.vmm, setting.cores, setting.memory_mib, setting.host
+        "Hermit under {}, {} {cores}, {} MiB, {host}{exact}.",
+        setting.vmm, setting.cores, setting.memory_mib
     )
 }
 

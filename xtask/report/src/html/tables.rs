@@ -38,8 +38,9 @@ impl Cell {
 
 /// All tables of a document.
 pub fn tables(document: &Document) -> Vec<Table> {
-    let metrics = document.experiment.metrics.iter().map(|metric| of_metric(document, metric));
-    metrics.chain([of_distributions(document)]).filter(|table| !table.rows.is_empty()).collect()
+    let metrics = document.varying().map(|metric| of_metric(document, metric));
+    let all = metrics.chain([of_constants(document), of_distributions(document)]);
+    all.filter(|table| !table.rows.is_empty()).collect()
 }
 
 fn of_metric(document: &Document, metric: &Metric) -> Table {
@@ -80,6 +81,21 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
         keys,
         header,
         rows: document.points().into_iter().filter_map(row).collect(),
+    }
+}
+
+/// What was measured once for each repetition.
+fn of_constants(document: &Document) -> Table {
+    let row = |metric: &Metric| -> Option<Vec<Cell>> {
+        let values = document.constant(&metric.name)?;
+        Some(vec![Cell::plain(capitalized(&metric.label)), summary(Summary::of(&values)?)])
+    };
+    Table {
+        title: "The same in every mode and at every point".into(),
+        text: "Measured once for each repetition.".into(),
+        keys: 1,
+        header: vec![String::new(), "median".into()],
+        rows: document.experiment.metrics.iter().filter_map(row).collect(),
     }
 }
 

@@ -30,14 +30,16 @@ pub struct Line {
 pub fn groups(document: &Document, point: Point) -> Vec<(String, Vec<Line>)> {
     let mut groups: Vec<(String, Vec<Line>)> = Vec::new();
     for mode in document.modes() {
-        let mut waits = 0;
         for (name, distribution) in document.distributions(point, mode) {
             let (group, line, second) = match super::stages::wait_and_stage(&name) {
                 Some((wait, "total")) => {
-                    waits += 1;
                     let line =
                         if wait == mode.name() { wait.to_owned() } else { format!("{} {wait}", mode.name()) };
-                    ("faults, from #PF to running again".to_owned(), line, waits > 1)
+                    (
+                        "faults, from #PF to running again".to_owned(),
+                        line,
+                        mode == Mode::Async && wait == "halt",
+                    )
                 }
                 Some(_) => continue,
                 None => (name, mode.name().to_owned(), false),
