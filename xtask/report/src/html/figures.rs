@@ -124,7 +124,7 @@ fn of_faults(document: &Document) -> Section {
     let recorded: Vec<&Sample> = document.samples.iter().filter(|sample| !sample.faults.is_empty()).collect();
     let figure = |sample: &&Sample| {
         let dense = timeline::is_dense(sample);
-        let about = if dense { "; each column holds the range of what was in it" } else { "" };
+        let about = if dense { "; the line is a mean over many, the surface reaches the most" } else { "" };
         Some(Figure {
             title: format!("{}{about}", capitalized(&document.title(sample))),
             wide: Some(timeline::draw(document, sample, Size::Wide)?),

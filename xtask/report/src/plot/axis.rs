@@ -88,6 +88,26 @@ impl Axis {
         Self { scale: Scale::Linear, low: first as f64 * step, high: last as f64 * step, ticks, inset: 0.0 }
     }
 
+    /// From 0, and no longer than what is on it.
+    #[must_use]
+    pub fn until(high: f64) -> Self {
+        let mut axis = Self::linear(0.0, high);
+        axis.high = if high > 0.0 { high } else { axis.high };
+        axis.ticks.retain(|(value, _)| *value <= axis.high);
+        axis
+    }
+
+    /// For counts: whole numbers only.
+    #[must_use]
+    pub fn counts(high: u32) -> Self {
+        if high > 5 {
+            return Self::linear(0.0, high.into());
+        }
+        let high = high.max(1);
+        let ticks = (0..=high).map(|count| (count.into(), count.to_string())).collect();
+        Self { scale: Scale::Linear, low: 0.0, high: high.into(), ticks, inset: 0.0 }
+    }
+
     /// Equal ratios.
     #[must_use]
     pub fn log(low: f64, high: f64) -> Self {
@@ -244,6 +264,8 @@ mod tests {
         assert_eq!(labels(&Axis::log(1.1, 4.0)), ["1", "1.5", "2", "3", "4"]);
         assert_eq!(labels(&Axis::measured(0.01, 2000.0)), ["0.01", "0.1", "1", "10", "100", "1000"]);
         assert_eq!(labels(&Axis::measured(0.0, 0.0)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(labels(&Axis::until(9.3)), ["0", "2", "4", "6", "8"]);
+        assert_eq!(labels(&Axis::counts(2)), ["0", "1", "2"]);
         assert_eq!(labels(&Axis::measured(-3.0, 3.0)), ["-4", "-2", "0", "2", "4"]);
     }
 

@@ -87,7 +87,9 @@ impl<'a> Frame<'a> {
         let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(width).max().unwrap_or(0);
         let left = widest(&mut y.labels()) + if y.labels().next().is_some() { 10 } else { 2 };
         let last_number = x.labels().last().map_or(0, |last| width(last) / 2);
-        let right = (widest(&mut outline.names.iter().map(String::as_str)) + 12).max(last_number + 4);
+        // Names are bold.
+        let names = widest(&mut outline.names.iter().map(String::as_str)) * 9 / 8;
+        let right = (names + 12).max(last_number + 4);
         let plot = f64::from(outline.size.pixels().0.cast_signed() - left - right);
         let x = x.thinned(plot, |text| text_width(text, f64::from(TEXT)) + 6.0);
         let bottom = if x.labels().next().is_some() { 38 } else { 4 };

@@ -11,6 +11,10 @@ use crate::points::Point;
 /// Times that lie further apart than this factor need a logarithmic axis.
 const LOGARITHMIC_FROM: f64 = 6.0;
 
+/// What only a smaller share undercuts is drawn as if it were no less: a single early value must
+/// not take half of the picture.
+const LEAST: f64 = 0.005;
+
 /// One of the lines of a picture.
 #[derive(Clone, Debug)]
 pub struct Line {
@@ -62,7 +66,7 @@ pub fn draw(name: &str, lines: &[Line], size: Size) -> String {
     let count = lines.iter().map(|line| line.distribution.count()).max().unwrap_or(1);
     let (unit, scale) = unit(lines);
     let (low, high) = lines.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), line| {
-        (low.min(line.distribution.at(0.0)), high.max(line.distribution.max()))
+        (low.min(line.distribution.at(LEAST)), high.max(line.distribution.max()))
     });
     let (low, high) = (low / scale, high / scale);
     let y = if low > 0.0 && high > low * LOGARITHMIC_FROM {
@@ -86,6 +90,7 @@ pub fn draw(name: &str, lines: &[Line], size: Size) -> String {
             let mut from = 0.0;
             let mut places = Vec::new();
             for (share, value) in line.distribution.cumulative() {
+                let value = value.max(low * scale);
                 let to = if share < 1.0 { frame.at(share, value / scale).0.min(right) } else { right };
                 let (x, y) = frame.at(from, value / scale);
                 places.extend([(x.min(right), y), (to, y)]);
@@ -101,10 +106,10 @@ pub fn draw(name: &str, lines: &[Line], size: Size) -> String {
     })
 }
 
-/// The unit in which the medians are neither large nor small, and its µs.
+/// The unit in which most values are neither large nor small, and its µs.
 fn unit(lines: &[Line]) -> (&'static str, f64) {
-    let median = lines.iter().map(|line| line.distribution.at(0.5)).fold(0.0, f64::max);
-    super::unit(median)
+    let most = lines.iter().map(|line| line.distribution.at(0.9)).fold(0.0, f64::max);
+    super::unit(most)
 }
 
 #[cfg(test)]

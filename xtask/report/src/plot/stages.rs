@@ -15,14 +15,17 @@ use crate::points::Point;
 pub const STAGES: [&str; 4] =
     ["fault → parked", "parked → ready (host)", "ready → service", "service → running"];
 
-/// Height of a bar with its name, in CSS pixels.
+/// Height of a bar with a line of text above it, in CSS pixels, and of one more line.
 const ROW: i32 = 38;
+const LINE: i32 = 15;
 
 /// Means of the stages of one kind of wait, in µs. Means, since medians do not add up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// "async schedule, 64 tasks"
-    pub name: String,
+    /// "async schedule"
+    pub kind: String,
+    /// "tasks that read: 64"
+    pub place: String,
     /// As [`STAGES`].
     pub means: [f64; 4],
     /// How many waits.
@@ -58,7 +61,8 @@ fn row(document: &Document, point: Point, mode: Mode, wait: &str) -> Option<Row>
     let (service, running) = (of("ready→service")?, of("ready→running")?);
     let kind = if mode.name() == wait { wait.to_owned() } else { format!("{} {wait}", mode.name()) };
     Some(Row {
-        name: format!("{kind}, {}", document.place(point)),
+        kind,
+        place: document.place(point),
         // A ready that comes before its waiter sleeps makes the second one shorter than nothing.
         means: [parked, (host - parked).max(0.0), service, (running - service).max(0.0)],
         count: all.get(&format!("{wait} total"))?.count(),
@@ -71,20 +75,29 @@ pub fn draw(rows: &[Row], size: Size) -> String {
     let longest = rows.iter().map(|row| row.means.iter().sum()).fold(0.0, f64::max);
     let (unit, scale) = super::unit(longest);
     let count = rows.len() as i32;
+    let lines = |row: &Row| match size {
+        Size::Wide => vec![format!("{}, {}", row.kind, row.place)],
+        Size::Narrow => vec![row.kind.clone(), row.place.clone()],
+    };
+    let height = if size == Size::Wide { ROW } else { ROW + LINE };
     let total = |row: &Row| number::duration(row.means.iter().sum());
     let outline = Outline {
         size,
-        height: Some((50 + ROW * count).unsigned_abs()),
+        height: Some((50 + height * count).unsigned_abs()),
         label: "mean time of each stage of a fault".into(),
-        x: (Axis::linear(0.0, longest / scale), format!("mean time since the fault, in {unit}")),
+        x: (Axis::until(longest / scale), format!("mean time since the fault, in {unit}")),
         y: (Axis::rows(f64::from(count)), String::new()),
         names: rows.iter().map(total).collect(),
     };
     picture(outline, |frame| {
         for (i, row) in (0..count).zip(rows) {
             let (left, top) = frame.at(0.0, f64::from(count - i));
-            frame.text(&row.name, (left + px(2), top + px(4)), Ink::Text, (HPos::Left, VPos::Top))?;
-            let (top, bottom) = (top + px(20), top + px(34));
+            let mut top = top + px(4);
+            for line in lines(row) {
+                frame.text(&line, (left + px(2), top), Ink::Text, (HPos::Left, VPos::Top))?;
+                top += px(LINE);
+            }
+            let (top, bottom) = (top + px(1), top + px(15));
             let mut from = 0.0;
             for (stage, mean) in (0..).zip(row.means) {
                 let to = from + mean / scale;
@@ -107,9 +120,9 @@ mod tests {
         let document = example::overlap(1);
         let points: Vec<Point> = document.points().into_iter().collect();
         let rows = rows(&document, &points[8..9]);
-        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-        let place = "tasks that read: 1, page latency in ms: 10";
-        assert_eq!(names, [format!("halt, {place}"), format!("async schedule, {place}")]);
+        let kinds: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
+        assert_eq!(kinds, ["halt", "async schedule"]);
+        assert_eq!(rows[0].place, "tasks that read: 1, page latency in ms: 10");
         for row in &rows {
             let total: f64 = row.means.iter().sum();
             // As made up: the page's latency, and 160 µs until it runs, both skewed by a third.

@@ -10,8 +10,8 @@ use crate::lives::{Life, outstanding};
 /// What the host takes of each core before it stops it.
 const LIMIT: u32 = 64;
 
-/// Steps that can be told apart in a picture; more of them are drawn as the range in which they were.
-const COLUMNS: usize = 340;
+/// Steps that can be told apart in a picture; of more, means are drawn.
+const COLUMNS: usize = 300;
 
 /// Whether single steps are too many to be told apart.
 #[must_use]
@@ -34,44 +34,41 @@ pub fn draw(document: &Document, sample: &Sample, size: Size) -> Option<String> 
         size,
         height: Some(if size == Size::Wide { 260 } else { 220 }),
         label: "faults outstanding over time".into(),
-        x: (Axis::linear(0.0, us(last - first) / scale), format!("{unit} since the first fault")),
+        x: (Axis::until(us(last - first) / scale), format!("{unit} since the first fault")),
         y: (
-            Axis::linear(0.0, f64::from(if shown { most.max(limit) } else { most })),
+            Axis::counts(if shown { most.max(limit) } else { most }),
             "faults that the host has not answered yet".into(),
         ),
         names: if shown { vec!["host's limit".into()] } else { vec![] },
     };
     let places: Vec<(f64, u32)> =
         steps.iter().map(|&(time, count)| (us(time - first) / scale, count)).collect();
+    let end = us(last - first) / scale;
     Some(picture(outline, |frame| {
         let (left, right, _, bottom) = frame.ends();
-        let place = |x: f64, count: u32| frame.at(x, f64::from(count));
-        let mut upper = vec![(left, bottom)];
-        let mut lower = Vec::new();
+        let mut surface = vec![(left, bottom)];
+        let mut line = Vec::new();
         if is_dense(sample) {
-            let width = (right - left) / COLUMNS as i32;
-            for (column, least, most) in columns(&places, |x| (place(x, 0).0 - left) / width.max(1)) {
-                let x = left + column * width;
-                upper.extend([(x, place(0.0, most).1), (x + width, place(0.0, most).1)]);
-                lower.extend([(x, place(0.0, least).1), (x + width, place(0.0, least).1)]);
+            let width = end / COLUMNS as f64;
+            for (i, (mean, most)) in columns(&places, end).into_iter().enumerate() {
+                let (from, to) = (width * i as f64, width * (i + 1) as f64);
+                surface.extend([frame.at(from, most.into()), frame.at(to, most.into())]);
+                line.push(frame.at(width * (i as f64 + 0.5), mean));
             }
         } else {
-            let mut height = bottom;
+            let mut before = 0.0;
             for &(x, count) in &places {
-                let (x, y) = place(x, count);
-                upper.extend([(x, height), (x, y)]);
-                height = y;
+                line.extend([frame.at(x, before), frame.at(x, count.into())]);
+                before = count.into();
             }
+            surface.extend(&line);
         }
-        let end = upper.last().map_or(left, |(x, _)| *x);
-        frame.surface([upper.as_slice(), &[(end, bottom)]].concat(), Ink::Shade(sample.mode))?;
-        for line in [upper, lower] {
-            if !line.is_empty() {
-                frame.path(line, Ink::Mode(sample.mode), 1.0)?;
-            }
-        }
+        let (end, _) = surface.last().copied().unwrap_or_default();
+        surface.push((end, bottom));
+        frame.surface(surface, Ink::Shade(sample.mode))?;
+        frame.path(line, Ink::Mode(sample.mode), 1.2)?;
         if shown {
-            let y = place(0.0, limit).1;
+            let (_, y) = frame.at(0.0, limit.into());
             frame.path(vec![(left, y), (right + px(6), y)], Ink::Reference(0), 1.5)?;
             frame.name((right, y), "host's limit", Ink::Reference(0));
         }
@@ -79,18 +76,19 @@ pub fn draw(document: &Document, sample: &Sample, size: Size) -> Option<String> 
     }))
 }
 
-/// Column, least and most of each column that time passes through; a count lasts until the next.
-fn columns(steps: &[(f64, u32)], column: impl Fn(f64) -> i32) -> Vec<(i32, u32, u32)> {
-    let mut columns: Vec<(i32, u32, u32)> = Vec::new();
-    let mut count = 0;
-    for &(x, next) in steps {
-        let here = column(x);
-        let reached = columns.last().map_or(here, |(column, ..)| column + 1);
-        columns.extend((reached..=here).map(|column| (column, count, count)));
-        if let Some((_, least, most)) = columns.last_mut() {
-            (*least, *most) = ((*least).min(next), (*most).max(next));
+/// Mean and most of each of [`COLUMNS`] equal parts of the time from 0 to `end`; a count lasts
+/// until the next.
+fn columns(steps: &[(f64, u32)], end: f64) -> Vec<(f64, u32)> {
+    let width = end / COLUMNS as f64;
+    let mut columns = vec![(0.0, 0); COLUMNS];
+    let ends = steps.iter().skip(1).map(|(x, _)| *x).chain([end]);
+    for (&(from, count), to) in steps.iter().zip(ends) {
+        let (first, last) = ((from / width) as usize, (to / width) as usize);
+        for (i, (mean, most)) in columns.iter_mut().enumerate().take(last + 1).skip(first) {
+            let inside = to.min(width * (i + 1) as f64) - from.max(width * i as f64);
+            *mean += f64::from(count) * inside.max(0.0) / width;
+            *most = (*most).max(count);
         }
-        count = next;
     }
     columns
 }
@@ -101,10 +99,12 @@ mod tests {
     use crate::example;
 
     #[test]
-    fn columns_hold_the_range_of_what_was_in_them() {
-        let steps = [(0.2, 1), (0.4, 5), (0.9, 3), (3.5, 4), (3.6, 0)];
-        let found = columns(&steps, |x| x as i32);
-        assert_eq!(found, [(0, 0, 5), (1, 3, 3), (2, 3, 3), (3, 0, 4)]);
+    fn columns_hold_mean_and_most_of_what_was_in_them() {
+        // A column is 1 wide.
+        let columns = columns(&[(0.25, 4), (0.5, 8), (2.5, 2), (2.75, 0)], COLUMNS as f64);
+        let expected = [(4.0 * 0.25 + 8.0 * 0.5, 8), (8.0, 8), (8.0 * 0.5 + 2.0 * 0.25, 8), (0.0, 0)];
+        assert_eq!(columns[..4], expected);
+        assert!(columns[4..].iter().all(|column| *column == (0.0, 0)));
     }
 
     #[test]
