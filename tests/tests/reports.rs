@@ -28,7 +28,7 @@ fn made_up() -> String {
 fn a_report_is_drawn_in_every_format() {
     let Some(xtask) = Xtask::find("report-formats") else { return };
     let (folder, name) = folder(&xtask, &made_up());
-    let ended = xtask.call(&["report", &name, "--format", "html,csv,hgrm,trace,text"]);
+    let ended = xtask.call(&["report", &name, "--format", "html,svg,csv,hgrm,trace,text"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     assert!(ended.text.contains("overlap: How long do T tasks take"), "{}", ended.text);
     // Not on a terminal: no colours.
@@ -40,6 +40,8 @@ fn a_report_is_drawn_in_every_format() {
     let trace: Value =
         serde_json::from_slice(&fs::read(folder.join("trace.json")).expect("a trace")).expect("JSON");
     assert!(trace["traceEvents"].as_array().is_some_and(|events| events.len() > 64));
+    let pictures = fs::read_dir(folder.join("svg")).expect("a folder").count();
+    assert_eq!(page.matches("<figure").count(), pictures);
     let hgrm = fs::read_dir(folder.join("hgrm")).expect("a folder").count();
     assert_eq!(hgrm, 26);
 }

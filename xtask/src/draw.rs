@@ -33,6 +33,8 @@ pub struct ReportArgs {
 enum Format {
     /// Everything on one self-contained page: report.html
     Html,
+    /// The page's pictures alone: svg/
+    Svg,
     /// One row a sample: samples.csv
     Csv,
     /// HdrHistogram's percentiles: hgrm/
@@ -70,6 +72,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
 fn make(document: &Document, format: Format, folder: &Path) -> Result<()> {
     let format = match format {
         Format::Html => write::Format::Html,
+        Format::Svg => write::Format::Svg,
         Format::Csv => write::Format::Csv,
         Format::Hgrm => write::Format::Hgrm,
         Format::Trace => write::Format::Trace,
@@ -93,6 +96,7 @@ fn make(document: &Document, format: Format, folder: &Path) -> Result<()> {
 const fn name(format: write::Format) -> &'static str {
     match format {
         write::Format::Html => "a page",
+        write::Format::Svg => "pictures",
         write::Format::Csv => "a table",
         write::Format::Hgrm => "distributions",
         write::Format::Trace => "a trace",

@@ -14,6 +14,8 @@ use crate::{csv, hgrm, html, trace};
 pub enum Format {
     /// Everything on one page: `report.html`.
     Html,
+    /// The page's pictures alone: `svg/`.
+    Svg,
     /// One row a sample: `samples.csv`.
     Csv,
     /// HdrHistogram's percentiles, a file for each distribution: `hgrm/`.
@@ -40,17 +42,20 @@ impl Document {
             Format::Html => {
                 put(folder.join("report.html"), html::page(self).as_bytes()).map(|file| vec![file])
             }
+            Format::Svg => all(folder.join("svg"), &html::pictures::pictures(self)),
             Format::Csv => put(folder.join("samples.csv"), &csv::table(self)).map(|file| vec![file]),
-            Format::Hgrm => {
-                let folder = folder.join("hgrm");
-                hgrm::files(self).iter().map(|(name, text)| put(folder.join(name), text.as_bytes())).collect()
-            }
+            Format::Hgrm => all(folder.join("hgrm"), &hgrm::files(self)),
             Format::Trace => {
                 let trace = trace::trace(self);
                 trace.iter().map(|text| put(folder.join("trace.json"), text.as_bytes())).collect()
             }
         }
     }
+}
+
+/// Writes files, named, into a folder.
+fn all(folder: PathBuf, files: &[(String, String)]) -> Result<Vec<PathBuf>, WriteError> {
+    files.iter().map(|(name, text)| put(folder.join(name), text.as_bytes())).collect()
 }
 
 /// Writes beside the file and renames, so that an old one is replaced by a whole one.

@@ -1,11 +1,13 @@
 //! One self-contained page: no scripts, nothing loaded from elsewhere.
 //!
 //! - [`figures`]: its pictures, each in the sizes it is needed in
+//! - [`pictures`]: the same alone
 //! - [`tables`]: its numbers
 //!
-//! `templates/page.html` is the page, `templates/page.css` how it looks by light, by night, on a
-//! phone and on paper.
+//! `templates/page.html` is the page; `page.css`, `inks.css`, `light.css` and `dark.css` beside it
+//! are how it looks, on a screen, a phone and paper.
 mod figures;
+pub mod pictures;
 mod tables;
 
 use askama::Template;

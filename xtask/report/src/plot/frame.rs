@@ -85,7 +85,7 @@ impl<'a> Frame<'a> {
         let ((x, x_name), (y, y_name)) = (outline.x, outline.y);
         let width = |text: &str| text_width(text, f64::from(TEXT)) as i32;
         let widest = |texts: &mut dyn Iterator<Item = &str>| texts.map(width).max().unwrap_or(0);
-        let left = widest(&mut y.labels()) + if y.labels().next().is_some() { 10 } else { 2 };
+        let left = widest(&mut y.labels()) + if y.labels().next().is_some() { 10 } else { 6 };
         let last_number = x.labels().last().map_or(0, |last| width(last) / 2);
         // Names are bold.
         let names = widest(&mut outline.names.iter().map(String::as_str)) * 9 / 8;

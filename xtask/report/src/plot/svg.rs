@@ -193,7 +193,9 @@ fn data(points: impl IntoIterator<Item = BackendCoord>) -> String {
     path
 }
 
-fn escaped(text: &str) -> String {
+/// Text that is not taken for markup.
+#[must_use]
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
