@@ -195,7 +195,7 @@ impl Axis {
 /// Without the noise that floating point leaves in the last digits.
 fn tick(value: f64) -> String {
     let rounded: f64 = format!("{value:.6e}").parse().unwrap_or(value);
-    number::exact(rounded)
+    number::exact(rounded).replace('-', "−")
 }
 
 impl Ranged for Axis {
@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(labels(&Axis::measured(0.0, 0.0)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(labels(&Axis::until(9.3)), ["0", "2", "4", "6", "8"]);
         assert_eq!(labels(&Axis::counts(2)), ["0", "1", "2"]);
-        assert_eq!(labels(&Axis::measured(-3.0, 3.0)), ["-4", "-2", "0", "2", "4"]);
+        assert_eq!(labels(&Axis::measured(-3.0, 3.0)), ["−4", "−2", "0", "2", "4"]);
     }
 
     #[test]

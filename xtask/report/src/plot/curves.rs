@@ -82,10 +82,24 @@ pub fn references<'a>(document: &'a Document, metric: &Metric, panel: Option<Val
         .collect()
 }
 
-/// "ideal" of "ideal: P·L / min(T, 64)"; the whole is told beneath the picture.
+/// "ideal" of "ideal: P·L / min(T, 64)", and no longer than a plot can spare; the whole is told
+/// beneath the picture.
 #[must_use]
 pub fn short_name(reference: &Reference) -> String {
-    reference.label.split(':').next().unwrap_or_default().trim().to_owned()
+    const LONGEST: usize = 14;
+    let name = reference.label.split(':').next().unwrap_or_default().trim();
+    if name.chars().count() <= LONGEST {
+        return name.to_owned();
+    }
+    let mut short = String::new();
+    for word in name.split_whitespace() {
+        if !short.is_empty() && short.chars().count() + word.chars().count() >= LONGEST {
+            break;
+        }
+        short.push_str(if short.is_empty() { "" } else { " " });
+        short.push_str(word);
+    }
+    short + "…"
 }
 
 fn axis(metric: &Metric, curves: &[(Mode, Curve)], references: &[Held<'_>]) -> Axis {
@@ -149,6 +163,15 @@ mod tests {
             );
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
+    }
+
+    #[test]
+    fn a_long_name_leaves_room_for_the_plot() {
+        let name = |label: &str| {
+            short_name(&Reference { metric: String::new(), label: label.into(), points: Vec::new() })
+        };
+        assert_eq!(name("ideal: P·L / min(T, 64)"), "ideal");
+        assert_eq!(name("what the cost of the async faults leaves: 1 − c"), "what the cost…");
     }
 
     #[test]

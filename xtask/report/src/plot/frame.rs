@@ -111,7 +111,13 @@ impl<'a> Frame<'a> {
             .draw()?;
         let top_left = style(Ink::Text).pos(Pos::new(HPos::Left, VPos::Top));
         root.draw_text(&y_name, &top_left, (px(2), px(2)))?;
-        Ok(Self { root, chart, axes: (x, y), names: Vec::new() })
+        let frame = Self { root, chart, axes: (x, y), names: Vec::new() };
+        let zero = frame.axes.1.position(0.0);
+        if zero > 0.0 && zero < 1.0 {
+            let ((left, right, ..), (_, zero)) = (frame.ends(), frame.at(0.0, 0.0));
+            frame.path(vec![(left, zero), (right, zero)], Ink::Axis, 1.0)?;
+        }
+        Ok(frame)
     }
 
     /// Where a value is drawn.
