@@ -111,6 +111,42 @@ mod tests {
         assert!(page.contains("is a &#60; b &#38;"), "the question is gone");
     }
 
+    /// Whatever passes the checks must be drawn: extreme and equal values, few and many points,
+    /// names with anything in them.
+    #[test]
+    fn every_sound_document_makes_a_page() {
+        use rand::rngs::Xoshiro256PlusPlus;
+        use rand::{RngExt, SeedableRng};
+        const VALUES: [f64; 12] =
+            [0.0, -0.0, 1.0, 1.0, -1.0, 5e-324, 1e-9, 1e9, 1e15, 1e300, -1e300, 0.1 + 0.2];
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(11);
+        for seed in 0..60 {
+            let mut document =
+                example::Made { seed, pages: 4, repetitions: 2, ..example::small() }.document();
+            let mut value = || VALUES[rng.random_range(0..VALUES.len())];
+            for sample in &mut document.samples {
+                sample.parameters.insert("tasks".into(), value());
+                sample.metrics.values_mut().for_each(|metric| *metric = value());
+                for histogram in &mut sample.histograms {
+                    histogram.buckets = vec![(0, 1), (u64::from(value() > 0.0) + 1, 3), (u64::MAX, 1)];
+                }
+                for fault in &mut sample.faults {
+                    (fault.ready, fault.running) = (fault.ready.min(seed), u64::MAX - seed);
+                }
+            }
+            for reference in &mut document.references {
+                reference.points.iter_mut().for_each(|(_, held)| *held = value());
+                reference.label = "<:é→".repeat(5);
+            }
+            document.check().unwrap();
+            let text = crate::text::summary(&document, crate::terminal::Look::Plain);
+            let page = page(&document) + &text;
+            for wrong in ["NaN", "inf\"", "infH", "infV"] {
+                assert!(!page.contains(wrong), "{wrong} on the page of seed {seed}");
+            }
+        }
+    }
+
     #[test]
     fn every_class_in_the_pictures_has_a_colour() {
         let page = page(&example::overlap(1));
