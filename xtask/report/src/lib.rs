@@ -7,7 +7,7 @@
 //! - [`lives`]: its single faults
 //! - [`number`]: numbers for people
 //! - pictures: [`plot`]
-//! - [`write`]: files made of it: [`html`], [`csv`], [`hgrm`], [`trace`]
+//! - [`mod@write`]: files made of it: [`html`], [`csv`], [`hgrm`], [`trace`]
 //! - [`text`], [`terminal`]: the same for a terminal
 //! - [`compare`]: two of them side by side
 #![forbid(unsafe_code)]

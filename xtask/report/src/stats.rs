@@ -2,7 +2,7 @@
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use statrs::statistics::{Data, Distribution as _, Max, Min, OrderStatistics};
+use statrs::statistics::{Data, Max, Min, OrderStatistics};
 
 /// How sure intervals are.
 pub const CONFIDENCE: f64 = 0.95;
@@ -77,11 +77,28 @@ pub fn difference_interval(a: &[f64], b: &[f64]) -> Option<Interval> {
     Some(Interval { low: differences.quantile(tail), high: differences.quantile(1.0 - tail) })
 }
 
-/// The geometric mean, in which twice and half cancel out.
-#[must_use]
-pub fn geometric_mean(ratios: &[f64]) -> Option<f64> {
-    let logarithms: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
-    Data::new(logarithms).mean().map(f64::exp)
+/// How a median changed, as a share of what it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    /// 0.1 is a tenth more; `None` if it was 0 and is not.
+    pub share: Option<f64>,
+    /// Where that lies; `None` with fewer than three values on either side.
+    pub interval: Option<Interval>,
+}
+
+impl Change {
+    /// From values before to values after, of which there is at least one each.
+    #[must_use]
+    pub fn of(before: &[f64], after: &[f64]) -> Self {
+        let (from, to) = (median(before), median(after));
+        let base = from.abs();
+        let share = |difference: f64| if difference == 0.0 { 0.0 } else { difference / base };
+        let interval = difference_interval(before, after).filter(|_| base > 0.0);
+        Self {
+            share: (base > 0.0 || from == to).then(|| share(to - from)),
+            interval: interval.map(|i| Interval { low: share(i.low), high: share(i.high) }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -135,7 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn twice_and_half_cancel_out() {
-        assert!((geometric_mean(&[2.0, 0.5]).unwrap() - 1.0).abs() < 1e-12);
+    fn a_change_is_a_share_of_what_was() {
+        let change = Change::of(&[-10.0, -10.0, -10.0], &[-9.0, -9.0, -9.0]);
+        let interval = Interval { low: 0.1, high: 0.1 };
+        assert_eq!(change, Change { share: Some(0.1), interval: Some(interval) });
+        assert_eq!(Change::of(&[0.0], &[1.0]).share, None);
+        assert_eq!(Change::of(&[0.0], &[0.0]), Change { share: Some(0.0), interval: None });
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use crate::document::{Better, Document, Metric, Mode};
 use crate::points::Point;
-use crate::stats::{Interval, Summary, difference_interval};
+use crate::stats::{Change, Interval, Summary};
 use comparable::NotComparable;
 
 /// From so many repetitions on, a bootstrap interval of a median is about what it says.
@@ -113,12 +113,7 @@ fn row<'a>(
 ) -> Option<Row<'a>> {
     let (before, after) = (a.values(&metric.name, point, mode), b.values(&metric.name, point, mode));
     let (a, b) = (Summary::of(&before)?, Summary::of(&after)?);
-    let base = a.median.abs();
-    let related = base > 0.0 || b.median == a.median;
-    let share = |difference: f64| if difference == 0.0 { 0.0 } else { difference / base };
-    let change = related.then(|| share(b.median - a.median));
-    let interval = difference_interval(&before, &after).filter(|_| base > 0.0);
-    let interval = interval.map(|i| Interval { low: share(i.low), high: share(i.high) });
+    let Change { share: change, interval } = Change::of(&before, &after);
     let verdict = verdict(metric.better, change, interval, limit);
     Some(Row { metric, point, mode, a, b, change, interval, verdict })
 }

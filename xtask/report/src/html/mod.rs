@@ -1,8 +1,8 @@
 //! One self-contained page: no scripts, nothing loaded from elsewhere.
 //!
-//! - [`figures`]: its pictures, each in the sizes it is needed in
+//! - `figures`: its pictures, each in the sizes it is needed in
 //! - [`pictures`]: the same alone
-//! - [`tables`]: its numbers
+//! - `tables`: its numbers
 //!
 //! `templates/page.html` is the page; `page.css`, `inks.css`, `light.css` and `dark.css` beside it
 //! are how it looks, on a screen, a phone and paper.

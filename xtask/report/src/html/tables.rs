@@ -6,7 +6,7 @@ use crate::document::{Document, Metric, Mode};
 use crate::number;
 use crate::plot::curves;
 use crate::points::Point;
-use crate::stats::Summary;
+use crate::stats::{Change, Summary};
 
 /// A table; in each row the first cells are its name.
 pub struct Table {
@@ -64,10 +64,13 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
         let mut cells = keys_of(point);
         cells.extend(modes.iter().map(|&mode| of(mode).map_or_else(|| Cell::plain("–"), summary)));
         cells.extend(compared.iter().map(|&mode| {
-            let change = of(baseline).zip(of(mode)).filter(|(base, _)| base.median != 0.0);
-            Cell::plain(change.map_or("–".into(), |(base, this)| {
-                number::change((this.median - base.median) / base.median.abs())
-            }))
+            let values = |mode: Mode| document.values(&metric.name, point, mode);
+            let (base, this) = (values(baseline), values(mode));
+            if base.is_empty() || this.is_empty() {
+                Cell::plain("–")
+            } else {
+                change(Change::of(&base, &this))
+            }
         }));
         cells.extend(references.iter().map(|reference| {
             let value = reference.points.iter().find(|(parameters, _)| document.point(parameters) == point);
@@ -77,11 +80,18 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
     };
     Table {
         title: capitalized(&metric.label),
-        text: "Medians; below them smallest and largest, and how many repetitions.".into(),
+        text: "Medians; below them smallest and largest, and how many repetitions; below changes their 95 % \
+               intervals, from three repetitions on."
+            .into(),
         keys,
         header,
         rows: document.points().into_iter().filter_map(row).collect(),
     }
+}
+
+fn change(change: Change) -> Cell {
+    let small = change.interval.map(|i| format!("{} to {}", number::change(i.low), number::change(i.high)));
+    Cell { main: change.share.map_or("–".into(), number::change), small: small.unwrap_or_default() }
 }
 
 /// What was measured once for each repetition.
