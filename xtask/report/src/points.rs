@@ -53,8 +53,8 @@ impl Document {
     pub fn place(&self, point: Point) -> String {
         let experiment = &self.experiment;
         let mut text = format!("{}: {}", experiment.variable.label, number::exact(point.x.0));
-        if let (Some(panel), Some(value)) = (&experiment.panel, point.panel) {
-            text += &format!(", {}: {}", panel.label, number::exact(value.0));
+        if point.panel.is_some() {
+            text += &format!(", {}", self.panel_title(point.panel));
         }
         text
     }
@@ -98,24 +98,40 @@ impl Document {
         self.samples_at(point, mode).filter_map(|sample| sample.metrics.get(metric).copied()).collect()
     }
 
-    /// The values of a metric that is measured once for each repetition and told with each of its
-    /// samples, as a cost that others are held against; `None` if it depends on mode or point.
+    /// The values of a metric that is measured once for each repetition of a panel, and told with
+    /// each of its samples: a cost that others are held against. `None` if it depends on mode or
+    /// variable.
     #[must_use]
-    pub fn constant(&self, metric: &str) -> Option<Vec<f64>> {
-        let mut of_repetition: BTreeMap<(u32, u32), f64> = BTreeMap::new();
+    pub fn constant(&self, metric: &str) -> Option<BTreeMap<Option<Value>, Vec<f64>>> {
+        let mut measured: BTreeMap<(Option<Value>, u32, u32), f64> = BTreeMap::new();
         let mut told = 0;
         for sample in &self.samples {
             let Some(&value) = sample.metrics.get(metric) else { continue };
             told += 1;
-            let first = *of_repetition.entry((sample.boot, sample.repetition)).or_insert(value);
+            let panel = self.point(&sample.parameters).panel;
+            let first = *measured.entry((panel, sample.boot, sample.repetition)).or_insert(value);
             if first.to_bits() != value.to_bits() {
                 return None;
             }
         }
-        (told > of_repetition.len()).then(|| of_repetition.into_values().collect())
+        let once = told > measured.len();
+        let mut of_panel: BTreeMap<Option<Value>, Vec<f64>> = BTreeMap::new();
+        for ((panel, ..), value) in measured {
+            of_panel.entry(panel).or_default().push(value);
+        }
+        once.then_some(of_panel)
     }
 
-    /// The metrics that depend on mode or point.
+    /// A panel in words: "page latency in ms: 10"; nothing where there are none.
+    #[must_use]
+    pub fn panel_title(&self, panel: Option<Value>) -> String {
+        match (&self.experiment.panel, panel) {
+            (Some(parameter), Some(value)) => format!("{}: {}", parameter.label, number::exact(value.0)),
+            _ => String::new(),
+        }
+    }
+
+    /// The metrics that depend on mode or variable.
     pub fn varying(&self) -> impl Iterator<Item = &Metric> {
         self.experiment.metrics.iter().filter(|metric| self.constant(&metric.name).is_none())
     }
@@ -166,7 +182,8 @@ mod tests {
         for sample in &mut document.samples {
             sample.metrics.insert("seconds".into(), 1.5 + f64::from(sample.repetition));
         }
-        assert_eq!(document.constant("seconds"), Some(vec![1.5, 2.5, 3.5]));
+        let told = BTreeMap::from([(Some(Value(10.0)), vec![1.5, 2.5, 3.5])]);
+        assert_eq!(document.constant("seconds"), Some(told));
         let varying: Vec<&str> = document.varying().map(|metric| metric.name.as_str()).collect();
         assert_eq!(varying, ["computing_kept_percent"]);
         assert_eq!(document.constant("unknown"), None);

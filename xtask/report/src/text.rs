@@ -57,9 +57,9 @@ fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Optio
         return;
     }
     let better = if metric.better == Better::Lower { "less is better" } else { "more is better" };
-    let place = match (&document.experiment.panel, panel) {
-        (Some(parameter), Some(value)) => format!(", {}: {}", parameter.label, number::exact(value.0)),
-        _ => String::new(),
+    let place = match panel {
+        Some(_) => format!(", {}", document.panel_title(panel)),
+        None => String::new(),
     };
     heading(text, look, &format!("{} ({better}){place}", metric.label));
     let variable = &document.experiment.variable.label;
@@ -98,10 +98,13 @@ fn spread(summary: &Summary) -> String {
 
 fn constants(text: &mut String, document: &Document, look: Look) {
     for metric in &document.experiment.metrics {
-        let values = document.constant(&metric.name).and_then(|values| Summary::of(&values));
-        if let Some(summary) = values {
-            heading(text, look, &metric.label);
-            let _ = writeln!(text, "  {}  {}", number::short(summary.median), spread(&summary));
+        let Some(values) = document.constant(&metric.name) else { continue };
+        heading(text, look, &metric.label);
+        for (panel, summary) in
+            values.iter().filter_map(|(panel, values)| Some((*panel, Summary::of(values)?)))
+        {
+            let (value, place) = (number::short(summary.median), document.panel_title(panel));
+            let _ = writeln!(text, "  {}  {}  {place}", left(&value, 8), left(&spread(&summary), 20));
         }
     }
 }

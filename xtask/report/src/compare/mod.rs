@@ -80,11 +80,13 @@ impl<'a> Comparison<'a> {
         let mut rows = Vec::new();
         let common: BTreeSet<Point> = a.points().intersection(&b.points()).copied().collect();
         for metric in &a.experiment.metrics {
-            // What is the same everywhere is compared once.
-            let once = [a, b].iter().all(|document| document.constant(&metric.name).is_some());
             let places = common.iter().flat_map(|&point| Mode::ALL.map(|mode| (metric, point, mode)));
-            let all = places.filter_map(|place| row(a, b, limit, place));
-            rows.extend(all.take(if once { 1 } else { usize::MAX }));
+            let mut of_metric: Vec<Row<'_>> = places.filter_map(|place| row(a, b, limit, place)).collect();
+            // What is the same everywhere in a panel is compared once.
+            if [a, b].iter().all(|document| document.constant(&metric.name).is_some()) {
+                of_metric.dedup_by_key(|row| row.point.panel);
+            }
+            rows.extend(of_metric);
         }
         let judged = |row: &Row<'_>| !matches!(row.verdict, Verdict::Unknown | Verdict::NotJudged);
         if !rows.iter().any(judged) {

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::{Comparison, Row, Verdict};
 use crate::document::Better;
 use crate::number;
-use crate::points::Value;
 use crate::stats::CONFIDENCE;
 use crate::terminal::{Look, Tone, left, right};
 
@@ -62,9 +61,9 @@ impl Comparison<'_> {
             Better::Higher => " (more is better)",
             Better::Neither => "",
         };
-        let place = match (&experiment.panel, row.point.panel) {
-            (Some(panel), Some(Value(value))) => format!(", {}: {}", panel.label, number::exact(value)),
-            _ => String::new(),
+        let place = match row.point.panel {
+            Some(_) => format!(", {}", self.a.panel_title(row.point.panel)),
+            None => String::new(),
         };
         let name = format!("{}{better}{place}", row.metric.label);
         let _ = writeln!(text, "\n{}", look.paint(Tone::Heading, &name));

@@ -1,7 +1,8 @@
 //! The page's pictures.
 
+use std::collections::BTreeMap;
+
 use crate::document::{Better, Document, Metric, Sample};
-use crate::number;
 use crate::plot::{Size, curves, percentiles, stages, timeline};
 use crate::points::Value;
 
@@ -26,9 +27,6 @@ pub struct Figure {
     /// Colours and what they stand for, where that is not written beside the lines.
     pub legend: Vec<(String, String)>,
 }
-
-/// Single faults are drawn for at most so many samples; the others are in the trace.
-const TIMELINES: usize = 6;
 
 const DISTRIBUTIONS: &str = "All repetitions together. The further right, the rarer: the steps from 90 to 99 and \
                              from 99 to 99.9 are as wide as the one up to 90. The picture ends where a single \
@@ -67,20 +65,11 @@ fn of_metric(document: &Document, metric: &Metric, panel: Option<Value>, whole: 
     let references = curves::references(document, metric, panel).into_iter();
     let legend = references.map(|held| (format!("reference{}", held.number), held.reference.label.clone()));
     Some(Figure {
-        title: panel_title(document, panel),
+        title: capitalized(&document.panel_title(panel)),
         wide: if whole { Some(curves::draw(document, metric, panel, Size::Wide)?) } else { None },
         narrow: curves::draw(document, metric, panel, Size::Narrow)?,
         legend: legend.collect(),
     })
-}
-
-fn panel_title(document: &Document, panel: Option<Value>) -> String {
-    match (&document.experiment.panel, panel) {
-        (Some(parameter), Some(value)) => {
-            format!("{}: {}", capitalized(&parameter.label), number::exact(value.0))
-        }
-        _ => String::new(),
-    }
 }
 
 /// A section for each name.
@@ -121,8 +110,17 @@ fn of_stages(document: &Document) -> Section {
 }
 
 fn of_faults(document: &Document) -> Section {
-    let recorded: Vec<&Sample> = document.samples.iter().filter(|sample| !sample.faults.is_empty()).collect();
-    let figure = |sample: &&Sample| {
+    // Of each panel the one that waits most: async, with the largest value of the variable.
+    let mut drawn: BTreeMap<Option<Value>, &Sample> = BTreeMap::new();
+    let recorded = || document.samples.iter().filter(|sample| !sample.faults.is_empty());
+    for sample in recorded() {
+        let rank = |sample: &Sample| (sample.mode, document.point(&sample.parameters).x);
+        let best = drawn.entry(document.point(&sample.parameters).panel).or_insert(sample);
+        if rank(sample) > rank(best) {
+            *best = sample;
+        }
+    }
+    let figure = |sample: &Sample| {
         let dense = timeline::is_dense(sample);
         let about = if dense { "; the line is a mean over many, the surface reaches the most" } else { "" };
         Some(Figure {
@@ -132,15 +130,17 @@ fn of_faults(document: &Document) -> Section {
             legend: Vec::new(),
         })
     };
-    let more = recorded.len().saturating_sub(TIMELINES);
-    let rest = if more > 0 { format!(" {more} more samples are in the trace.") } else { String::new() };
+    let rest = match recorded().count() - drawn.len() {
+        0 => String::new(),
+        more => format!(" {more} more samples are in it."),
+    };
     Section {
         title: "Faults outstanding".into(),
         text: format!(
             "From the #PF to the ready interrupt. cargo xtask report --format trace makes every fault a span \
              for Perfetto.{rest}"
         ),
-        figures: recorded.iter().take(TIMELINES).filter_map(figure).collect(),
+        figures: drawn.into_values().filter_map(figure).collect(),
     }
 }
 

@@ -80,7 +80,7 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
     };
     Table {
         title: capitalized(&metric.label),
-        text: "Medians; below them smallest and largest, and how many repetitions; below changes their 95 % \
+        text: "Medians; below them smallest and largest, and how many repetitions; below changes their 95\u{a0}% \
                intervals, from three repetitions on."
             .into(),
         keys,
@@ -96,16 +96,20 @@ fn change(change: Change) -> Cell {
 
 /// What was measured once for each repetition.
 fn of_constants(document: &Document) -> Table {
-    let row = |metric: &Metric| -> Option<Vec<Cell>> {
-        let values = document.constant(&metric.name)?;
-        Some(vec![Cell::plain(capitalized(&metric.label)), summary(Summary::of(&values)?)])
+    let of_metric = |metric: &Metric| -> Vec<Vec<Cell>> {
+        let panels = document.constant(&metric.name).unwrap_or_default().into_iter();
+        let row = |(panel, values): (_, Vec<f64>)| {
+            let name = [capitalized(&metric.label), document.panel_title(panel)];
+            Some(vec![Cell::plain(name.join(" – ").trim_end_matches(" – ")), summary(Summary::of(&values)?)])
+        };
+        panels.filter_map(row).collect()
     };
     Table {
-        title: "The same in every mode and at every point".into(),
+        title: "The same in every mode and along the variable".into(),
         text: "Measured once for each repetition.".into(),
         keys: 1,
         header: vec![String::new(), "median".into()],
-        rows: document.experiment.metrics.iter().filter_map(row).collect(),
+        rows: document.experiment.metrics.iter().flat_map(of_metric).collect(),
     }
 }
 
