@@ -34,6 +34,26 @@ pub struct Point {
     pub x: Value,
 }
 
+/// The modes to tell a metric by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Modes {
+    /// Each has values of its own.
+    Each(Vec<Mode>),
+    /// All have the same; this is one of them.
+    All(Mode),
+}
+
+impl Modes {
+    /// The modes, and what they are called.
+    #[must_use]
+    pub fn named(&self) -> Vec<(Mode, &'static str)> {
+        match self {
+            Self::Each(modes) => modes.iter().map(|mode| (*mode, mode.name())).collect(),
+            Self::All(mode) => vec![(*mode, "all modes")],
+        }
+    }
+}
+
 /// A metric along the variable in one mode: where, and what.
 pub type Curve = Vec<(f64, Summary)>;
 
@@ -71,6 +91,27 @@ impl Document {
     pub fn modes(&self) -> Vec<Mode> {
         let ran: BTreeSet<Mode> = self.samples.iter().map(|sample| sample.mode).collect();
         Mode::ALL.into_iter().filter(|mode| ran.contains(mode)).collect()
+    }
+
+    /// The modes to tell a metric by. One stands for all where they share each value: then it was
+    /// measured beside the modes, for others to be held against.
+    #[must_use]
+    pub fn modes_of(&self, metric: &str) -> Modes {
+        let mut shared: BTreeMap<(Point, u32, u32), f64> = BTreeMap::new();
+        let mut told = 0;
+        for sample in &self.samples {
+            let Some(&value) = sample.metrics.get(metric) else { continue };
+            told += 1;
+            let key = (self.point(&sample.parameters), sample.boot, sample.repetition);
+            if shared.entry(key).or_insert(value).to_bits() != value.to_bits() {
+                return Modes::Each(self.modes());
+            }
+        }
+        let first = self.samples.iter().find(|sample| sample.metrics.contains_key(metric));
+        match first {
+            Some(first) if told > shared.len() => Modes::All(first.mode),
+            _ => Modes::Each(self.modes()),
+        }
     }
 
     /// All points, sorted.
@@ -173,6 +214,19 @@ mod tests {
         assert_eq!(tasks, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
         assert!(curve.iter().all(|(_, summary)| summary.n == 5));
         assert_eq!(document.modes(), Mode::ALL);
+    }
+
+    #[test]
+    fn a_metric_that_all_modes_share_is_told_by_one() {
+        let mut document = example::small().document();
+        assert_eq!(document.modes_of("seconds"), Modes::Each(Mode::ALL.to_vec()));
+        for sample in &mut document.samples {
+            sample.metrics.insert("seconds".into(), sample.parameters["tasks"]);
+        }
+        let modes = document.modes_of("seconds");
+        assert_eq!(modes.named(), [(document.samples[0].mode, "all modes")]);
+        // It depends on the variable, so it is drawn.
+        assert_eq!(document.constant("seconds"), None);
     }
 
     #[test]

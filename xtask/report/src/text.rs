@@ -45,12 +45,13 @@ fn heading(text: &mut String, look: Look, name: &str) {
 
 fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Option<Value>, look: Look) {
     let points = document.points();
-    let rows: Vec<(f64, Mode, Summary)> = points
+    let modes = document.modes_of(&metric.name).named();
+    let rows: Vec<(f64, (Mode, &str), Summary)> = points
         .iter()
         .filter(|point| point.panel == panel)
-        .flat_map(|&point| document.modes().into_iter().map(move |mode| (point, mode)))
+        .flat_map(|&point| modes.iter().map(move |&mode| (point, mode)))
         .filter_map(|(point, mode)| {
-            Some((point.x.0, mode, Summary::of(&document.values(&metric.name, point, mode))?))
+            Some((point.x.0, mode, Summary::of(&document.values(&metric.name, point, mode.0))?))
         })
         .collect();
     if rows.is_empty() {
@@ -68,12 +69,12 @@ fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Optio
         text,
         "  {}  {}{}  smallest to largest, n",
         right(variable, width),
-        left("mode", 9),
+        left("mode", 10),
         right("median", BAR + 10)
     );
     let most = rows.iter().map(|(_, _, summary)| summary.median).fold(0.0, f64::max);
     let mut before = None;
-    for (x, mode, summary) in &rows {
+    for (x, (mode, name), summary) in &rows {
         let x_text = if before == Some(x.to_bits()) { String::new() } else { number::exact(*x) };
         before = Some(x.to_bits());
         let share = if most > 0.0 { summary.median / most } else { 0.0 };
@@ -81,7 +82,7 @@ fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Optio
             text,
             "  {}  {}{}{}  {}",
             right(&x_text, width),
-            left(mode.name(), 9),
+            left(name, 10),
             look.paint(Tone::Mode(*mode), &left(&bar(share, BAR), BAR)),
             right(&number::short(summary.median), 10),
             spread(summary)

@@ -8,7 +8,7 @@ pub mod text;
 use std::collections::BTreeSet;
 
 use crate::document::{Better, Document, Metric, Mode};
-use crate::points::Point;
+use crate::points::{Modes, Point};
 use crate::stats::{Change, Interval, Summary};
 use comparable::NotComparable;
 
@@ -85,6 +85,10 @@ impl<'a> Comparison<'a> {
             // What is the same everywhere in a panel is compared once.
             if [a, b].iter().all(|document| document.constant(&metric.name).is_some()) {
                 of_metric.dedup_by_key(|row| row.point.panel);
+            }
+            // And once at each point what all modes share.
+            if [a, b].iter().all(|document| matches!(document.modes_of(&metric.name), Modes::All(_))) {
+                of_metric.dedup_by_key(|row| row.point);
             }
             rows.extend(of_metric);
         }

@@ -45,7 +45,9 @@ pub fn tables(document: &Document) -> Vec<Table> {
 
 fn of_metric(document: &Document, metric: &Metric) -> Table {
     let experiment = &document.experiment;
-    let (modes, baseline) = (document.modes(), experiment.baseline);
+    let baseline = experiment.baseline;
+    let named = document.modes_of(&metric.name).named();
+    let modes: Vec<Mode> = named.iter().map(|(mode, _)| *mode).collect();
     let compared: Vec<Mode> = match modes.contains(&baseline) {
         true => modes.iter().copied().filter(|&mode| mode != baseline).collect(),
         false => Vec::new(),
@@ -55,7 +57,7 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
     let mut header: Vec<String> = experiment.panel.iter().map(|panel| capitalized(&panel.label)).collect();
     header.push(capitalized(&experiment.variable.label));
     let keys = header.len();
-    header.extend(modes.iter().map(|mode| mode.name().to_owned()));
+    header.extend(named.iter().map(|(_, name)| (*name).to_owned()));
     header.extend(compared.iter().map(|mode| format!("{} against {}", mode.name(), baseline.name())));
     header.extend(references.iter().map(|reference| curves::short_name(reference)));
     let row = |point: Point| -> Option<Vec<Cell>> {

@@ -5,29 +5,41 @@ use super::axis::Axis;
 use super::frame::{Drawn, Frame, Outline, picture, px};
 use super::ink::Ink;
 use crate::document::{Better, Document, Metric, Mode, Reference};
-use crate::points::{Curve, Value};
+use crate::points::{Curve, Modes, Value};
 
 /// How far beyond what was measured an axis goes to show a reference.
 const BEYOND: f64 = 3.0;
 
+/// A curve in the picture.
+struct Line {
+    mode: Mode,
+    name: &'static str,
+    ink: Ink,
+    curve: Curve,
+}
+
 /// The picture of a metric in a panel; `None` if nothing was measured there.
 #[must_use]
 pub fn draw(document: &Document, metric: &Metric, panel: Option<Value>, size: Size) -> Option<String> {
-    let of_mode = |mode| (mode, document.curve(&metric.name, panel, mode));
-    let curves: Vec<(Mode, Curve)> =
-        document.modes().into_iter().map(of_mode).filter(|(_, curve)| !curve.is_empty()).collect();
+    let modes = document.modes_of(&metric.name);
+    let of_mode = |(mode, name)| {
+        let ink = if matches!(modes, Modes::All(_)) { Ink::Text } else { Ink::Mode(mode) };
+        Line { mode, name, ink, curve: document.curve(&metric.name, panel, mode) }
+    };
+    let lines: Vec<Line> =
+        modes.named().into_iter().map(of_mode).filter(|line| !line.curve.is_empty()).collect();
     let references = references(document, metric, panel);
-    let xs: Vec<f64> = curves.iter().flat_map(|(_, curve)| curve.iter().map(|(x, _)| *x)).collect();
+    let xs: Vec<f64> = lines.iter().flat_map(|line| line.curve.iter().map(|(x, _)| *x)).collect();
     if xs.is_empty() {
         return None;
     }
-    let names = curves.iter().map(|(mode, _)| mode.name().to_owned());
+    let names = lines.iter().map(|line| line.name.to_owned());
     let outline = Outline {
         size,
         height: None,
         label: format!("{} along {}", metric.label, document.experiment.variable.label),
         x: (Axis::variable(&xs), document.experiment.variable.label.clone()),
-        y: (axis(metric, &curves, &references), format!("{}{}", metric.label, better(metric.better))),
+        y: (axis(metric, &lines, &references), format!("{}{}", metric.label, better(metric.better))),
         names: names.chain(references.iter().map(|held| short_name(held.reference) + " ↓")).collect(),
     };
     Some(picture(outline, |frame| {
@@ -39,11 +51,8 @@ pub fn draw(document: &Document, metric: &Metric, panel: Option<Value>, size: Si
                 frame.name(*place, &name, Ink::Reference(*number));
             }
         }
-        let count = curves.len();
-        curves
-            .iter()
-            .enumerate()
-            .try_for_each(|(i, (mode, curve))| draw_curve(frame, *mode, curve, (i, count)))
+        let count = lines.len();
+        lines.iter().enumerate().try_for_each(|(i, line)| draw_line(frame, line, (i, count)))
     }))
 }
 
@@ -102,8 +111,8 @@ pub fn short_name(reference: &Reference) -> String {
     short + "…"
 }
 
-fn axis(metric: &Metric, curves: &[(Mode, Curve)], references: &[Held<'_>]) -> Axis {
-    let measured = curves.iter().flat_map(|(_, curve)| curve.iter());
+fn axis(metric: &Metric, lines: &[Line], references: &[Held<'_>]) -> Axis {
+    let measured = lines.iter().flat_map(|line| line.curve.iter());
     let (low, high) = measured.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), (_, summary)| {
         (low.min(summary.min), high.max(summary.max))
     });
@@ -117,26 +126,26 @@ fn axis(metric: &Metric, curves: &[(Mode, Curve)], references: &[Held<'_>]) -> A
     }
 }
 
-fn draw_curve(frame: &mut Frame<'_>, mode: Mode, curve: &Curve, (i, count): (usize, usize)) -> Drawn {
+fn draw_line(frame: &mut Frame<'_>, line: &Line, (i, count): (usize, usize)) -> Drawn {
+    let Line { mode, name, ink, curve } = line;
     // Beside each other, so that bars of equal height do not hide each other.
     let aside = (2 * i as i32 - (count as i32 - 1)) * px(2);
     let place = |frame: &Frame<'_>, x: f64, y: f64| {
         let (x, y) = frame.at(x, y);
         (x + aside, y)
     };
-    let ink = Ink::Mode(mode);
     let medians: Vec<_> = curve.iter().map(|(x, summary)| place(frame, *x, summary.median)).collect();
     if let Some(last) = medians.last() {
-        frame.name(*last, mode.name(), ink);
+        frame.name(*last, name, *ink);
     }
-    frame.path(medians.clone(), ink, 2.0)?;
+    frame.path(medians.clone(), *ink, 2.0)?;
     for ((x, summary), median) in curve.iter().zip(medians) {
         let (low, high) = (place(frame, *x, summary.min), place(frame, *x, summary.max));
-        frame.path(vec![low, high], ink, 1.2)?;
+        frame.path(vec![low, high], *ink, 1.2)?;
         for (x, y) in [low, high] {
-            frame.path(vec![(x - px(3), y), (x + px(3), y)], ink, 1.2)?;
+            frame.path(vec![(x - px(3), y), (x + px(3), y)], *ink, 1.2)?;
         }
-        frame.mark(median, mode)?;
+        frame.mark(median, *mode, *ink)?;
     }
     Ok(())
 }

@@ -184,15 +184,14 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     /// None: memory takes everything.
-    pub fn mark(&self, (x, y): Place, mode: Mode) -> Drawn {
+    pub fn mark(&self, (x, y): Place, mode: Mode, ink: Ink) -> Drawn {
         let r = px(4);
         match mode {
-            Mode::Async => self.root.draw(&Circle::new((x, y), r, Ink::Mode(mode).filled())),
-            Mode::Blocked => self.bar((x - r + 4, y - r + 4), (x + r - 4, y + r - 4), Ink::Mode(mode)),
-            Mode::Halt => self.surface(
-                vec![(x, y - r - 6), (x + r + 4, y + r - 6), (x - r - 4, y + r - 6)],
-                Ink::Mode(mode),
-            ),
+            Mode::Async => self.root.draw(&Circle::new((x, y), r, ink.filled())),
+            Mode::Blocked => self.bar((x - r + 4, y - r + 4), (x + r - 4, y + r - 4), ink),
+            Mode::Halt => {
+                self.surface(vec![(x, y - r - 6), (x + r + 4, y + r - 6), (x - r - 4, y + r - 6)], ink)
+            }
         }
     }
 
