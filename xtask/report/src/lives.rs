@@ -15,13 +15,13 @@ pub struct Life {
 }
 
 impl Life {
-    /// A ready that came ahead of the fault or before the waiter slept, and one that never came,
-    /// leave stages of no length.
+    /// A waiter that slept only after its ready had come was parked, as far as this goes, until
+    /// then: the host's time is the host's. A ready ahead of its fault leaves it no time at all.
     #[must_use]
     pub fn of(fault: &Fault) -> Self {
         let running = fault.running.max(fault.fault);
-        let parked = fault.parked.clamp(fault.fault, running);
-        let ready = fault.ready.clamp(parked, running);
+        let ready = fault.ready.clamp(fault.fault, running);
+        let parked = fault.parked.clamp(fault.fault, ready);
         let released = fault.released.clamp(ready, running);
         Self { fault: fault.fault, parked, ready, released, running }
     }
@@ -91,5 +91,9 @@ mod tests {
     fn outstanding_goes_up_with_a_fault_and_down_with_its_ready() {
         let steps = outstanding(&[fault(10, 50, 60), fault(20, 50, 80), fault(50, 70, 90)]);
         assert_eq!(steps, [(10, 1), (20, 2), (50, 1), (70, 0)]);
+        // Whenever its waiter slept.
+        let late = Fault { parked: 55, ..fault(10, 50, 60) };
+        assert_eq!(outstanding(&[late]), [(10, 1), (50, 0)]);
+        assert_eq!(Life::of(&late).stages()[0], ("fault→parked", 10, 50));
     }
 }

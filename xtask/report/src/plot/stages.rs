@@ -63,8 +63,9 @@ fn row(document: &Document, point: Point, mode: Mode, wait: &str) -> Option<Row>
     Some(Row {
         kind,
         place: document.place(point),
-        // A ready that comes before its waiter sleeps makes the second one shorter than nothing.
-        means: [parked, (host - parked).max(0.0), service, (running - service).max(0.0)],
+        // Where readies come before their waiters sleep, these are parked, as far as this goes,
+        // until then: all stages together are the whole.
+        means: [parked.min(host), host - parked.min(host), service, (running - service).max(0.0)],
         count: all.get(&format!("{wait} total"))?.count(),
     })
 }
@@ -127,11 +128,32 @@ mod tests {
             let total: f64 = row.means.iter().sum();
             // As made up: the page's latency, and 160 µs until it runs, both skewed by a third.
             assert!((10_160.0..16_000.0).contains(&total), "{row:?}");
+            assert!(row.means.iter().all(|mean| *mean >= 0.0), "{row:?}");
             assert_eq!(row.count, 5 * 512);
         }
         let svg = draw(&rows, Size::Wide);
         assert_eq!(svg.matches("class=\"fill-stage1\"").count(), 2);
         assert!(!svg.contains("NaN"), "{svg}");
+    }
+
+    #[test]
+    fn stages_are_the_whole_even_where_readies_come_before_waiters_sleep() {
+        let mut document = example::small().document();
+        let late = |name: &str| Some(50_000_000).filter(|_| name.ends_with("fault→parked"));
+        for histogram in document.samples.iter_mut().flat_map(|sample| &mut sample.histograms) {
+            if let Some(cycles) = late(&histogram.name) {
+                histogram.buckets = vec![(cycles, 64)];
+            }
+        }
+        let point = document.telling_points()[0];
+        for row in rows(&document, &[point]) {
+            let mode = if row.kind == "halt" { Mode::Halt } else { Mode::Async };
+            let all = document.distributions(point, mode);
+            let wait = row.kind.split(' ').next_back().unwrap();
+            let of = |stage: &str| all[&format!("{wait} {stage}")].mean();
+            let (total, whole): (f64, f64) = (row.means.iter().sum(), of("host") + of("ready→running"));
+            assert!((total - whole).abs() < 1e-6 * whole, "{row:?}, {whole} µs in all");
+        }
     }
 
     #[test]
