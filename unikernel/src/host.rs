@@ -26,16 +26,26 @@ pub fn tell(message: &Message) {
 
 /// Has all memory paged out.
 pub fn evict() {
-    ask(|request| Message::Evict { request, only: None, page_latency_us: None, seed: 0 });
+    evict_all(None, 0);
 }
 
-/// Has only the memory of `region` paged out: code and stacks stay. Page-ins take `latency` from
-/// now on, or as long as the run was told; a random course of them begins at `seed`.
+/// The same; page-ins take `latency` from now on, or as long as the run was
+/// told; a random course of them begins at `seed`.
+pub fn evict_all(latency: Option<Duration>, seed: u64) {
+    let page_latency_us = latency.map(micros);
+    ask(|request| Message::Evict { request, only: None, page_latency_us, seed });
+}
+
+/// The same with only the memory of `region`: code and stacks stay.
 pub fn evict_only(region: &Region, latency: Option<Duration>, seed: u64) {
-    let page_latency_us = latency.map(|latency| u64::try_from(latency.as_micros()).unwrap_or(u64::MAX));
+    let page_latency_us = latency.map(micros);
     let mailbox = apf_service::physical_address(&raw const MAILBOX).expect("it is mapped");
     let only = Some(Parts { mailbox, ranges: region.physical() });
     ask(|request| Message::Evict { request, only, page_latency_us, seed });
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Has all memory brought back.

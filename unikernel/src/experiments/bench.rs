@@ -1,10 +1,11 @@
 //! What every experiment gets: memory that is evicted and can be recognised,
 //! and tasks that read it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rand::rngs::SmallRng;
@@ -12,7 +13,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use unikernel::grid::Point;
 use unikernel::sample::Distribution;
-use unikernel::wire::Mode;
+use unikernel::wire::{Counters, Message, Mode};
 
 use super::Plan;
 use crate::host;
@@ -24,7 +25,7 @@ const STACK: usize = 64 * 1024;
 /// Outstanding faults that a core can have.
 const OUTSTANDING: f64 = 64.0;
 /// About what a fault costs in the lab; only decides how many pages a sample reads.
-const COST_MS: f64 = 2.0;
+const COST_MS: f64 = 0.5;
 /// Pages of a calibration.
 const CALIBRATION_PAGES: usize = 256;
 
@@ -47,6 +48,8 @@ pub struct Bench {
     pub mode: Mode,
     pub sample: Duration,
     latency_is_given: bool,
+    /// What the service had counted when memory went.
+    before: RefCell<(Counters, Vec<Distribution>)>,
 }
 
 /// Pages in random order, that tasks take from.
@@ -69,6 +72,7 @@ impl Bench {
             mode: Mode::Blocked,
             sample: Duration::from_millis(plan.sample_ms),
             latency_is_given: plan.latency_is_given,
+            before: RefCell::default(),
         }
     }
 
@@ -96,14 +100,39 @@ impl Bench {
         })
     }
 
-    /// Has the memory paged out, but no code and no stacks. Page-ins then take as long as the point says.
+    /// Has the memory paged out, but no code and no stacks. Page-ins then take
+    /// as long as the point says. From here on guest and host count for the
+    /// sample.
     pub fn evict(&self, point: &Point) {
+        self.begin(point);
+        self.evict_with(self.latency(point));
+    }
+
+    /// The same with all of the guest's memory.
+    pub fn evict_all(&self, point: &Point) {
+        self.begin(point);
+        host::evict_all(self.latency(point), self.point_seed);
+    }
+
+    fn begin(&self, point: &Point) {
+        host::tell(&Message::SampleBegins { label: label(self.mode, point) });
+        *self.before.borrow_mut() = (host::counters(), distributions());
+    }
+
+    fn latency(&self, point: &Point) -> Option<Duration> {
         let latency = point.get("page_latency_ms").map(|ms| Duration::from_secs_f64(ms / 1000.0));
-        self.evict_with(latency.filter(|_| !self.latency_is_given));
+        latency.filter(|_| !self.latency_is_given)
     }
 
     fn evict_with(&self, latency: Option<Duration>) {
         host::evict_only(&self.region, latency, self.point_seed);
+    }
+
+    /// What the service has counted since memory went.
+    pub fn counted(&self) -> (Counters, Vec<Distribution>) {
+        let before = self.before.borrow();
+        let since = distributions().into_iter().zip(&before.1).map(|(now, then)| now.since(then));
+        (host::counters().since(&before.0), since.filter(|d| !d.buckets.is_empty()).collect())
     }
 
     /// How many pages fill a sample's time when `tasks` read them, each at
@@ -130,6 +159,38 @@ impl Bench {
         let began = Instant::now();
         pages.read_all(|| ());
         began.elapsed().as_secs_f64() * 1000.0 / pages.len() as f64
+    }
+
+    /// Has `count` tasks call `read` until the sample's time is over or a task
+    /// finds no page. Memory goes by `evict` when the tasks are there. Returns
+    /// the seconds to the last read, and how many each task made.
+    pub fn read_for(
+        &self,
+        count: usize,
+        read: impl Fn() -> bool + Clone + Send + 'static,
+        evict: impl FnOnce(),
+    ) -> (f64, Vec<u64>) {
+        let start = Arc::new(Barrier::new(count + 1));
+        let stop = Arc::new(AtomicBool::new(false));
+        let reads: Arc<[AtomicU64]> = (0..count).map(|_| AtomicU64::new(0)).collect();
+        let readers = self.tasks(count, &start, {
+            let (stop, reads) = (stop.clone(), reads.clone());
+            move |task| {
+                while !stop.load(Ordering::Relaxed) && read() {
+                    reads[task].fetch_add(1, Ordering::Relaxed);
+                    thread::yield_now();
+                }
+            }
+        });
+        evict();
+        let began = Instant::now();
+        start.wait();
+        thread::sleep(self.sample);
+        stop.store(true, Ordering::Relaxed);
+        for reader in readers {
+            reader.join().expect("reader");
+        }
+        (began.elapsed().as_secs_f64(), reads.iter().map(|count| count.load(Ordering::Relaxed)).collect())
     }
 
     /// Makes tasks that run `body` with their number as soon as the barrier
@@ -165,15 +226,18 @@ impl Pages {
         self.wrong.load(Ordering::Relaxed)
     }
 
+    /// The next page that nobody has taken.
+    pub fn take(&self) -> Option<usize> {
+        self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
+    }
+
     /// Reads the next page and compares it; `false` when there is none left.
     pub fn read_next(&self) -> bool {
-        let Some(&page) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) else { return false };
-        self.read(page);
-        true
+        self.take().map(|page| self.read(page)).is_some()
     }
 
     /// Reads a page and compares it.
-    fn read(&self, page: usize) {
+    pub fn read(&self, page: usize) {
         if !self.region.is_right(self.seed, page) {
             self.wrong.fetch_add(1, Ordering::Relaxed);
         }
@@ -193,4 +257,19 @@ impl Measured {
         self.metrics.insert(name.into(), value);
         self
     }
+}
+
+fn label(mode: Mode, point: &Point) -> String {
+    let parameters = point.iter().map(|(name, value)| format!("{name}={value}"));
+    [mode.name().to_owned()].into_iter().chain(parameters).collect::<Vec<_>>().join(", ")
+}
+
+/// The service's histograms as they are now.
+fn distributions() -> Vec<Distribution> {
+    let of = |(wait, stage, buckets): (&str, &str, BTreeMap<u64, u32>)| Distribution {
+        name: format!("{wait} {}", stage.replace("_to_", "→")),
+        per_us: apf_service::tsc_mhz().into(),
+        buckets: buckets.into_iter().map(|(low, count)| (low, count.into())).collect(),
+    };
+    host::histograms().into_iter().map(of).collect()
 }

@@ -53,7 +53,9 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     for task in readers.into_iter().chain(computing) {
         task.join().expect("task");
     }
+    let kept = rounds as f64 / seconds / undisturbed;
     Measured { wrong_pages: pages.wrong(), ..Measured::default() }
-        .metric("compute_kept", rounds as f64 / seconds / undisturbed)
+        .metric("core_ms_per_page", (1.0 - kept) * seconds * 1000.0 / pages_read.max(1) as f64)
+        .metric("compute_kept", kept)
         .metric("pages_per_second", pages_read as f64 / seconds)
 }

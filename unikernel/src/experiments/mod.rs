@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `overlap` | the time to read evicted pages with few and many tasks |
 //! | `compute` | the work that a computing task keeps while others fault |
+//! | `halt` | the price of `NonPreemptible` sections |
+//! | `storm` | many tasks, all memory evicted |
+//! | `tail` | request latencies under an open-loop load |
 //! | `bench` | what they share: memory, tasks, eviction |
 //!
 //! Modes, points and repetitions are interleaved, the modes fastest (A B C A B
@@ -11,13 +14,14 @@
 
 mod bench;
 mod compute;
+mod halt;
 mod overlap;
-
-use std::collections::BTreeMap;
+mod storm;
+mod tail;
 
 use apf_service::{Config, Service, StartError, Waits};
 use unikernel::grid::{self, Axis, Point};
-use unikernel::sample::{Distribution, Sample};
+use unikernel::sample::Sample;
 use unikernel::wire::{Message, Mode};
 
 use crate::host;
@@ -29,8 +33,12 @@ pub type Measure = fn(&Bench, &Point) -> Measured;
 /// The experiment of this name.
 pub fn find(name: &str) -> Option<Measure> {
     match name {
-        "overlap" => Some(overlap::measure),
-        "compute" => Some(compute::measure),
+        // Two questions, the same workload.
+        "overlap" | "latency" => Some(overlap::measure),
+        "compute" | "sweep" => Some(compute::measure),
+        "halt" => Some(halt::measure),
+        "storm" => Some(storm::measure),
+        "tail" => Some(tail::measure),
         _ => None,
     }
 }
@@ -61,12 +69,9 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
             for &mode in plan.modes {
                 bench.mode = mode;
                 let service = start(mode)?;
-                host::tell(&Message::SampleBegins { label: label(mode, point) });
-                let (counters, histograms) = (host::counters(), distributions());
                 let mut measured = measure(&bench, point);
-                let counters = host::counters().since(&counters);
-                let since = distributions().into_iter().zip(&histograms).map(|(now, then)| now.since(then));
-                measured.histograms.extend(since.filter(|h| !h.buckets.is_empty()));
+                let (counters, histograms) = bench.counted();
+                measured.histograms.extend(histograms);
                 measured.metrics.insert("fault_cost_ms".into(), cost);
                 if let Some(service) = service {
                     service.stop();
@@ -83,6 +88,9 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
             }
         }
     }
+    // The host looks at its counters when it hears of a sample, and the last
+    // one must not be the end of the program.
+    host::restore();
     Ok(())
 }
 
@@ -108,19 +116,4 @@ pub fn start(mode: Mode) -> Result<Option<Service>, StartError> {
         Mode::Halt => Waits::Halt,
     };
     apf_service::start(Config { waits, ..Config::default() }).map(Some)
-}
-
-fn label(mode: Mode, point: &Point) -> String {
-    let parameters = point.iter().map(|(name, value)| format!("{name}={value}"));
-    [mode.name().to_owned()].into_iter().chain(parameters).collect::<Vec<_>>().join(", ")
-}
-
-/// The service's histograms as they are now.
-fn distributions() -> Vec<Distribution> {
-    let of = |(wait, stage, buckets): (&str, &str, BTreeMap<u64, u32>)| Distribution {
-        name: format!("{wait} {}", stage.replace("_to_", "→")),
-        per_us: apf_service::tsc_mhz().into(),
-        buckets: buckets.into_iter().map(|(low, count)| (low, count.into())).collect(),
-    };
-    host::histograms().into_iter().map(of).collect()
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::Axis;
 
-use super::{compute, overlap};
+use super::{compute, halt, latency, overlap, storm, sweep, tail};
 
 /// A question, and how it is put to the guest.
 #[derive(Debug)]
@@ -49,7 +49,15 @@ pub const FAULT_COST: (&str, &str, Better) =
     ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);
 
 /// Every experiment.
-pub const ALL: [&Definition; 2] = [&overlap::DEFINITION, &compute::DEFINITION];
+pub const ALL: [&Definition; 7] = [
+    &overlap::DEFINITION,
+    &compute::DEFINITION,
+    &latency::DEFINITION,
+    &halt::DEFINITION,
+    &sweep::DEFINITION,
+    &tail::DEFINITION,
+    &storm::DEFINITION,
+];
 
 /// The experiment of this name.
 ///

@@ -17,6 +17,7 @@ pub const DEFINITION: Definition = Definition {
     metrics: &[
         ("compute_kept", "share of its work that is kept", Better::Higher),
         ("pages_per_second", "pages read in a second", Better::Higher),
+        ("core_ms_per_page", "core time that a page costs the others, in ms", Better::Lower),
         FAULT_COST,
     ],
     modes: &[Mode::Blocked, Mode::Halt, Mode::Async],

@@ -1,7 +1,7 @@
 //! `cargo xtask experiment`: questions to real VMs, and documents with the answers.
 //!
 //! - [`catalogue`]: what an experiment is, and which there are; one file for each:
-//!   [`overlap`], [`compute`]
+//!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`]
 //! - [`measure`]: one experiment, from a plan to its document
 //! - [`document`]: the document's parts that are not samples
 //! - [`statistics`]: medians and spreads, for claims
@@ -9,9 +9,14 @@
 mod catalogue;
 mod compute;
 mod document;
+mod halt;
+mod latency;
 mod measure;
 mod overlap;
 mod statistics;
+mod storm;
+mod sweep;
+mod tail;
 
 use std::path::PathBuf;
 

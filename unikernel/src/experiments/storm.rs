@@ -1,0 +1,44 @@
+//! `storm`: far more tasks than the host keeps faults outstanding, and code and
+//! stacks evicted as well.
+//!
+//! Parameters: `tasks`, `page_latency_ms`.
+
+use unikernel::grid::Point;
+
+use super::bench::{Bench, Measured};
+use crate::host;
+
+/// Measures one sample.
+pub fn measure(bench: &Bench, point: &Point) -> Measured {
+    let pages = bench.pages(usize::MAX);
+    let read = {
+        let pages = pages.clone();
+        move || pages.read_next()
+    };
+    let (seconds, reads) = bench.read_for(point["tasks"] as usize, read, || bench.evict_all(point));
+    // What is still out would cost the next sample.
+    host::restore();
+    let count: u64 = reads.iter().sum();
+    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
+        .metric("pages_per_second", count as f64 / seconds)
+        .metric("fairness", fairness(&reads))
+}
+
+/// Jain's index: 1 if all tasks read the same number of pages, 1/n if one task
+/// read them all.
+fn fairness(reads: &[u64]) -> f64 {
+    let sum = reads.iter().sum::<u64>() as f64;
+    let squares: f64 = reads.iter().map(|&count| (count as f64).powi(2)).sum();
+    if squares > 0.0 { sum * sum / (reads.len() as f64 * squares) } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fairness_tells_all_from_one() {
+        assert_eq!((fairness(&[5, 5, 5, 5]), fairness(&[9, 0, 0, 0])), (1.0, 0.25));
+        assert_eq!(fairness(&[0, 0]), 0.0);
+    }
+}

@@ -1,0 +1,92 @@
+//! `latency`: where does a fault's time go?
+
+use apf_report::document::{Better, Claim, Histogram, Mode, Sample};
+use unikernel::grid::Axis;
+
+use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::statistics::at;
+
+/// The experiment.
+pub const DEFINITION: Definition = Definition {
+    name: "latency",
+    question: "Where does a fault's time go: until its task is parked, in the host, to the service, \
+               to the task that runs again?",
+    variable: ("page_latency_ms", "page latency in ms"),
+    panel: None,
+    baseline: Mode::Halt,
+    falsified_by: "a guest that adds as much to a page-in as the host takes for it",
+    metrics: &[
+        ("ms_per_page", "time for each page in ms", Better::Lower),
+        ("pages", "pages read", Better::Neither),
+        FAULT_COST,
+    ],
+    modes: &[Mode::Halt, Mode::Async],
+    axes,
+    region_mib: 16,
+    references: |_, _| vec![],
+    claims,
+};
+
+fn axes(effort: Effort) -> Vec<Axis> {
+    let latencies: &[f64] = match effort {
+        Effort::Quick => &[0.0, 1.0, 10.0],
+        Effort::Full => &[0.0, 0.1, 1.0, 10.0, 50.0],
+    };
+    vec![Axis::new("tasks", &[8.0]), Axis::new("page_latency_ms", latencies)]
+}
+
+fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
+    let back = |mode, stage: &str| {
+        let samples = at(samples, mode, &[("page_latency_ms", 10.0)]);
+        median_us(samples.flat_map(|sample| &sample.histograms).filter(|h| h.name == stage))
+    };
+    let scheduled = back(Mode::Async, "schedule ready→running");
+    let halted = back(Mode::Halt, "halt ready→running");
+    let (Some(scheduled), Some(halted)) = (scheduled, halted) else { return vec![] };
+    vec![Claim {
+        text: "at 10 ms a page the way back, from ready to running, takes less than a tenth of that \
+               (medians, 8 tasks)"
+            .into(),
+        measured: format!("{scheduled:.0} µs by schedule, {halted:.0} µs by halt"),
+        holds: scheduled < 1000.0 && halted < 1000.0,
+    }]
+}
+
+/// The median of several histograms together, in microseconds.
+fn median_us<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> Option<f64> {
+    let mut buckets: Vec<(f64, u64)> = histograms
+        .flat_map(|h| h.buckets.iter().map(|&(low, count)| (low as f64 / h.per_us, count)))
+        .collect();
+    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let all: u64 = buckets.iter().map(|(_, count)| count).sum();
+    let mut seen = 0;
+    let middle = buckets.iter().find(|(_, count)| {
+        seen += count;
+        seen * 2 >= all
+    });
+    middle.map(|(low, _)| *low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::statistics::tests::sample;
+
+    fn with(mode: Mode, name: &str, micros: u64) -> Sample {
+        let histogram =
+            Histogram { name: name.into(), per_us: 2.0, buckets: vec![(2 * micros, 3), (9999, 2)] };
+        Sample { histograms: vec![histogram], ..sample(mode, &[("page_latency_ms", 10.0)], &[]) }
+    }
+
+    #[test]
+    fn the_way_back_is_judged_by_medians() {
+        let of = |micros| {
+            let samples = [
+                with(Mode::Async, "schedule ready→running", micros),
+                with(Mode::Halt, "halt ready→running", 100),
+            ];
+            claims(&samples, 1)[0].holds
+        };
+        assert!(of(900) && !of(1100));
+    }
+}
