@@ -19,9 +19,9 @@ use super::Plan;
 use crate::host;
 use crate::region::Region;
 
-/// Stacks of the tasks: they come from the little memory that the kernel does
-/// not give to its heap.
-const STACK: usize = 64 * 1024;
+/// Stacks of the tasks, the least that the kernel gives: they come from the
+/// tenth of memory that it does not give to its heap.
+const STACK: usize = 32 * 1024;
 /// Outstanding faults that a core can have.
 const OUTSTANDING: f64 = 64.0;
 /// About what a fault costs in the lab; only decides how many pages a sample reads.
@@ -161,12 +161,12 @@ impl Bench {
         began.elapsed().as_secs_f64() * 1000.0 / pages.len() as f64
     }
 
-    /// Has `count` tasks call `read` until the sample's time is over or a task
-    /// finds no page. Memory goes by `evict` when the tasks are there. Returns
+    /// Has `count` tasks call `read` until `time` is over or a task finds no page. Memory goes by `evict` when the tasks are there. Returns
     /// the seconds to the last read, and how many each task made.
     pub fn read_for(
         &self,
         count: usize,
+        time: Duration,
         read: impl Fn() -> bool + Clone + Send + 'static,
         evict: impl FnOnce(),
     ) -> (f64, Vec<u64>) {
@@ -185,7 +185,7 @@ impl Bench {
         evict();
         let began = Instant::now();
         start.wait();
-        thread::sleep(self.sample);
+        thread::sleep(time);
         stop.store(true, Ordering::Relaxed);
         for reader in readers {
             reader.join().expect("reader");

@@ -19,9 +19,7 @@ const SLICE: Duration = Duration::from_millis(1);
 /// Measures one sample.
 pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let tasks = point["faulting_tasks"] as usize;
-    // Beside the sample and in the same mode, so that the speed of the machine
-    // is the same.
-    let undisturbed = calibrate(SLICE, bench.sample / 4);
+    let before = calibrate(SLICE, bench.sample / 4);
     let pages = bench.pages(usize::MAX);
     let start = Arc::new(Barrier::new(tasks + 2));
     let (stop, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -53,6 +51,8 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     for task in readers.into_iter().chain(computing) {
         task.join().expect("task");
     }
+    // The machine may be slower or faster for a while: both sides of the sample.
+    let undisturbed = f64::midpoint(before, calibrate(SLICE, bench.sample / 4));
     let kept = rounds as f64 / seconds / undisturbed;
     Measured { wrong_pages: pages.wrong(), ..Measured::default() }
         .metric("core_ms_per_page", (1.0 - kept) * seconds * 1000.0 / pages_read.max(1) as f64)

@@ -29,6 +29,9 @@ pub struct Definition {
     pub axes: fn(Effort) -> Vec<Axis>,
     /// Memory that is evicted.
     pub region_mib: u32,
+    /// The guest's memory, unless the user says otherwise. A tenth of it is for
+    /// the stacks of tasks.
+    pub memory_mib: u32,
     /// Curves to hold the samples against.
     pub references: fn(&[Sample], u32) -> Vec<Reference>,
     /// What it demands of the samples.

@@ -22,6 +22,7 @@ pub const DEFINITION: Definition = Definition {
     modes: &[Mode::Blocked, Mode::Async],
     axes,
     region_mib: 16,
+    memory_mib: 256,
     references: |_, _| vec![],
     claims,
 };

@@ -23,9 +23,17 @@ use crate::{build, dirs};
 /// Parameter that is the page latency, where an experiment varies it.
 const LATENCY: &str = "page_latency_ms";
 
+/// Memory that the kernel and its page tables take, and what a task's stacks
+/// take, from the tenth of the rest that the kernel keeps for them.
+const BESIDE_MIB: u32 = 24;
+const TASK_MIB: f64 = 0.125;
+/// Those of the service and of the program, with larger stacks.
+const OTHER_TASKS: f64 = 12.0;
+
 /// What one experiment is going to measure.
 pub struct Plan {
     pub definition: &'static Definition,
+    memory_mib: u32,
     pub axes: Vec<Axis>,
     pub repetitions: u32,
     sample: Duration,
@@ -51,8 +59,15 @@ impl Plan {
             })?;
             axis.clone_from(given);
         }
-        let largest = axes.iter().filter(|axis| axis.name.contains("tasks")).flat_map(|axis| &axis.values);
-        ensure!(largest.clone().all(|tasks| *tasks <= 1024.0), "--at: more than 1024 tasks");
+        let memory_mib = memory_mib(definition, options)?;
+        let room = f64::from(memory_mib.saturating_sub(BESIDE_MIB)) / 10.0 / TASK_MIB - OTHER_TASKS;
+        let most = axes.iter().filter(|axis| axis.name.contains("tasks")).flat_map(|axis| &axis.values);
+        let most = most.fold(0.0, |a: f64, b| a.max(*b));
+        ensure!(
+            most <= room,
+            "{}: {most} tasks are more than {memory_mib} MiB have room for ({room:.0}): give --memory or fewer",
+            definition.name
+        );
         if let (Some(latency), Some(axis)) =
             (&options.page_latency, axes.iter_mut().find(|axis| axis.name == LATENCY))
         {
@@ -66,6 +81,7 @@ impl Plan {
         let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
         Ok(Self {
             definition,
+            memory_mib,
             axes,
             repetitions: options.repetitions.unwrap_or(repetitions),
             sample: Duration::from_millis(sample_ms),
@@ -110,7 +126,7 @@ impl Plan {
             image: place.built.image.clone(),
             loader: place.built.loader.clone(),
             pager: place.built.pager.clone(),
-            memory_mib: u32::try_from(options.memory.as_u64() >> 20).unwrap_or(u32::MAX),
+            memory_mib: self.memory_mib,
             cores: options.smp,
             page_latency: self.page_latency.clone(),
             seed: options.seed,
@@ -137,8 +153,6 @@ impl Place {
     /// # Errors
     /// Something is missing, or does not compile.
     pub fn prepare(options: &Options) -> Result<Self> {
-        let mib = options.memory.as_u64() >> 20;
-        ensure!((128..=2048).contains(&mib), "--memory {}: from 128MiB to 2GiB", options.memory);
         let verdict = probe::choose(options.host)?;
         println!("host: {verdict}");
         let lab = matches!(verdict, Verdict::Lab { .. });
@@ -208,6 +222,13 @@ impl Place {
     }
 }
 
+fn memory_mib(definition: &Definition, options: &Options) -> Result<u32> {
+    let Some(memory) = options.memory else { return Ok(definition.memory_mib) };
+    let mib = memory.as_u64() >> 20;
+    ensure!((128..=2048).contains(&mib), "--memory {memory}: from 128MiB to 2GiB");
+    Ok(u32::try_from(mib)?)
+}
+
 fn folder(options: &Options, name: &str) -> Result<PathBuf> {
     let Some(dir) = &options.out else { return dirs::sub(&format!("experiments/{name}")) };
     let dir = dir.join(name);
@@ -260,7 +281,8 @@ mod tests {
     fn what_does_not_fit_is_refused_and_named() {
         for (args, named) in [
             (["--at", "task=1"], "no such parameter, but page_latency_ms, tasks"),
-            (["--at", "tasks=9999"], "1024"),
+            (["--at", "tasks=9999"], "room for"),
+            (["--memory", "3GiB"], "2GiB"),
             (["--at", "page_latency_ms=20000"], "10s"),
             (["--at", "tasks=x"], "`x`"),
             (["--page-latency", "uniform:5ms"], "uniform:1ms..5ms"),

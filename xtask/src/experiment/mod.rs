@@ -81,9 +81,9 @@ struct Options {
     /// The guest's virtual CPUs
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
-    /// The guest's memory
-    #[arg(long, default_value = "256MiB")]
-    memory: ByteSize,
+    /// The guest's memory [default: what the experiment needs, mostly 256MiB]
+    #[arg(long)]
+    memory: Option<ByteSize>,
     /// Seed of contents, order and latencies
     #[arg(long, default_value_t = 1)]
     seed: u64,

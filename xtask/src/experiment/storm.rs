@@ -24,6 +24,7 @@ pub const DEFINITION: Definition = Definition {
     modes: &[Mode::Blocked, Mode::Async],
     axes,
     region_mib: 32,
+    memory_mib: 768,
     references: |_, _| vec![],
     claims,
 };

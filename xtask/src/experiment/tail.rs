@@ -27,6 +27,7 @@ pub const DEFINITION: Definition = Definition {
     modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
     axes,
     region_mib: 16,
+    memory_mib: 256,
     references: |_, _| vec![],
     claims,
 };
