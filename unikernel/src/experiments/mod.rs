@@ -63,9 +63,9 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
     let points = grid::points(plan.axes);
     host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
     for repetition in 0..plan.repetitions {
-        let cost = fault_cost(&mut bench)?;
         for point in &points {
             bench.begin_point();
+            let cost = fault_cost(&mut bench)?;
             for &mode in plan.modes {
                 bench.mode = mode;
                 let service = start(mode)?;
@@ -95,10 +95,9 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
 }
 
 /// What a fault costs without any latency, in milliseconds: waits by halt, one
-/// task. It bounds what any way of waiting can reach, so every repetition
-/// begins with it.
+/// task. It bounds what any way of waiting can reach, and is taken right beside
+/// the samples, since the speed of a shared machine changes.
 fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
-    bench.begin_point();
     bench.mode = Mode::Halt;
     let service = start(Mode::Halt)?;
     let cost = bench.fault_cost_ms();

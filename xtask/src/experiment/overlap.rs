@@ -79,7 +79,7 @@ fn full_overlap(samples: &[Sample], cores: u32) -> Option<Claim> {
         .into_iter()
         .filter(|latency| (1.0..=50.0).contains(latency))
         .filter_map(|latency| {
-            // With the cost of a fault of the same repetition.
+            // With the cost of a fault that was taken beside it.
             let share = |sample: &Sample| {
                 let cost = sample.metrics.get(FAULT_COST.0)?;
                 Some(ideal(TASKS, latency, cores).max(*cost) / sample.metrics.get("ms_per_page")?)

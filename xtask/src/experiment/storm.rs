@@ -31,10 +31,10 @@ pub const DEFINITION: Definition = Definition {
 
 fn axes(effort: Effort) -> Vec<Axis> {
     let tasks: &[f64] = match effort {
-        Effort::Quick => &[64.0, 256.0],
+        Effort::Quick => &[64.0, 128.0],
         Effort::Full => &[32.0, 64.0, 128.0, 256.0, 512.0],
     };
-    vec![Axis::new("page_latency_ms", &[10.0]), Axis::new("tasks", tasks)]
+    vec![Axis::new("page_latency_ms", &[2.0]), Axis::new("tasks", tasks)]
 }
 
 fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
