@@ -96,6 +96,38 @@ impl Xtask {
         &self.out
     }
 
+    /// The arguments of `cargo xtask experiment run`, with the folder of this test.
+    fn experiment_args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        let out = self.out.to_str().expect("a UTF-8 path");
+        [&["experiment", "run", "--out", out], args].concat()
+    }
+
+    /// `cargo xtask experiment run` with the folder of this test.
+    #[must_use]
+    pub fn experiment(&self, args: &[&str]) -> Ended {
+        self.call(&self.experiment_args(args))
+    }
+
+    /// Starts `cargo xtask experiment run` and leaves it running.
+    #[must_use]
+    pub fn start_experiment(&self, args: &[&str]) -> Child {
+        self.command(&self.experiment_args(args)).spawn().expect("cargo xtask starts")
+    }
+
+    /// The document of the experiment `name`, if it left one.
+    #[must_use]
+    pub fn document(&self, name: &str) -> Option<Value> {
+        let text = fs::read(self.out.join(name).join("report.json")).ok()?;
+        Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+    }
+
+    /// How many samples of the experiment `name` have been written down so far.
+    #[must_use]
+    pub fn samples_so_far(&self, name: &str) -> usize {
+        let record = fs::read_to_string(self.out.join(name).join("run/record.jsonl")).unwrap_or_default();
+        record.lines().filter(|line| line.contains("\"entry\":\"sample\"")).count()
+    }
+
     /// The report of the last run, if it left one.
     #[must_use]
     pub fn report(&self) -> Option<Value> {

@@ -1,0 +1,89 @@
+//! Experiments in real VMs.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tests::{Xtask, number, wait};
+
+const FEW: [&str; 8] =
+    ["overlap", "--quick", "--repetitions", "1", "--at", "tasks=1,32", "--at", "page_latency_ms=10"];
+
+fn samples(document: &Value) -> &Vec<Value> {
+    document["samples"].as_array().expect("samples")
+}
+
+/// Would fail if a mode, a point or a count were missing, a page were wrong, the
+/// host were not slowed down, halts were not all halts, or 32 tasks did not
+/// overlap their waits.
+#[test]
+fn a_quick_overlap_leaves_a_document_that_says_what_overlaps() {
+    let Some(xtask) = Xtask::find("experiment") else { return };
+    let ended = xtask.experiment(&FEW);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let document = xtask.document("overlap").expect("a document");
+    assert_eq!(samples(&document).len(), 3 * 2);
+    let of = |mode: &str, tasks: f64| {
+        samples(&document)
+            .iter()
+            .find(|s| s["mode"] == mode && number(s, "parameters.tasks") == tasks)
+            .unwrap_or_else(|| panic!("no sample {mode} with {tasks} tasks"))
+    };
+    for sample in samples(&document) {
+        assert_eq!(number(sample, "counts.wrong_pages"), 0.0);
+        assert!(number(sample, "counts.host_served_pages") >= number(sample, "metrics.pages"), "{sample}");
+        assert_eq!(number(sample, "parameters.page_latency_ms"), 10.0);
+    }
+    for tasks in [1.0, 32.0] {
+        assert!(number(of("blocked", tasks), "metrics.ms_per_page") >= 10.0);
+        assert!(number(of("halt", tasks), "metrics.ms_per_page") >= 10.0);
+        assert_eq!(number(of("halt", tasks), "counts.schedule_waits"), 0.0);
+        assert_eq!(number(of("blocked", tasks), "counts.not_present"), 0.0);
+        assert!(number(of("async", tasks), "counts.schedule_waits") > 0.0);
+    }
+    assert!(number(of("async", 1.0), "metrics.ms_per_page") >= 10.0);
+    assert!(number(of("async", 32.0), "metrics.ms_per_page") < 5.0, "{document}");
+    let histograms = of("async", 32.0)["histograms"].as_array().expect("histograms");
+    assert!(histograms.iter().any(|h| h["name"] == "schedule total"), "{histograms:?}");
+    assert!(document["claims"].as_array().is_some_and(|claims| !claims.is_empty()));
+    assert_eq!(document["references"].as_array().map(Vec::len), Some(2));
+}
+
+/// Would fail if Ctrl-C lost the samples that were finished, or left the
+/// document of an earlier run in their place.
+#[test]
+fn an_interrupted_experiment_keeps_its_finished_samples() {
+    let Some(xtask) = Xtask::find("experiment-interrupted") else { return };
+    let child = xtask.start_experiment(&["overlap", "--quick", "--repetitions", "50"]);
+    let id = Pid::from_raw(child.id().cast_signed());
+    let started = Instant::now();
+    while xtask.samples_so_far("overlap") < 3 && started.elapsed() < Duration::from_secs(300) {
+        thread::sleep(Duration::from_millis(100));
+    }
+    let finished = xtask.samples_so_far("overlap");
+    kill(id, Signal::SIGINT).expect("it runs");
+    let output = wait(child, Duration::from_secs(30));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    let document = xtask.document("overlap").expect("a document of what there is");
+    assert!(finished >= 3 && samples(&document).len() >= finished, "{finished}: {text}");
+    assert!(text.contains("finished samples are kept"), "{text}");
+}
+
+#[test]
+fn an_experiment_that_cannot_be_run_is_refused_before_anything_starts() {
+    let Some(xtask) = Xtask::find("experiment-refused") else { return };
+    for (args, named) in [
+        (vec!["overlapp"], "there is no experiment `overlapp`"),
+        (vec!["overlap", "--at", "task=1"], "no such parameter"),
+        (vec!["overlap", "--at", "tasks=9999"], "room for"),
+        (vec!["overlap", "--page-latency", "uniform:5ms..1ms"], "the lower bound is above"),
+    ] {
+        let ended = xtask.experiment(&args);
+        assert_ne!(ended.code(), 0, "{}", ended.text);
+        assert!(ended.text.contains(named), "{}", ended.text);
+        assert!(xtask.document("overlap").is_none());
+    }
+}
