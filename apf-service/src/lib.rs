@@ -48,6 +48,7 @@ pub mod histogram;
 pub mod kernel;
 pub mod protocol;
 pub mod recent;
+pub mod record;
 mod service;
 pub mod slots;
 pub mod stats;
@@ -61,5 +62,5 @@ pub use classify::Waits;
 pub use service::guard::NonPreemptible;
 pub use service::status::{Off, Status, status};
 pub use service::{
-    Config, Service, StartError, physical_address, service_stats, start, stats, this_core, tsc_mhz,
+    Config, Service, StartError, physical_address, recorded, service_stats, start, stats, this_core, tsc_mhz,
 };

@@ -67,7 +67,10 @@ pub struct Slot {
     parked: AtomicU64,
     ready: AtomicU64,
     released: AtomicU64,
+    rip: AtomicU64,
 }
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Slot>() == 64);
 
 /// The stages of a finished wait.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +101,16 @@ impl Slot {
     /// Whether the wait is over.
     pub fn is_ready(&self, ticket: Ticket) -> bool {
         self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
+    }
+
+    /// Notes which instruction touched the page.
+    pub fn note_rip(&self, rip: u64) {
+        self.rip.store(rip, Relaxed);
+    }
+
+    /// The token waited for, and the instruction that touched its page.
+    pub fn origin(&self) -> (Token, u64) {
+        (Token(self.token.load(Relaxed)), self.rip.load(Relaxed))
     }
 
     /// Notes that the waiter is about to block or halt.

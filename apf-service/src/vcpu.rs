@@ -18,7 +18,8 @@ use crate::crossing::{came_elsewhere, release_elsewhere};
 use crate::event::{CoreId, Event, Generation, Kind};
 use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
-use crate::slots::{Released, Slots, Ticket};
+use crate::record::Fault;
+use crate::slots::{Released, Slots, Stages, Ticket};
 use crate::stats::CoreStats;
 use crate::time::Tsc;
 
@@ -225,6 +226,9 @@ impl VCpu {
             }),
             Wait::Halt => self.halt(token, others, now),
         };
+        if let NotPresent::Wait(ticket) = outcome {
+            self.slots.get(ticket).note_rip(rip);
+        }
         self.stats.most_waiting.raise(self.slots.in_use() as u64);
         outcome
     }
@@ -362,10 +366,15 @@ impl VCpu {
         self.slots.release(ticket, ready, now)
     }
 
-    /// A waiter runs again: records its stages and returns its slot.
-    pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) {
+    /// A waiter runs again: counts its stages, returns its slot, and tells of the
+    /// whole fault.
+    pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
+        let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);
         self.stats.finished(wait, stages, now);
+        let Stages { fault, parked, ready, released } = stages;
+        let halt = wait == Wait::Halt;
+        Fault { core: self.core, halt, token, rip, fault, parked, ready, released, running: now }
     }
 
     /// A context begins to halt: until it [stops](Self::stop_halting), nothing

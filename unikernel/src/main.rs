@@ -180,7 +180,7 @@ fn passes(options: &Options) -> ExitCode {
         if options.only.is_some_and(|only| only != mode) {
             continue;
         }
-        let service = match experiments::start(mode) {
+        let service = match experiments::start(mode, 0) {
             Ok(service) => service,
             Err(error) => {
                 host::tell(&Message::ServiceOff { reason: error.to_string() });

@@ -24,6 +24,40 @@ pub struct Sample {
     pub counters: Counters,
     /// Distributions of this sample alone.
     pub histograms: Vec<Distribution>,
+    /// The first faults, one by one, where they were recorded.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// One fault, in cycles of the time-stamp counter since the sample began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "FaultRow", into = "FaultRow")]
+#[expect(missing_docs, reason = "see `apf_service::record::Fault`")]
+pub struct Fault {
+    pub core: u16,
+    pub token: u32,
+    pub rip: u64,
+    pub halt: bool,
+    pub fault: u64,
+    pub parked: u64,
+    pub ready: u64,
+    pub released: u64,
+    pub running: u64,
+}
+
+/// As it travels: there are thousands.
+type FaultRow = (u16, u32, u64, bool, [u64; 5]);
+
+impl From<FaultRow> for Fault {
+    fn from((core, token, rip, halt, [fault, parked, ready, released, running]): FaultRow) -> Self {
+        Self { core, token, rip, halt, fault, parked, ready, released, running }
+    }
+}
+
+impl From<Fault> for FaultRow {
+    fn from(f: Fault) -> Self {
+        (f.core, f.token, f.rip, f.halt, [f.fault, f.parked, f.ready, f.released, f.running])
+    }
 }
 
 /// A distribution of durations.
@@ -66,6 +100,7 @@ mod tests {
 
     #[test]
     fn a_sample_survives_its_message() {
+        let fault = Fault::from((1, 2, 3, true, [4, 5, 6, 7, 8]));
         let sample = Sample {
             mode: Mode::Halt,
             point: Point::from([("tasks".into(), 4.0)]),
@@ -74,10 +109,12 @@ mod tests {
             wrong_pages: 0,
             counters: Counters { not_present: 3, ..Counters::default() },
             histograms: vec![Distribution { name: "x".into(), per_us: 2.0, buckets: vec![(8064, 1)] }],
+            faults: vec![fault],
         };
         let text = serde_json::to_string(&Message::Sample(Box::new(sample))).unwrap();
         let Ok(Message::Sample(back)) = serde_json::from_str(&text) else { panic!("{text}") };
         assert_eq!((back.point["tasks"], back.counters.not_present), (4.0, 3));
         assert_eq!(back.histograms[0].buckets, [(8064, 1)]);
+        assert_eq!(back.faults, [fault]);
     }
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::entry::{self, PREVIOUS_PAGE_FAULT};
 use super::fault::{self, OtherCores};
 use super::wait::without_interrupts;
-use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, hooks, now, this_core, vcpu};
+use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, hooks, now, record, this_core, vcpu};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::CoreId;
@@ -18,8 +18,8 @@ use crate::vcpu::VCpu;
 static ARMED: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!(MAX_CORES <= 64);
 
-/// Arms this core, unless something is missing.
-pub fn arm(waits: Waits) -> Result<(), ArmError> {
+/// Arms this core, unless something is missing; it records up to `record` faults.
+pub fn arm(waits: Waits, record: usize) -> Result<(), ArmError> {
     let core = this_core();
     if core >= MAX_CORES {
         return Err(ArmError::TooManyCores);
@@ -28,6 +28,7 @@ pub fn arm(waits: Waits) -> Result<(), ArmError> {
     if ARMED.fetch_or(1 << core, Ordering::AcqRel) & (1 << core) != 0 {
         return Err(ArmError::AlreadyArmed);
     }
+    record::prepare(core, record);
     enable(core, waits).inspect_err(|_| {
         ARMED.fetch_and(!(1 << core), Ordering::AcqRel);
     })

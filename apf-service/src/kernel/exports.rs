@@ -2,19 +2,35 @@
 
 use core::sync::atomic::Ordering;
 
-use super::{arm, fault, hooks, now, switch_if_withheld, vcpu, vcpus};
+use super::{arm, fault, hooks, now, record, switch_if_withheld, vcpu, vcpus};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::Event;
+use crate::record::Fault;
 use crate::slots::{Released, Ticket};
 use crate::stats::CoreStats;
 use crate::time::Tsc;
 use crate::vcpu::oldest_event;
 
-/// Arms the core this runs on, for [`Waits::decode`]`(waits)`; see [`ArmError::decode`].
+/// Arms the core this runs on, for [`Waits::decode`]`(waits)`, to record up to
+/// `record` faults; see [`ArmError::decode`].
 #[unsafe(no_mangle)]
-extern "C" fn apf_arm(waits: u32) -> i32 {
-    ArmError::encode(arm::arm(Waits::decode(waits)))
+extern "C" fn apf_arm(waits: u32, record: usize) -> i32 {
+    ArmError::encode(arm::arm(Waits::decode(waits), record))
+}
+
+/// Moves recorded faults of `core` to `buffer`; returns how many.
+///
+/// # Safety
+/// `buffer` holds `capacity` faults.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn apf_recorded(core: u32, buffer: *mut Fault, capacity: usize) -> usize {
+    let faults = core::iter::from_fn(|| record::take(core as usize));
+    faults.take(capacity).enumerate().fold(0, |_, (i, fault)| {
+        // SAFETY: i < capacity.
+        unsafe { buffer.add(i).write(fault) };
+        i + 1
+    })
 }
 
 /// Disarms the core this runs on and releases its waiters.

@@ -6,6 +6,7 @@
 //! | `entry` | the two interrupt entries and the wait entry, in assembly |
 //! | `fault` | what they call: classify, enqueue, release |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
+//! | `record` | single faults, for a program that wants to see each |
 //! | `arm` | self-check, arming and disarming a core |
 //! | `exports` | what the program may call |
 //!
@@ -18,6 +19,7 @@ mod entry;
 mod exports;
 mod fault;
 pub mod hooks;
+mod record;
 mod wait;
 
 use core::ops::Range;

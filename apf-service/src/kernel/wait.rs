@@ -5,7 +5,7 @@
 
 use core::arch::asm;
 
-use super::{hooks, now, switch_if_withheld, this_vcpu};
+use super::{hooks, now, record, switch_if_withheld, this_vcpu};
 use crate::classify::Wait;
 use crate::slots::{Slot, Ticket};
 
@@ -31,7 +31,10 @@ pub extern "C" fn wait(argument: u64) {
             vcpu.stop_halting();
         }
     }
-    without_interrupts(|| vcpu.resumed(ticket, kind, now()));
+    without_interrupts(|| {
+        let fault = vcpu.resumed(ticket, kind, now());
+        record::keep(fault.core.0.into(), fault);
+    });
     if kind == Wait::Halt && !vcpu.is_halting() {
         switch_if_withheld();
     }

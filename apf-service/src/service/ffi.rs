@@ -6,6 +6,7 @@ use core::time::Duration;
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::{CoreId, Event};
+use crate::record::Fault;
 use crate::slots::Ticket;
 use crate::stats::CoreStats;
 use crate::time::Tsc;
@@ -15,7 +16,8 @@ mod hermit {
     use super::*;
 
     unsafe extern "C" {
-        pub safe fn apf_arm(waits: u32) -> i32;
+        pub safe fn apf_arm(waits: u32, record: usize) -> i32;
+        pub fn apf_recorded(core: u32, buffer: *mut Fault, capacity: usize) -> usize;
         pub safe fn apf_disarm() -> i32;
         pub fn apf_events(buffer: *mut Event, capacity: usize) -> usize;
         pub safe fn apf_work() -> u32;
@@ -51,8 +53,13 @@ pub struct TaskId(i32);
 mod calls {
     use super::*;
 
-    pub fn arm(waits: Waits) -> Result<(), ArmError> {
-        ArmError::decode(hermit::apf_arm(waits as u32))
+    pub fn arm(waits: Waits, record: usize) -> Result<(), ArmError> {
+        ArmError::decode(hermit::apf_arm(waits as u32, record))
+    }
+
+    pub fn recorded(core: CoreId, buffer: &mut [Fault]) -> usize {
+        // SAFETY: the buffer holds as many faults as it is long.
+        unsafe { hermit::apf_recorded(core.0.into(), buffer.as_mut_ptr(), buffer.len()) }
     }
 
     pub fn disarm() -> Result<(), ArmError> {
@@ -151,8 +158,12 @@ mod calls {
 mod calls {
     use super::*;
 
-    pub fn arm(_waits: Waits) -> Result<(), ArmError> {
+    pub fn arm(_waits: Waits, _record: usize) -> Result<(), ArmError> {
         Err(ArmError::NotKvm)
+    }
+
+    pub fn recorded(_core: CoreId, _buffer: &mut [Fault]) -> usize {
+        0
     }
 
     pub fn disarm() -> Result<(), ArmError> {

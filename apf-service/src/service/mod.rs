@@ -16,7 +16,7 @@ mod tell;
 mod thread;
 mod watch;
 
-use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use status::{Off, Status};
@@ -24,6 +24,7 @@ use status::{Off, Status};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::CoreId;
+use crate::record::Fault;
 use crate::stats::{CoreStats, ServiceStats};
 
 /// How the service is to run. `Config::default()` suits most programs.
@@ -37,11 +38,19 @@ pub struct Config {
     pub watchdog: Option<Duration>,
     /// How faults wait.
     pub waits: Waits,
+    /// How many faults each core records, until they are taken by [`recorded`];
+    /// none by default. The memory is got when the core is armed.
+    pub record: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { stack_size: 128 * 1024, watchdog: Some(Duration::from_secs(10)), waits: Waits::ByContext }
+        Self {
+            stack_size: 128 * 1024,
+            watchdog: Some(Duration::from_secs(10)),
+            waits: Waits::ByContext,
+            record: 0,
+        }
     }
 }
 
@@ -91,6 +100,7 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
         return Err(StartError::Arm(ArmError::NotKvm));
     }
     WAITS.store(config.waits as u32, Ordering::Release);
+    RECORD.store(config.record, Ordering::Release);
     let teller = tell::spawn(config.stack_size).ok_or(StartError::NoTask)?;
     let Some(thread) = thread::spawn(config, usize::from(ffi::cores())) else {
         tell::stop();
@@ -195,6 +205,17 @@ pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {
     (0..ffi::cores()).map(CoreId).filter_map(|core| Some((core, ffi::core_stats(core)?)))
 }
 
+/// Takes the faults that were recorded ([`Config::record`]), core by core, each
+/// core's in the order in which they were over.
+pub fn recorded() -> impl Iterator<Item = Fault> {
+    (0..ffi::cores()).map(CoreId).flat_map(|core| {
+        core::iter::from_fn(move || {
+            let mut one = [Fault::NONE];
+            (ffi::recorded(core, &mut one) == 1).then_some(one[0])
+        })
+    })
+}
+
 static SERVICE_STATS: ServiceStats = ServiceStats::new();
 
 /// What the service thread has counted since the program began.
@@ -205,6 +226,8 @@ pub fn service_stats() -> &'static ServiceStats {
 
 /// [`Config::waits`] of the running service, for the tasks that arm.
 static WAITS: AtomicU32 = AtomicU32::new(0);
+/// [`Config::record`], likewise.
+static RECORD: AtomicUsize = AtomicUsize::new(0);
 
 /// The last failure of [`on_every_core`]'s tasks.
 static FAILURE: AtomicI32 = AtomicI32::new(0);
@@ -229,7 +252,7 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
 }
 
 extern "C" fn arm_this_core(_: usize) {
-    note(ffi::arm(Waits::decode(WAITS.load(Ordering::Acquire))));
+    note(ffi::arm(Waits::decode(WAITS.load(Ordering::Acquire)), RECORD.load(Ordering::Acquire)));
 }
 
 extern "C" fn disarm_this_core(_: usize) {

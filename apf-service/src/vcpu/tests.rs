@@ -316,3 +316,15 @@ fn a_program_that_wants_halts_gets_nothing_else_until_it_says_so() {
     assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
     assert_eq!(Waits::decode(7), Waits::default());
 }
+
+#[test]
+fn a_fault_that_is_over_tells_its_whole_life() {
+    let v = vcpu();
+    let t = ticket(v.not_present(Token(5), Wait::Halt, 0xabc, Tsc(1)));
+    v.slots.get(t).park(Tsc(2));
+    deliver(&v, 5);
+    let fault = v.resumed(t, Wait::Halt, Tsc(20));
+    assert_eq!((fault.core, fault.halt, fault.token, fault.rip), (CoreId(0), true, Token(5), 0xabc));
+    let times = [fault.fault, fault.parked, fault.ready, fault.released, fault.running];
+    assert_eq!(times, [1, 2, 9, 9, 20].map(Tsc));
+}

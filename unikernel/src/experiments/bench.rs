@@ -8,11 +8,12 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use apf_service::time::Tsc;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use unikernel::grid::Point;
-use unikernel::sample::Distribution;
+use unikernel::sample::{Distribution, Fault};
 use unikernel::wire::{Counters, Message, Mode};
 
 use super::Plan;
@@ -48,8 +49,8 @@ pub struct Bench {
     pub mode: Mode,
     pub sample: Duration,
     latency_is_given: bool,
-    /// What the service had counted when memory went.
-    before: RefCell<(Counters, Vec<Distribution>)>,
+    /// What the service had counted when memory went, and when that was.
+    before: RefCell<(Counters, Vec<Distribution>, u64)>,
 }
 
 /// Pages in random order, that tasks take from.
@@ -116,7 +117,9 @@ impl Bench {
 
     fn begin(&self, point: &Point) {
         host::tell(&Message::SampleBegins { label: label(self.mode, point) });
-        *self.before.borrow_mut() = (host::counters(), distributions());
+        // Those of making the tasks.
+        apf_service::recorded().for_each(drop);
+        *self.before.borrow_mut() = (host::counters(), distributions(), cycles());
     }
 
     fn latency(&self, point: &Point) -> Option<Duration> {
@@ -128,11 +131,27 @@ impl Bench {
         host::evict_only(&self.region, latency, self.point_seed);
     }
 
-    /// What the service has counted since memory went.
-    pub fn counted(&self) -> (Counters, Vec<Distribution>) {
-        let before = self.before.borrow();
-        let since = distributions().into_iter().zip(&before.1).map(|(now, then)| now.since(then));
-        (host::counters().since(&before.0), since.filter(|d| !d.buckets.is_empty()).collect())
+    /// What the service has counted since memory went, and single faults if they
+    /// were recorded.
+    pub fn counted(&self) -> (Counters, Vec<Distribution>, Vec<Fault>) {
+        let (counters, distributions_before, began) = &*self.before.borrow();
+        let since = distributions().into_iter().zip(distributions_before).map(|(now, then)| now.since(then));
+        let faults = apf_service::recorded().map(|fault| {
+            let at = |time: Tsc| time.0.saturating_sub(*began);
+            Fault {
+                core: fault.core.0,
+                token: fault.token.0,
+                rip: fault.rip,
+                halt: fault.halt,
+                fault: at(fault.fault),
+                parked: at(fault.parked),
+                ready: at(fault.ready),
+                released: at(fault.released),
+                running: at(fault.running),
+            }
+        });
+        let faults = faults.collect();
+        (host::counters().since(counters), since.filter(|d| !d.buckets.is_empty()).collect(), faults)
     }
 
     /// How many pages fill a sample's time when `tasks` read them, each at
@@ -257,6 +276,12 @@ impl Measured {
         self.metrics.insert(name.into(), value);
         self
     }
+}
+
+fn cycles() -> u64 {
+    // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
+    // guests read it.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }
 
 fn label(mode: Mode, point: &Point) -> String {

@@ -43,6 +43,9 @@ pub fn find(name: &str) -> Option<Measure> {
     }
 }
 
+/// Faults that are recorded one by one in a sample, on each core.
+const RECORDED: usize = 1024;
+
 /// What is to be measured.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -68,9 +71,10 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
             let cost = fault_cost(&mut bench)?;
             for &mode in plan.modes {
                 bench.mode = mode;
-                let service = start(mode)?;
+                // Once is enough to look at, and keeps documents small.
+                let service = start(mode, if repetition == 0 { RECORDED } else { 0 })?;
                 let mut measured = measure(&bench, point);
-                let (counters, histograms) = bench.counted();
+                let (counters, histograms, faults) = bench.counted();
                 measured.histograms.extend(histograms);
                 measured.metrics.insert("fault_cost_ms".into(), cost);
                 if let Some(service) = service {
@@ -84,6 +88,7 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
                     wrong_pages: measured.wrong_pages,
                     counters,
                     histograms: measured.histograms,
+                    faults,
                 })));
             }
         }
@@ -99,7 +104,7 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
 /// the samples, since the speed of a shared machine changes.
 fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
     bench.mode = Mode::Halt;
-    let service = start(Mode::Halt)?;
+    let service = start(Mode::Halt, 0)?;
     let cost = bench.fault_cost_ms();
     if let Some(service) = service {
         service.stop();
@@ -107,12 +112,12 @@ fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
     Ok(cost)
 }
 
-/// Starts the service if `mode` wants it.
-pub fn start(mode: Mode) -> Result<Option<Service>, StartError> {
+/// Starts the service if `mode` wants it, with room to record `record` faults a core.
+pub fn start(mode: Mode, record: usize) -> Result<Option<Service>, StartError> {
     let waits = match mode {
         Mode::Blocked => return Ok(None),
         Mode::Async => Waits::ByContext,
         Mode::Halt => Waits::Halt,
     };
-    apf_service::start(Config { waits, ..Config::default() }).map(Some)
+    apf_service::start(Config { waits, record, ..Config::default() }).map(Some)
 }

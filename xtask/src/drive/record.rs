@@ -143,6 +143,7 @@ mod tests {
                 wrong_pages: 0,
                 counters: Counters::default(),
                 histograms: vec![],
+                faults: vec![],
             },
             host: None,
             served_pages: 7,

@@ -132,8 +132,13 @@ fn sample(outcome: &SampleOutcome) -> document::Sample {
         metrics: sample.metrics.clone(),
         counts,
         histograms: sample.histograms.iter().map(histogram).collect(),
-        faults: vec![],
+        faults: sample.faults.iter().map(fault).collect(),
     }
+}
+
+const fn fault(fault: &unikernel::sample::Fault) -> document::Fault {
+    let &unikernel::sample::Fault { core, token, rip, halt, fault, parked, ready, released, running } = fault;
+    document::Fault { core, token, rip, halt, fault, parked, ready, released, running }
 }
 
 const fn mode(mode: wire::Mode) -> Mode {
@@ -144,6 +149,24 @@ const fn mode(mode: wire::Mode) -> Mode {
     }
 }
 
+/// The document with a line for each member, and for each sample: a whole run has
+/// too many numbers for a line each.
+fn text(document: &Document) -> Result<String> {
+    let Document { schema, experiment, setting, samples, references, claims } = document;
+    let lines = |members: Vec<String>| format!("[\n{}\n]", members.join(",\n"));
+    let each = samples.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
+    let members = [
+        ("schema", schema.to_string()),
+        ("experiment", serde_json::to_string_pretty(experiment)?),
+        ("setting", serde_json::to_string_pretty(setting)?),
+        ("claims", serde_json::to_string_pretty(claims)?),
+        ("references", serde_json::to_string(references)?),
+        ("samples", lines(each)),
+    ];
+    let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
+    Ok(format!("{{\n{}\n}}\n", members.join(",\n")))
+}
+
 /// Writes the document into `folder`, in one piece; the one that was there
 /// stays under another name.
 ///
@@ -151,7 +174,7 @@ const fn mode(mode: wire::Mode) -> Mode {
 /// The file cannot be written.
 pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
     let (file, new) = (folder.join(FILE), folder.join("report.json.new"));
-    let text = serde_json::to_vec_pretty(document).context("plain data")?;
+    let text = text(document).context("plain data")?;
     fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
     if file.exists() {
         fs::rename(&file, folder.join(PREVIOUS))
@@ -184,6 +207,7 @@ mod tests {
                 per_us: 2000.0,
                 buckets: vec![(7, 1)],
             }],
+            faults: vec![unikernel::sample::Fault::from((0, 7, 0x1000, true, [1, 2, 3, 4, 5]))],
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
@@ -214,6 +238,7 @@ mod tests {
         assert_eq!((sample.counts["host_ready"], sample.counts["host_served_pages"]), (8, 11));
         assert!(!sample.counts.contains_key("most_outstanding"));
         assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
+        assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
     }
 
@@ -228,5 +253,10 @@ mod tests {
         assert_eq!(read(&file), second);
         assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
+        // An error in a sample can be told by its line.
+        assert_eq!(
+            text(&first).unwrap().lines().filter(|line| line.contains("ms_per_page\":2.5")).count(),
+            1
+        );
     }
 }
