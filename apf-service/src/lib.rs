@@ -30,7 +30,7 @@
 //! 6. When in doubt, halt: halting wrongly is slow, scheduling wrongly a deadlock.
 //!
 //! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
-//! [`Service::stop`]; around a snapshot, [`Service::quiesce`] and [`Service::resume`].
+//! [`Service::stop`]; [`Prefetcher`] to read ahead; around a snapshot, [`Service::quiesce`] and [`Service::resume`].
 //! The modules are public so that they can be tested and reused one by one.
 
 #![no_std]
@@ -60,6 +60,7 @@ pub mod vcpu;
 
 pub use classify::Waits;
 pub use service::guard::NonPreemptible;
+pub use service::prefetch::Prefetcher;
 pub use service::status::{Off, Status, status};
 pub use service::{
     Config, Service, StartError, physical_address, recorded, service_stats, start, stats, this_core, tsc_mhz,

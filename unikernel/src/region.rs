@@ -60,6 +60,13 @@ impl Region {
         ranges
     }
 
+    /// The bytes of `page`.
+    pub fn bytes(&self, page: usize) -> &'static [u8] {
+        let words = &self.words[page * WORDS..(page + 1) * WORDS];
+        // SAFETY: the same memory, which is never freed nor written again, as bytes.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), PAGE) }
+    }
+
     /// Where the first word of `page` is, and what was written there; without reading it.
     pub fn first_word(&self, seed: u64, page: usize) -> (*const u64, u64) {
         let index = page * WORDS;

@@ -7,10 +7,12 @@
 //! | `watch` | the watchdog, and the warning before the host's limit |
 //! | `status` | whether the service runs, and why not |
 //! | `guard` | `NonPreemptible` |
+//! | `prefetch` | tasks that touch announced memory |
 //! | `ffi` | the calls into the kernel archive |
 
 mod ffi;
 pub mod guard;
+pub mod prefetch;
 pub mod status;
 mod tell;
 mod thread;

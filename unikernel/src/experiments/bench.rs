@@ -245,6 +245,11 @@ impl Pages {
         self.wrong.load(Ordering::Relaxed)
     }
 
+    /// All of them, in the order in which they are taken.
+    pub fn all(&self) -> impl Iterator<Item = &'static [u8]> {
+        self.order.iter().map(|&page| self.region.bytes(page))
+    }
+
     /// The next page that nobody has taken.
     pub fn take(&self) -> Option<usize> {
         self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()

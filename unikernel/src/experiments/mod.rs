@@ -5,6 +5,7 @@
 //! | `overlap` | the time to read evicted pages with few and many tasks |
 //! | `compute` | the work that a computing task keeps while others fault |
 //! | `halt` | the price of `NonPreemptible` sections |
+//! | `prefetch` | announced memory against plain faulting |
 //! | `storm` | many tasks, all memory evicted |
 //! | `tail` | request latencies under an open-loop load |
 //! | `bench` | what they share: memory, tasks, eviction |
@@ -16,6 +17,7 @@ mod bench;
 mod compute;
 mod halt;
 mod overlap;
+mod prefetch;
 mod storm;
 mod tail;
 
@@ -37,6 +39,7 @@ pub fn find(name: &str) -> Option<Measure> {
         "overlap" | "latency" => Some(overlap::measure),
         "compute" | "sweep" => Some(compute::measure),
         "halt" => Some(halt::measure),
+        "prefetch" => Some(prefetch::measure),
         "storm" => Some(storm::measure),
         "tail" => Some(tail::measure),
         _ => None,

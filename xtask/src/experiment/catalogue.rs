@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::Axis;
 
-use super::{compute, halt, latency, overlap, storm, sweep, tail};
+use super::{compute, halt, latency, overlap, prefetch, storm, sweep, tail};
 
 /// A question, and how it is put to the guest.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ pub const FAULT_COST: (&str, &str, Better) =
     ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);
 
 /// Every experiment.
-pub const ALL: [&Definition; 7] = [
+pub const ALL: [&Definition; 8] = [
     &overlap::DEFINITION,
     &compute::DEFINITION,
     &latency::DEFINITION,
@@ -60,6 +60,7 @@ pub const ALL: [&Definition; 7] = [
     &sweep::DEFINITION,
     &tail::DEFINITION,
     &storm::DEFINITION,
+    &prefetch::DEFINITION,
 ];
 
 /// The experiment of this name.

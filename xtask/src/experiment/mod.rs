@@ -1,7 +1,8 @@
 //! `cargo xtask experiment`: questions to real VMs, and documents with the answers.
 //!
 //! - [`catalogue`]: what an experiment is, and which there are; one file for each:
-//!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`]
+//!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`],
+//!   [`prefetch`]
 //! - [`measure`]: one experiment, from a plan to its document
 //! - [`document`]: the document's parts that are not samples
 //! - [`statistics`]: medians and spreads, for claims
@@ -13,6 +14,7 @@ mod halt;
 mod latency;
 mod measure;
 mod overlap;
+mod prefetch;
 mod statistics;
 mod storm;
 mod sweep;

@@ -1,0 +1,34 @@
+//! `prefetch`: announced memory against plain faulting.
+//!
+//! Parameters: `helpers`, `page_latency_ms`. One task reads pages one after the
+//! other; before, it has announced them to a `Prefetcher` with so many tasks,
+//! none if that is 0.
+
+use std::time::Instant;
+
+use apf_service::Prefetcher;
+use unikernel::grid::Point;
+
+use super::bench::{Bench, Measured};
+
+/// Measures one sample.
+pub fn measure(bench: &Bench, point: &Point) -> Measured {
+    let helpers = point["helpers"] as u16;
+    let pages = bench.pages(bench.pages_for(usize::from(helpers).max(1), point["page_latency_ms"]));
+    let prefetcher = (helpers > 0)
+        .then(|| Prefetcher::start(helpers).expect("tasks: give the guest more memory, or use fewer"));
+    bench.evict(point);
+    let began = Instant::now();
+    let announced = prefetcher.as_ref().map_or(0, |prefetcher| {
+        pages.all().take_while(|page| prefetcher.announce(page) == page.len()).count()
+    });
+    pages.read_all(|| ());
+    let ms = began.elapsed().as_secs_f64() * 1000.0;
+    if let Some(prefetcher) = prefetcher {
+        prefetcher.stop();
+    }
+    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
+        .metric("ms_per_page", ms / pages.len() as f64)
+        .metric("pages", pages.len() as f64)
+        .metric("pages_announced", announced as f64)
+}
