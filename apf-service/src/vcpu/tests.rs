@@ -320,7 +320,7 @@ fn a_program_that_wants_halts_gets_nothing_else_until_it_says_so() {
 #[test]
 fn a_fault_that_is_over_tells_its_whole_life() {
     let v = vcpu();
-    let t = ticket(v.not_present(Token(5), Wait::Halt, 0xabc, Tsc(1)));
+    let t = ticket(v.not_present(Token(5), Wait::Halt, 0xabc, &Alone, Tsc(1)));
     v.slots.get(t).park(Tsc(2));
     deliver(&v, 5);
     let fault = v.resumed(t, Wait::Halt, Tsc(20));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Job;
+use super::{Job, clock};
 use crate::{process::Cmd, setup::LabParts};
 
 /// What the lab's kernel is told.
@@ -11,6 +11,7 @@ use crate::{process::Cmd, setup::LabParts};
 /// - `mitigations=off`: nobody to defend against in there, and they cost a third.
 /// - `tsc=reliable`: TCG's counters all read the host's one, only the flag that says
 ///   so is missing; without it every look at the clock is a trip to the HPET's emulation.
+/// - `tsc_early_khz`, beside these: their frequency ([`clock`]).
 /// - `loglevel=5`: warnings and errors only; the console is slow.
 const KERNEL_ARGS: &str =
     "console=ttyS0 rdinit=/init panic=-1 mitigations=off tsc=reliable loglevel=5 random.trust_cpu=on";
@@ -25,7 +26,8 @@ pub fn command(parts: &LabParts, job: &Job) -> Cmd {
         .arg(&parts.kernel)
         .arg("-initrd")
         .arg(&parts.initramfs)
-        .args(["-append", KERNEL_ARGS])
+        .arg("-append")
+        .arg(format!("{KERNEL_ARGS} tsc_early_khz={}", clock::tsc_khz()))
         .arg("-chardev")
         .arg(format!("file,id=console,path={}", option_value(&job.console)))
         .args(["-serial", "chardev:console", "-chardev", "stdio,id=job,signal=off", "-serial", "chardev:job"])

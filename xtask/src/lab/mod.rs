@@ -3,10 +3,12 @@
 //! shared read-only, so that every program of the host runs in there unchanged.
 //!
 //! - [`machine`]: the emulated machine's command line
+//! - [`clock`]: its frequency, which it could not find out by itself
 //! - [`job`]: what is to be run in there, as a script in the share
 //! - [`boot`]: from power-on to the job's exit code
 
 mod boot;
+mod clock;
 mod job;
 mod machine;
 
