@@ -11,9 +11,9 @@ use crate::terminal::{Look, Tone, bar, columns, left, right};
 use crate::{html, number};
 
 /// Cells of the longest bar.
-const BAR: usize = 30;
+const BAR: usize = 24;
 /// Columns of a histogram.
-const COLUMNS: usize = 40;
+const COLUMNS: usize = 32;
 
 /// The summary: claims, medians with bars, distributions at the last point of each panel.
 #[must_use]

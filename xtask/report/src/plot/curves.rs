@@ -5,6 +5,7 @@ use super::axis::Axis;
 use super::frame::{Drawn, Frame, Outline, picture, px};
 use super::ink::Ink;
 use crate::document::{Better, Document, Metric, Mode, Reference};
+use crate::number;
 use crate::points::{Curve, Modes, Value};
 
 /// How far beyond what was measured an axis goes to show a reference.
@@ -146,6 +147,12 @@ fn draw_line(frame: &mut Frame<'_>, line: &Line, (i, count): (usize, usize)) -> 
             frame.path(vec![(x - px(3), y), (x + px(3), y)], *ink, 1.2)?;
         }
         frame.mark(median, *mode, *ink)?;
+        let (middle, min, max) =
+            (number::short(summary.median), number::short(summary.min), number::short(summary.max));
+        frame.hint(
+            median,
+            format!("{name} at {}: {middle} ({min} to {max}, n {})", number::exact(*x), summary.n),
+        );
     }
     Ok(())
 }
@@ -165,7 +172,9 @@ mod tests {
                 assert!(svg.contains(&format!(">{name}")), "{name} in {svg}");
             }
             // Eight points in three modes: a mark at each.
-            assert_eq!(svg.matches("<circle").count(), 8);
+            assert_eq!(svg.matches("class=\"fill-async\"").count(), 8 + 1);
+            assert_eq!(svg.matches("<title>").count(), 3 * 8);
+            assert!(svg.contains("<title>async at 1: "), "{svg}");
             assert_eq!(svg.matches("class=\"fill-halt\"").count(), 8 + 1);
             assert!(
                 svg.contains(">tasks that read</text>") && svg.contains("time to read all pages in s (less")

@@ -13,7 +13,7 @@ use plotters::style::{Color as _, FontStyle, IntoFont, TextStyle};
 use super::Size;
 use super::axis::Axis;
 use super::ink::Ink;
-use super::svg::{SCALE, Svg, text_width};
+use super::svg::{self, SCALE, Svg, text_width};
 use crate::document::Mode;
 
 /// What drawing returns: memory takes everything.
@@ -59,6 +59,7 @@ pub struct Frame<'a> {
     /// The axes, to know what is inside.
     axes: (Axis, Axis),
     names: Vec<(Place, String, Ink)>,
+    hints: Vec<(Place, String)>,
 }
 
 /// Draws one picture; `inside` draws what is in the frame.
@@ -70,13 +71,15 @@ pub fn picture(outline: Outline, inside: impl FnOnce(&mut Frame<'_>) -> Drawn) -
     let (width, height) = outline.size.pixels();
     let size = (width, outline.height.unwrap_or(height));
     let svg = Svg::new(&mut text, size, &outline.label);
-    Frame::new(svg.into_drawing_area(), outline)
+    let hints = Frame::new(svg.into_drawing_area(), outline)
         .and_then(|mut frame| {
             inside(&mut frame)?;
             frame.draw_names()?;
-            frame.root.present()
+            frame.root.present()?;
+            Ok(frame.hints)
         })
         .expect("memory takes everything");
+    svg::hint(&mut text, &hints);
     text
 }
 
@@ -111,7 +114,7 @@ impl<'a> Frame<'a> {
             .draw()?;
         let top_left = style(Ink::Text).pos(Pos::new(HPos::Left, VPos::Top));
         root.draw_text(&y_name, &top_left, (px(2), px(2)))?;
-        let frame = Self { root, chart, axes: (x, y), names: Vec::new() };
+        let frame = Self { root, chart, axes: (x, y), names: Vec::new(), hints: Vec::new() };
         let zero = frame.axes.1.position(0.0);
         if zero > 0.0 && zero < 1.0 {
             let ((left, right, ..), (_, zero)) = (frame.ends(), frame.at(0.0, 0.0));
@@ -206,6 +209,11 @@ impl<'a> Frame<'a> {
     /// Names what ends here beside the plot.
     pub fn name(&mut self, end: Place, name: &str, ink: Ink) {
         self.names.push((end, name.to_owned(), ink));
+    }
+
+    /// Tells this to a pointer that rests here.
+    pub fn hint(&mut self, place: Place, text: String) {
+        self.hints.push((place, text));
     }
 
     /// The plot's ends: left, right, top, bottom.

@@ -148,6 +148,22 @@ impl DrawingBackend for Svg<'_> {
     }
 }
 
+/// Adds what a pointer is told where it rests to a finished drawing.
+pub fn hint(text: &mut String, hints: &[(BackendCoord, String)]) {
+    let body = text.trim_end_matches("</svg>").len();
+    text.truncate(body);
+    for ((x, y), hint) in hints {
+        let title = format!("<title>{}</title>", escaped(hint));
+        let _ = write!(
+            text,
+            "<circle cx=\"{}\" cy=\"{}\" r=\"9\" class=\"hint\">{title}</circle>",
+            css(*x),
+            css(*y)
+        );
+    }
+    text.push_str("</svg>");
+}
+
 /// About the width of a text in a sans-serif font of this size, in the size's unit.
 #[must_use]
 pub fn text_width(text: &str, size: f64) -> f64 {
