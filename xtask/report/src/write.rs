@@ -24,7 +24,7 @@ pub enum Format {
     Trace,
 }
 
-/// A file could not be written.
+/// A file could not be written, or an old one not removed.
 #[derive(Debug, Error)]
 #[error("cannot write {}: {source}", file.display())]
 pub struct WriteError {
@@ -53,9 +53,16 @@ impl Document {
     }
 }
 
-/// Writes files, named, into a folder.
+/// Writes files, named, into a folder, and removes those of an earlier document.
 fn all(folder: PathBuf, files: &[(String, String)]) -> Result<Vec<PathBuf>, WriteError> {
-    files.iter().map(|(name, text)| put(folder.join(name), text.as_bytes())).collect()
+    let written: Vec<PathBuf> =
+        files.iter().map(|(name, text)| put(folder.join(name), text.as_bytes())).collect::<Result<_, _>>()?;
+    let Some(extension) = written.first().and_then(|file| file.extension()) else { return Ok(written) };
+    let earlier = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    for file in earlier.filter(|file| file.extension() == Some(extension) && !written.contains(file)) {
+        fs::remove_file(&file).map_err(|source| WriteError { file, source })?;
+    }
+    Ok(written)
 }
 
 /// Writes beside the file and renames, so that an old one is replaced by a whole one.
@@ -75,6 +82,19 @@ fn put(file: PathBuf, content: &[u8]) -> Result<PathBuf, WriteError> {
 mod tests {
     use super::*;
     use crate::example;
+
+    #[test]
+    fn files_of_an_earlier_document_do_not_stay() {
+        let folder = std::env::temp_dir().join(format!("apf-report-{}", std::process::id()));
+        let document = example::small().document();
+        let first = document.write(Format::Hgrm, &folder).unwrap();
+        fs::write(folder.join("hgrm/notes.txt"), "mine").unwrap();
+        fs::write(folder.join("hgrm/of-an-earlier-document.hgrm"), "old").unwrap();
+        assert_eq!(document.write(Format::Hgrm, &folder).unwrap(), first);
+        let found = fs::read_dir(folder.join("hgrm")).unwrap().count();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(found, first.len() + 1);
+    }
 
     #[test]
     fn a_file_that_cannot_be_written_is_named() {

@@ -22,11 +22,11 @@ pub fn pictures(document: &Document) -> Vec<(String, String)> {
     let style = style();
     let figures = sections(document).into_iter().flat_map(|section| {
         let of_section = section.figures.into_iter();
-        of_section.map(move |figure| (slug(&section.title) + "-" + &slug(&figure.title), figure))
+        of_section.map(move |figure| (slug(&section.title, 30) + "-" + &slug(&figure.title, 60), figure))
     });
-    let named = figures
-        .enumerate()
-        .map(|(i, (title, figure))| (format!("{:02}-{}.svg", i + 1, slug(&title)), alone(&figure, &style)));
+    let named = figures.enumerate().map(|(i, (title, figure))| {
+        (format!("{:02}-{}.svg", i + 1, title.trim_end_matches('-')), alone(&figure, &style))
+    });
     named.collect()
 }
 
@@ -38,9 +38,9 @@ fn style() -> String {
 }
 
 /// The first letters and digits, words joined: what every file system takes.
-fn slug(title: &str) -> String {
+fn slug(title: &str, length: usize) -> String {
     let words = title.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-").chars().take(48).collect()
+    words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-").chars().take(length).collect()
 }
 
 fn alone(figure: &Figure, style: &str) -> String {
@@ -112,7 +112,7 @@ mod tests {
         let names: BTreeSet<&String> = pictures.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), pictures.len());
         assert!(
-            names.contains(&"01-time-to-read-all-pages-in-s-page-latency-in-ms-1.svg".to_owned()),
+            names.contains(&"02-time-to-read-all-pages-in-s-page-latency-in-ms-10.svg".to_owned()),
             "{names:?}"
         );
         for (name, svg) in &pictures {
