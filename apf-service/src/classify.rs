@@ -30,18 +30,25 @@ pub enum Because {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Waits {
-    /// Whichever suits the interrupted context: schedule where that is safe, else halt.
+    /// Schedule where that is safe, else halt; but halt also where a wait by
+    /// schedule would only cost time ([`Policy`](crate::policy::Policy)).
     #[default]
-    ByContext = 0,
+    Auto = 0,
     /// Halt for all. No other task runs while a page comes in; for comparisons.
     Halt = 1,
+    /// Schedule wherever that is safe.
+    ByContext = 2,
 }
 
 impl Waits {
     /// The one of this number; unknown numbers are taken for the default.
     #[must_use]
     pub const fn decode(number: u32) -> Self {
-        if number == Self::Halt as u32 { Self::Halt } else { Self::ByContext }
+        match number {
+            n if n == Self::Halt as u32 => Self::Halt,
+            n if n == Self::ByContext as u32 => Self::ByContext,
+            _ => Self::Auto,
+        }
     }
 }
 
@@ -65,6 +72,8 @@ pub struct Task {
     pub critical_depth: u32,
     /// Whether it is the core's idle task, which must never block.
     pub is_idle: bool,
+    /// Whether no other task is ready to run on its core.
+    pub is_alone: bool,
 }
 
 /// Decides how a context waits: by schedule (`None`) only if it is application
@@ -96,7 +105,7 @@ mod tests {
     const TEXT: Range<u64> = 0x1000..0x2000;
 
     fn app() -> Task {
-        Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false }
+        Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false, is_alone: false }
     }
 
     fn at(rip: u64, rsp: u64) -> Context {

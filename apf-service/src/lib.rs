@@ -46,6 +46,7 @@ pub mod event;
 pub mod histogram;
 #[cfg(all(feature = "kernel", target_os = "none"))]
 pub mod kernel;
+pub mod policy;
 pub mod protocol;
 pub mod recent;
 pub mod record;

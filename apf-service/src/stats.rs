@@ -111,6 +111,9 @@ pub struct CoreStats {
     pub halt_guard: Counter,
     /// Faults on a stack that is not the running task's.
     pub halt_foreign_stack: Counter,
+    /// Faults that might have waited by schedule, and halted because that was
+    /// cheaper ([`Waits::Auto`](crate::Waits)).
+    pub halt_cheaper: Counter,
     /// Stage times of waits by schedule.
     pub schedule: StageHistograms,
     /// Stage times of waits by halt.

@@ -16,6 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::classify::{Context, Task, Wait, Waits, must_halt};
 use crate::crossing::{came_elsewhere, release_elsewhere};
 use crate::event::{CoreId, Event, Generation, Kind};
+use crate::policy::Policy;
 use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
 use crate::record::Fault;
@@ -101,6 +102,7 @@ pub struct VCpu {
     halt_depth: AtomicU32,
     /// A [`Waits`].
     waits: AtomicU32,
+    policy: Policy,
 }
 
 impl VCpu {
@@ -122,12 +124,15 @@ impl VCpu {
             release_due: AtomicU64::new(0),
             halt_depth: AtomicU32::new(0),
             waits: AtomicU32::new(Waits::default() as u32),
+            policy: Policy::default(),
         }
     }
 
-    /// Says which waits the program wants, before a life begins.
-    pub fn set_waits(&self, waits: Waits) {
+    /// Says which waits the program wants, before a life begins, and below which
+    /// latency in cycles [`Waits::Auto`] may halt.
+    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
         self.waits.store(waits as u32, Relaxed);
+        self.policy.set_limit(halt_below);
     }
 
     /// Begins a new life: nothing of an earlier one matches any more.
@@ -178,17 +183,33 @@ impl VCpu {
             // it would wait for ever. A correct host never injects here.
             return PageFault::BrokenHost(token);
         }
-        let wait = match Waits::decode(self.waits.load(Relaxed)) {
-            Waits::ByContext => must_halt(context, kernel_text, task).map_or(Wait::Schedule, |reason| {
-                self.stats.halted(reason);
-                Wait::Halt
-            }),
-            Waits::Halt => Wait::Halt,
-        };
+        let wait = self.wait(context, kernel_text, task);
         match self.not_present(token, wait, context.rip, others, now) {
             NotPresent::Wait(ticket) => PageFault::Wait(ticket, self.slots.get(ticket).wait()),
             NotPresent::Retry => PageFault::Return { wake_service: false },
         }
+    }
+
+    fn wait(&self, context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Wait {
+        let waits = Waits::decode(self.waits.load(Relaxed));
+        if waits == Waits::Halt {
+            return Wait::Halt;
+        }
+        let mut is_alone = false;
+        let task = || {
+            let task = task();
+            is_alone = task.is_alone;
+            task
+        };
+        if let Some(reason) = must_halt(context, kernel_text, task) {
+            self.stats.halted(reason);
+            return Wait::Halt;
+        }
+        if waits == Waits::Auto && self.policy.halts(is_alone, self.outstanding.load(Relaxed)) {
+            self.stats.halt_cheaper.count();
+            return Wait::Halt;
+        }
+        Wait::Schedule
     }
 
     /// The host injected a not-present for `token`.
@@ -372,6 +393,7 @@ impl VCpu {
         let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);
         self.stats.finished(wait, stages, now);
+        self.policy.learn(wait, &stages, now, self.outstanding.load(Relaxed));
         let Stages { fault, parked, ready, released } = stages;
         let halt = wait == Wait::Halt;
         Fault { core: self.core, halt, token, rip, fault, parked, ready, released, running: now }

@@ -47,6 +47,13 @@ fn a_quick_overlap_leaves_a_document_that_says_what_overlaps() {
     assert!(number(of("async", 32.0), "metrics.ms_per_page") < 5.0, "{document}");
     let histograms = of("async", 32.0)["histograms"].as_array().expect("histograms");
     assert!(histograms.iter().any(|h| h["name"] == "schedule total"), "{histograms:?}");
+    for (mode, halts) in [("halt", true), ("async", false)] {
+        let sample = of(mode, 32.0);
+        let faults = sample["faults"].as_array().expect("faults");
+        assert!(faults.len() as f64 >= number(sample, "metrics.pages").min(1024.0), "{sample}");
+        assert!(faults.iter().all(|fault| number(fault, "fault") <= number(fault, "running")), "{sample}");
+        assert!(faults.iter().any(|fault| fault["halt"] == halts), "{sample}");
+    }
     assert!(document["claims"].as_array().is_some_and(|claims| !claims.is_empty()));
     assert_eq!(document["references"].as_array().map(Vec::len), Some(2));
 }

@@ -86,6 +86,7 @@ pub fn counters() -> Counters {
         halt_idle: sum(|s| &s.halt_idle),
         halt_guard: sum(|s| &s.halt_guard),
         halt_foreign_stack: sum(|s| &s.halt_foreign_stack),
+        halt_cheaper: sum(|s| &s.halt_cheaper),
     }
 }
 

@@ -188,6 +188,7 @@ pub struct Counters {
     pub halt_idle: u64,
     pub halt_guard: u64,
     pub halt_foreign_stack: u64,
+    pub halt_cheaper: u64,
 }
 
 impl Counters {
@@ -213,6 +214,7 @@ impl Counters {
             halt_idle: self.halt_idle - earlier.halt_idle,
             halt_guard: self.halt_guard - earlier.halt_guard,
             halt_foreign_stack: self.halt_foreign_stack - earlier.halt_foreign_stack,
+            halt_cheaper: self.halt_cheaper - earlier.halt_cheaper,
         }
     }
 }

@@ -18,8 +18,9 @@ use crate::vcpu::VCpu;
 static ARMED: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!(MAX_CORES <= 64);
 
-/// Arms this core, unless something is missing; it records up to `record` faults.
-pub fn arm(waits: Waits, record: usize) -> Result<(), ArmError> {
+/// Arms this core, unless something is missing, to wait as `waits` says, with
+/// its limit in cycles; it records up to `record` faults.
+pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError> {
     let core = this_core();
     if core >= MAX_CORES {
         return Err(ArmError::TooManyCores);
@@ -29,12 +30,12 @@ pub fn arm(waits: Waits, record: usize) -> Result<(), ArmError> {
         return Err(ArmError::AlreadyArmed);
     }
     record::prepare(core, record);
-    enable(core, waits).inspect_err(|_| {
+    enable(core, waits, halt_below).inspect_err(|_| {
         ARMED.fetch_and(!(1 << core), Ordering::AcqRel);
     })
 }
 
-fn enable(core: usize, waits: Waits) -> Result<(), ArmError> {
+fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
     install_entries()?;
     let vcpu = vcpu(core).unwrap_or_else(|| {
         let new: &'static VCpu = Box::leak(Box::new(VCpu::new(CoreId(core as u16))));
@@ -46,7 +47,7 @@ fn enable(core: usize, waits: Waits) -> Result<(), ArmError> {
     let area = unsafe { hooks::apf_hook_physical(&raw const vcpu.area as u64) };
     let area = area.filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
     without_interrupts(|| {
-        vcpu.set_waits(waits);
+        vcpu.set_waits(waits, halt_below);
         vcpu.begin();
         // SAFETY: `check_host` saw that the MSRs exist. The area is never
         // freed, and entries for both deliveries are installed. The vector

@@ -12,11 +12,12 @@ use crate::stats::CoreStats;
 use crate::time::Tsc;
 use crate::vcpu::oldest_event;
 
-/// Arms the core this runs on, for [`Waits::decode`]`(waits)`, to record up to
-/// `record` faults; see [`ArmError::decode`].
+/// Arms the core this runs on, for [`Waits::decode`]`(waits)` with its limit in
+/// microseconds, to record up to `record` faults; see [`ArmError::decode`].
 #[unsafe(no_mangle)]
-extern "C" fn apf_arm(waits: u32, record: usize) -> i32 {
-    ArmError::encode(arm::arm(Waits::decode(waits), record))
+extern "C" fn apf_arm(waits: u32, halt_below_us: u64, record: usize) -> i32 {
+    let halt_below = halt_below_us.saturating_mul(apf_tsc_mhz().into());
+    ArmError::encode(arm::arm(Waits::decode(waits), halt_below, record))
 }
 
 /// Moves recorded faults of `core` to `buffer`; returns how many.

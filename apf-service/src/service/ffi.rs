@@ -16,7 +16,7 @@ mod hermit {
     use super::*;
 
     unsafe extern "C" {
-        pub safe fn apf_arm(waits: u32, record: usize) -> i32;
+        pub safe fn apf_arm(waits: u32, halt_below_us: u64, record: usize) -> i32;
         pub fn apf_recorded(core: u32, buffer: *mut Fault, capacity: usize) -> usize;
         pub safe fn apf_disarm() -> i32;
         pub fn apf_events(buffer: *mut Event, capacity: usize) -> usize;
@@ -53,8 +53,8 @@ pub struct TaskId(i32);
 mod calls {
     use super::*;
 
-    pub fn arm(waits: Waits, record: usize) -> Result<(), ArmError> {
-        ArmError::decode(hermit::apf_arm(waits as u32, record))
+    pub fn arm(waits: Waits, halt_below_us: u64, record: usize) -> Result<(), ArmError> {
+        ArmError::decode(hermit::apf_arm(waits as u32, halt_below_us, record))
     }
 
     pub fn recorded(core: CoreId, buffer: &mut [Fault]) -> usize {
@@ -158,7 +158,7 @@ mod calls {
 mod calls {
     use super::*;
 
-    pub fn arm(_waits: Waits, _record: usize) -> Result<(), ArmError> {
+    pub fn arm(_waits: Waits, _halt_below_us: u64, _record: usize) -> Result<(), ArmError> {
         Err(ArmError::NotKvm)
     }
 

@@ -18,7 +18,7 @@ mod tell;
 mod thread;
 mod watch;
 
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
 use status::{Off, Status};
@@ -40,6 +40,10 @@ pub struct Config {
     pub watchdog: Option<Duration>,
     /// How faults wait.
     pub waits: Waits,
+    /// The longest latency of late at which [`Waits::Auto`] may halt a task that
+    /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
+    /// device, is kept waiting for as long. Zero turns it off.
+    pub halt_below: Duration,
     /// How many faults each core records, until they are taken by [`recorded`];
     /// none by default. The memory is got when the core is armed.
     pub record: usize,
@@ -50,7 +54,8 @@ impl Default for Config {
         Self {
             stack_size: 128 * 1024,
             watchdog: Some(Duration::from_secs(10)),
-            waits: Waits::ByContext,
+            waits: Waits::Auto,
+            halt_below: Duration::from_millis(10),
             record: 0,
         }
     }
@@ -103,6 +108,8 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     }
     WAITS.store(config.waits as u32, Ordering::Release);
     RECORD.store(config.record, Ordering::Release);
+    let halt_below = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
+    HALT_BELOW_US.store(halt_below, Ordering::Release);
     let teller = tell::spawn(config.stack_size).ok_or(StartError::NoTask)?;
     let Some(thread) = thread::spawn(config, usize::from(ffi::cores())) else {
         tell::stop();
@@ -228,6 +235,8 @@ pub fn service_stats() -> &'static ServiceStats {
 
 /// [`Config::waits`] of the running service, for the tasks that arm.
 static WAITS: AtomicU32 = AtomicU32::new(0);
+/// [`Config::halt_below`], likewise.
+static HALT_BELOW_US: AtomicU64 = AtomicU64::new(0);
 /// [`Config::record`], likewise.
 static RECORD: AtomicUsize = AtomicUsize::new(0);
 
@@ -254,7 +263,8 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
 }
 
 extern "C" fn arm_this_core(_: usize) {
-    note(ffi::arm(Waits::decode(WAITS.load(Ordering::Acquire)), RECORD.load(Ordering::Acquire)));
+    let waits = Waits::decode(WAITS.load(Ordering::Acquire));
+    note(ffi::arm(waits, HALT_BELOW_US.load(Ordering::Acquire), RECORD.load(Ordering::Acquire)));
 }
 
 extern "C" fn disarm_this_core(_: usize) {

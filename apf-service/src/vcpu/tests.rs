@@ -220,7 +220,7 @@ const TEXT: Range<u64> = 0x1000..0x2000;
 
 fn page_fault(v: &VCpu, flags: u32, rip: u64, interrupts_enabled: bool) -> PageFault {
     v.area.host_writes_reason(flags);
-    let task = || Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false };
+    let task = || Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false, is_alone: true };
     v.page_fault(5, Context { rip, rsp: 0x8800, interrupts_enabled }, &TEXT, task, &Alone, Tsc(1))
 }
 
@@ -310,9 +310,9 @@ fn the_end_of_a_life_releases_everyone_and_empties_the_table() {
 #[test]
 fn a_program_that_wants_halts_gets_nothing_else_until_it_says_so() {
     let v = vcpu();
-    v.set_waits(Waits::Halt);
+    v.set_waits(Waits::Halt, 0);
     assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Halt)));
-    v.set_waits(Waits::ByContext);
+    v.set_waits(Waits::ByContext, 0);
     assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
     assert_eq!(Waits::decode(7), Waits::default());
 }
@@ -327,4 +327,25 @@ fn a_fault_that_is_over_tells_its_whole_life() {
     assert_eq!((fault.core, fault.halt, fault.token, fault.rip), (CoreId(0), true, Token(5), 0xabc));
     let times = [fault.fault, fault.parked, fault.ready, fault.released, fault.running];
     assert_eq!(times, [1, 2, 9, 9, 20].map(Tsc));
+}
+
+#[test]
+fn a_task_alone_halts_while_pages_come_fast_if_the_program_lets_it() {
+    // Pages take 50, the way back 30 by schedule and 10 by halt.
+    let wait_of = |v: &VCpu| {
+        let PageFault::Wait(ticket, wait) = page_fault(v, 1, 0x5000, true) else { panic!("should wait") };
+        v.slots.release(ticket, Tsc(51), Tsc(51));
+        v.outstanding.store(0, Relaxed);
+        v.resumed(ticket, wait, Tsc(if wait == Wait::Halt { 61 } else { 81 }));
+        wait
+    };
+    let v = vcpu();
+    v.set_waits(Waits::Auto, 100);
+    assert_eq!(wait_of(&v), Wait::Schedule, "nothing is known yet");
+    assert_eq!((wait_of(&v), wait_of(&v)), (Wait::Halt, Wait::Halt));
+    assert_eq!(v.stats.halt_cheaper.get(), 2);
+    v.set_waits(Waits::ByContext, 100);
+    assert_eq!(wait_of(&v), Wait::Schedule);
+    v.set_waits(Waits::Auto, 0);
+    assert_eq!(wait_of(&v), Wait::Schedule);
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use apf_service::{Config, Service, StartError};
+use apf_service::{Config, Service, StartError, Waits};
 
 use super::tasks::Sign;
 use crate::host;
@@ -42,9 +42,10 @@ impl Bench {
         act(self.service.lock().expect("no check panics").as_ref().expect("it runs"))
     }
 
-    /// Starts the service.
+    /// Starts the service. The context alone decides how a fault waits, so that
+    /// checks know it beforehand.
     pub fn start(&self, config: Config) -> Result<(), StartError> {
-        let service = apf_service::start(config)?;
+        let service = apf_service::start(Config { waits: Waits::ByContext, ..config })?;
         *self.service.lock().expect("no check panics") = Some(service);
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! | `halt` | the price of `NonPreemptible` sections |
 //! | `prefetch` | announced memory against plain faulting |
 //! | `storm` | many tasks, all memory evicted |
+//! | `sweep` | what a page costs at any latency |
 //! | `tail` | request latencies under an open-loop load |
 //! | `bench` | what they share: memory, tasks, eviction |
 //!
@@ -19,6 +20,7 @@ mod halt;
 mod overlap;
 mod prefetch;
 mod storm;
+mod sweep;
 mod tail;
 
 use apf_service::{Config, Service, StartError, Waits};
@@ -37,10 +39,11 @@ pub fn find(name: &str) -> Option<Measure> {
     match name {
         // Two questions, the same workload.
         "overlap" | "latency" => Some(overlap::measure),
-        "compute" | "sweep" => Some(compute::measure),
+        "compute" => Some(compute::measure),
         "halt" => Some(halt::measure),
         "prefetch" => Some(prefetch::measure),
         "storm" => Some(storm::measure),
+        "sweep" => Some(sweep::measure),
         "tail" => Some(tail::measure),
         _ => None,
     }
@@ -119,7 +122,7 @@ fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
 pub fn start(mode: Mode, record: usize) -> Result<Option<Service>, StartError> {
     let waits = match mode {
         Mode::Blocked => return Ok(None),
-        Mode::Async => Waits::ByContext,
+        Mode::Async => Waits::Auto,
         Mode::Halt => Waits::Halt,
     };
     apf_service::start(Config { waits, record, ..Config::default() }).map(Some)

@@ -91,6 +91,7 @@ pub fn page_fault(
         user_stack: STACK,
         critical_depth: u32::from(place == Place::Guarded),
         is_idle: place == Place::Idle,
+        is_alone: false,
     };
     vcpu.page_fault(token.0.into(), context, &KERNEL_TEXT, task, others, now)
 }

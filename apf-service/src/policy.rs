@@ -1,0 +1,144 @@
+//! Halting where a wait by schedule would only cost time.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::classify::Wait;
+use crate::slots::Stages;
+use crate::time::Tsc;
+
+/// A new value counts for one part in so many of a mean.
+const WEIGHT: u64 = 8;
+/// What a wait by schedule costs more than a halt is worth avoiding if it is more
+/// than one part in so many of the latency: 5 %.
+const WORTH: u64 = 20;
+
+/// What one core has learnt of its waits, all in cycles. Written by that core
+/// with interrupts off.
+///
+/// A halt spares the way over the service thread. It pays where nobody else could
+/// use the core: no task is ready to run, and nobody else waits for a page, of
+/// whose arrival the core would have to hear meanwhile. A task that becomes ready
+/// by other means, a timer or a device, has to wait for the page; so halts are
+/// for pages that come fast, compared with what is spared and by an upper limit.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Latencies from here on never halt.
+    limit: AtomicU64,
+    /// What the host took.
+    latency: Mean,
+    /// From ready to running, by schedule and by halt, when nobody else waited.
+    back_by_schedule: Mean,
+    back_by_halt: Mean,
+}
+
+/// A mean that forgets; 0 is not known yet.
+#[derive(Debug, Default)]
+struct Mean(AtomicU64);
+
+impl Mean {
+    fn learn(&self, value: u64) {
+        let mean = match self.0.load(Relaxed) {
+            0 => value,
+            mean => mean - mean / WEIGHT + value / WEIGHT,
+        };
+        self.0.store(mean.max(1), Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Policy {
+    /// Sets the latency in cycles from which on it never halts; 0 for never at all.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// Whether a context that may wait by schedule had better halt.
+    /// `outstanding` are the core's other faults.
+    pub fn halts(&self, is_alone: bool, outstanding: u32) -> bool {
+        let spared = self.back_by_schedule.get().saturating_sub(self.back_by_halt.get());
+        let limit = self.limit.load(Relaxed).min(spared.saturating_mul(WORTH));
+        let latency = self.latency.get();
+        is_alone && outstanding == 0 && latency > 0 && latency < limit
+    }
+
+    /// Takes in a wait that is over. With other faults outstanding its way back
+    /// says more of them than of the wait.
+    pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc, outstanding: u32) {
+        self.latency.learn(stages.ready.since(stages.fault));
+        if outstanding == 0 {
+            let back = match wait {
+                Wait::Schedule => &self.back_by_schedule,
+                Wait::Halt => &self.back_by_halt,
+            };
+            back.learn(running.since(stages.ready));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learnt(latency: u64, waits: &[(Wait, u64)]) -> Policy {
+        let policy = Policy::default();
+        policy.set_limit(1_000_000);
+        for &(wait, back) in waits {
+            let stages =
+                Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(latency), released: Tsc(latency) };
+            policy.learn(wait, &stages, Tsc(latency + back), 0);
+        }
+        policy
+    }
+
+    #[test]
+    fn what_is_not_known_is_scheduled() {
+        assert!(!learnt(0, &[]).halts(true, 0));
+        assert!(!learnt(100, &[(Wait::Halt, 10)]).halts(true, 0));
+    }
+
+    #[test]
+    fn it_halts_alone_for_pages_that_come_fast_against_what_is_spared() {
+        let spares_30 = [(Wait::Schedule, 40), (Wait::Halt, 10)];
+        assert!(learnt(599, &spares_30).halts(true, 0));
+        assert!(!learnt(600, &spares_30).halts(true, 0));
+        assert!(!learnt(599, &spares_30).halts(false, 0));
+        assert!(!learnt(599, &spares_30).halts(true, 1));
+        let spares_nothing = [(Wait::Schedule, 10), (Wait::Halt, 10)];
+        assert!(!learnt(5, &spares_nothing).halts(true, 0));
+    }
+
+    #[test]
+    fn the_limit_is_above_all() {
+        let policy = learnt(599, &[(Wait::Schedule, 40), (Wait::Halt, 10)]);
+        policy.set_limit(599);
+        assert!(!policy.halts(true, 0));
+        policy.set_limit(0);
+        assert!(!policy.halts(true, 0));
+    }
+
+    #[test]
+    fn a_slow_page_is_believed_after_some() {
+        let policy = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 10)]);
+        let slow = Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(50_000), released: Tsc(50_000) };
+        policy.learn(Wait::Halt, &slow, Tsc(50_010), 0);
+        assert!(!policy.halts(true, 0), "{policy:?}");
+        let fast = Stages { ready: Tsc(100), released: Tsc(100), ..slow };
+        let fasts = (1..).find(|_| {
+            policy.learn(Wait::Schedule, &fast, Tsc(140), 0);
+            policy.halts(true, 0)
+        });
+        assert!(fasts.is_some_and(|count| (2..30).contains(&count)), "{fasts:?}");
+    }
+
+    #[test]
+    fn a_way_back_among_others_is_not_learnt() {
+        let policy = learnt(100, &[(Wait::Schedule, 12), (Wait::Halt, 10)]);
+        let stages = Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(100), released: Tsc(100) };
+        (0..100).for_each(|_| policy.learn(Wait::Schedule, &stages, Tsc(9_000), 3));
+        assert!(!policy.halts(true, 0), "{policy:?}");
+    }
+}
