@@ -38,6 +38,7 @@ mod hermit {
             core: isize,
         ) -> i32;
         pub safe fn sys_join(task: i32) -> i32;
+        pub safe fn sys_yield();
         pub fn sys_futex_wait(word: *mut u32, expected: u32, timeout: *const (), flags: u32) -> i32;
         pub fn sys_futex_wake(word: *mut u32, count: i32) -> i32;
         pub safe fn sys_get_processor_count() -> usize;
@@ -147,6 +148,10 @@ mod calls {
         hermit::sys_join(task.0);
     }
 
+    pub fn yield_now() {
+        hermit::sys_yield();
+    }
+
     pub fn cores() -> u16 {
         hermit::sys_get_processor_count() as u16
     }
@@ -222,6 +227,8 @@ mod calls {
     pub fn futex_wake(_word: &AtomicU32) {}
 
     pub fn join(_task: TaskId) {}
+
+    pub fn yield_now() {}
 
     pub fn cores() -> u16 {
         1

@@ -1,6 +1,11 @@
 //! Reading ahead: a program says which memory it is going to need, and tasks
 //! touch it, so that the page-ins overlap instead of queueing up behind each
 //! other.
+//!
+//! A second touch of a page that is under way is no second async page fault: the
+//! host stops the core until some page of it is ready (arch/x86/kvm/mmu/mmu.c,
+//! `kvm_faultin_pfn`). So the tasks must keep ahead of the program; would they
+//! follow in its steps, each page would stop the core.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -11,8 +16,9 @@ use crossbeam_queue::ArrayQueue;
 use super::{StartError, ffi};
 use crate::event::CoreId;
 
-/// The kernel's normal priority.
-const PRIORITY: u8 = 2;
+/// Above the kernel's normal one: a touch is short, and is to come before the
+/// program's own.
+const PRIORITY: u8 = 3;
 /// The touching tasks do nothing else.
 const STACK: usize = 32 * 1024;
 /// Pages that can be announced and not touched yet.
@@ -72,17 +78,20 @@ impl Prefetcher {
         }
     }
 
-    /// Says that all of `range` will be needed, its begin first. Returns at once,
-    /// with the number of bytes, from the begin on, that will be touched: the
-    /// rest found too much announced before it.
+    /// Says that all of `range` will be needed, its begin first. Returns as soon
+    /// as every task has a page to wait for, with the number of bytes, from the
+    /// begin on, that will be touched: the rest found too much announced before.
     pub fn announce(&self, range: &'static [u8]) -> usize {
         let (Some(pages), false) = (pages(), range.is_empty()) else { return 0 };
         let first = range.as_ptr().expose_provenance();
         // One byte in each page: the first that is of the range.
-        let mut each = (first / PAGE..=(first + range.len() - 1) / PAGE).map(|page| first.max(page * PAGE));
-        let refused = each.find(|&page| pages.push(page).is_err());
+        let each = first / PAGE..=(first + range.len() - 1) / PAGE;
+        let wakes = self.tasks.len().min(each.clone().count());
+        let refused = each.map(|page| first.max(page * PAGE)).find(|&page| pages.push(page).is_err());
         WORK.fetch_add(1, Ordering::Release);
-        self.tasks.iter().for_each(|_| ffi::futex_wake(&WORK));
+        (0..wakes).for_each(|_| ffi::futex_wake(&WORK));
+        // Let them go ahead.
+        ffi::yield_now();
         refused.map_or(range.len(), |page| page - first)
     }
 
