@@ -188,6 +188,8 @@ impl Place {
             began: SystemTime::now(),
             revision: Revision::here(),
         };
+        // An earlier run's samples must not be taken for this one's.
+        crate::drive::clean(&run);
         let farewell = guard::before_leaving({
             let (sketch, run, folder) = (sketch.clone(), run.clone(), folder.clone());
             move || match Record::read(&run) {
@@ -215,7 +217,7 @@ impl Place {
         );
         let document = sketch.fill(&record);
         let file = document::write(&document, &folder)?;
-        println!("\n{}\n\nreport: {}", summary(&document), file.display());
+        println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&document), file.display());
         let wrong: u64 = record.samples.iter().map(|outcome| outcome.sample.wrong_pages).sum();
         ensure!(wrong == 0, "{wrong} pages had a wrong content");
         Ok(())
