@@ -45,6 +45,19 @@ impl Mean {
         self.0.store(mean.max(1), Relaxed);
     }
 
+    /// The same for something that is always about the same, but for the times
+    /// when the host lets the core stand still.
+    fn learn_without_outliers(&self, value: u64) {
+        let mean = self.get();
+        self.learn(if mean == 0 { value } else { value.min(2 * mean) });
+    }
+
+    /// Forgets a little.
+    fn fade(&self) {
+        let mean = self.get();
+        self.0.store(mean - mean / (4 * WEIGHT), Relaxed);
+    }
+
     fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -70,11 +83,16 @@ impl Policy {
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc, outstanding: u32) {
         self.latency.learn(stages.ready.since(stages.fault));
         if outstanding == 0 {
-            let back = match wait {
-                Wait::Schedule => &self.back_by_schedule,
-                Wait::Halt => &self.back_by_halt,
-            };
-            back.learn(running.since(stages.ready));
+            let back = running.since(stages.ready);
+            match wait {
+                Wait::Schedule => {
+                    self.back_by_schedule.learn_without_outliers(back);
+                    // A halt that was dear once must not be so for ever: it is
+                    // tried again.
+                    self.back_by_halt.fade();
+                }
+                Wait::Halt => self.back_by_halt.learn_without_outliers(back),
+            }
         }
     }
 }
@@ -132,6 +150,20 @@ mod tests {
             policy.halts(true, 0)
         });
         assert!(fasts.is_some_and(|count| (2..30).contains(&count)), "{fasts:?}");
+    }
+
+    #[test]
+    fn an_outlier_changes_little_and_nothing_for_ever() {
+        let policy = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 10)]);
+        let stages = Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(100), released: Tsc(100) };
+        policy.learn(Wait::Halt, &stages, Tsc(1_000_000), 0);
+        assert!(policy.halts(true, 0), "{policy:?}");
+        let dear = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 80)]);
+        let tries = (1..).find(|_| {
+            dear.learn(Wait::Schedule, &stages, Tsc(140), 0);
+            dear.halts(true, 0)
+        });
+        assert!(tries.is_some_and(|count| (5..200).contains(&count)), "{tries:?}");
     }
 
     #[test]
