@@ -14,9 +14,9 @@ use crate::region::Region;
 use crate::{Options, host};
 use unikernel::wire::{Mode, Pass};
 
-/// Stacks of the tasks: thread stacks come from the little memory that the
-/// kernel does not give to its heap.
-const STACK: usize = 64 * 1024;
+/// Stacks of the tasks, the least that the kernel gives: they come from the
+/// tenth of memory that it does not give to its heap.
+const STACK: usize = 32 * 1024;
 /// Alternations between fast and slow phases of the host average out in this.
 const CALIBRATION: Duration = Duration::from_millis(500);
 

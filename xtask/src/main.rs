@@ -9,6 +9,7 @@
 //! - [`lab`]: real KVM in an emulated machine, where it does not
 //! - [`build`]: what gets booted
 //! - [`image`]: everything that boots a Hermit application, described
+//! - [`guest_memory`]: how much of it tasks need
 //! - [`drive`]: one VM, from power-on to its last word
 //! - [`run`]: one run with two passes, or the checks of contexts, and its report
 //! - [`experiment`]: questions with many samples, and their documents
@@ -21,6 +22,7 @@ mod dirs;
 mod draw;
 mod drive;
 mod experiment;
+mod guest_memory;
 mod image;
 mod lab;
 mod probe;

@@ -18,17 +18,10 @@ use crate::probe::{self, Verdict};
 use crate::process::guard;
 use crate::run::{place, vmm_program};
 use crate::setup::{self, Needs, Tools};
-use crate::{build, dirs};
+use crate::{build, dirs, guest_memory};
 
 /// Parameter that is the page latency, where an experiment varies it.
 const LATENCY: &str = "page_latency_ms";
-
-/// Memory that the kernel and its page tables take, and what a task's stacks
-/// take, from the tenth of the rest that the kernel keeps for them.
-const BESIDE_MIB: u32 = 24;
-const TASK_MIB: f64 = 0.125;
-/// Those of the service and of the program, with larger stacks.
-const OTHER_TASKS: f64 = 12.0;
 
 /// What one experiment is going to measure.
 pub struct Plan {
@@ -60,7 +53,7 @@ impl Plan {
             axis.clone_from(given);
         }
         let memory_mib = memory_mib(definition, options)?;
-        let room = f64::from(memory_mib.saturating_sub(BESIDE_MIB)) / 10.0 / TASK_MIB - OTHER_TASKS;
+        let room = guest_memory::room(memory_mib);
         let most = axes.iter().filter(|axis| axis.name.contains("tasks")).flat_map(|axis| &axis.values);
         let most = most.fold(0.0, |a: f64, b| a.max(*b));
         ensure!(

@@ -17,7 +17,7 @@ use crate::drive::spec::{Spec, Vmm};
 use crate::probe::{self, Host, Verdict};
 use crate::report::Document;
 use crate::setup::{self, Needs, Tools};
-use crate::{build, dirs};
+use crate::{build, dirs, guest_memory};
 
 /// Memory that the guest needs beside what it fills: image, page tables, stacks.
 const BESIDE_MIB: u64 = 48;
@@ -86,9 +86,9 @@ pub struct RunArgs {
     /// Memory filled with fingerprints, in MiB; all of it is compared in the end
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     pub region_mib: u16,
-    /// The guest's memory
-    #[arg(long, default_value = "256MiB")]
-    pub memory: ByteSize,
+    /// The guest's memory [default: 256MiB, or what the tasks need]
+    #[arg(long)]
+    pub memory: Option<ByteSize>,
     /// The guest's virtual CPUs [default: 1, for cores 2]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub smp: Option<u32>,
@@ -167,7 +167,8 @@ impl RunArgs {
     }
 
     fn memory_mib(&self) -> u64 {
-        self.memory.as_u64() >> 20
+        let default = 256.max(guest_memory::for_tasks(self.tasks()).into());
+        self.memory.map_or(default, |memory| memory.as_u64() >> 20)
     }
 
     fn page_latency(&self) -> PageLatency {
@@ -208,13 +209,24 @@ impl RunArgs {
         let needed = u64::from(self.region_mib) + BESIDE_MIB;
         if self.memory_mib() < needed {
             bail!(
-                "--memory {} is too small for --region-mib {}: give the guest at least {needed}MiB",
-                self.memory,
+                "--memory {}MiB is too small for --region-mib {}: give the guest at least {needed}MiB",
+                self.memory_mib(),
                 self.region_mib
             );
         }
+        let for_tasks = u64::from(guest_memory::for_tasks(self.tasks()));
+        if self.memory_mib() < for_tasks {
+            bail!(
+                "--memory {}MiB is too small for {} tasks: give the guest {for_tasks}MiB, or fewer --tasks",
+                self.memory_mib(),
+                self.tasks()
+            );
+        }
         if self.memory_mib() > 2048 {
-            bail!("--memory {} is more than a guest of this kernel can page: at most 2GiB", self.memory);
+            bail!(
+                "--memory {}MiB is more than a guest of this kernel can page: at most 2GiB",
+                self.memory_mib()
+            );
         }
         match (self.experiment, self.cores()) {
             (Experiment::Contexts, 2..) => bail!(

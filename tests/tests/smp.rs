@@ -1,0 +1,51 @@
+//! Several cores, under both VMMs.
+
+use tests::{Xtask, number};
+
+/// Each core is armed on itself, and every fault of every core is accounted
+/// for. Would fail, or hang, if a wake-up between cores were lost, or a core
+/// were left out.
+fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
+    let Some(xtask) = Xtask::find(name) else { return };
+    let smp = cores.to_string();
+    let ended = xtask.run(&[
+        "--vmm",
+        vmm,
+        "--smp",
+        &smp,
+        "--region-mib",
+        "8",
+        "--pages",
+        "1024",
+        "--page-latency",
+        "5ms",
+    ]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let report = xtask.report().expect("a report");
+    assert_eq!(number(&report, "cores"), f64::from(cores));
+    assert_eq!(number(&report, "tasks"), f64::from(64 * cores), "64 for each core");
+    for path in ["async.wrong_pages", "async.wrong_verified_pages"] {
+        assert_eq!(number(&report, path), 0.0, "{path}");
+    }
+    for count in ["not_present", "ready"] {
+        let of = |side: &str| number(&report, &format!("{side}.{count}"));
+        assert_eq!(of("async"), of("host_trace"), "{count}");
+    }
+    // More than one core has ever outstanding, so that they all take part.
+    assert!(number(&report, "async.most_outstanding") > 64.0, "{report}");
+    let console = xtask.console();
+    for core in 0..cores {
+        assert!(console.contains(&format!("async PF set up for core {core}")), "{console}");
+        assert!(console.contains(&format!("async PF unregistered for core {core}")), "{console}");
+    }
+}
+
+#[test]
+fn two_cores_under_uhyve() {
+    every_core_is_served("smp-uhyve", "uhyve", 2);
+}
+
+#[test]
+fn two_cores_under_qemu() {
+    every_core_is_served("smp-qemu", "qemu", 2);
+}
