@@ -3,29 +3,16 @@
 use serde::Serialize;
 use unikernel::wire::{Check, Counters};
 
-use super::{HostTrace, SCHEMA};
+use super::{HostTrace, Setting};
 use crate::drive::spec::{Outcome, Spec};
 use crate::probe::Verdict;
 use crate::run::RunArgs;
-use crate::versions::VERSIONS;
 
 /// The document.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Version of this layout.
-    pub schema: u32,
-    pub experiment: &'static str,
-    pub vmm: &'static str,
-    /// "native" or "lab".
-    pub host: &'static str,
-    pub kernel_version: String,
-    pub cores: usize,
-    /// As on the command line.
-    pub page_latency: String,
-    /// Its mean.
-    pub page_latency_us: u128,
-    pub memory_mib: u32,
-    pub seed: u64,
+    #[serde(flatten)]
+    pub setting: Setting,
     pub passed: usize,
     pub failed: usize,
     pub checks: Vec<Check>,
@@ -39,16 +26,7 @@ impl Report {
     pub fn new(args: &RunArgs, verdict: &Verdict, spec: &Spec, outcome: &Outcome) -> Self {
         let passed = outcome.checks.iter().filter(|check| check.passed).count();
         Self {
-            schema: SCHEMA,
-            experiment: args.experiment.name(),
-            vmm: spec.vmm.name(),
-            host: verdict.name(),
-            kernel_version: VERSIONS.hermit.kernel.clone(),
-            cores: outcome.cores,
-            page_latency: spec.page_latency.to_string(),
-            page_latency_us: spec.page_latency.mean().as_micros(),
-            memory_mib: spec.memory_mib,
-            seed: args.seed,
+            setting: Setting::of(args, verdict, spec, outcome),
             passed,
             failed: outcome.checks.len() - passed,
             checks: outcome.checks.clone(),
@@ -62,8 +40,8 @@ impl Report {
     pub fn text(&self) -> String {
         let mut lines = vec![
             format!(
-                "Hermit {} under {}, {} host, {} core(s): checks of {}, at {} a page",
-                self.kernel_version, self.vmm, self.host, self.cores, self.experiment, self.page_latency
+                "{}: checks of {}, at {} a page",
+                self.setting, self.setting.experiment, self.setting.page_latency
             ),
             String::new(),
             format!("  {:<20}{:<8}{:>10}{:>8}", "check", "", "schedule", "halt"),
@@ -115,16 +93,7 @@ mod tests {
     fn report(checks: Vec<Check>) -> Report {
         let passed = checks.iter().filter(|check| check.passed).count();
         Report {
-            schema: SCHEMA,
-            experiment: "contexts",
-            vmm: "uhyve",
-            host: "lab",
-            kernel_version: "0".into(),
-            cores: 1,
-            page_latency: "3ms".into(),
-            page_latency_us: 3000,
-            memory_mib: 256,
-            seed: 1,
+            setting: Setting::default(),
             passed,
             failed: checks.len() - passed,
             checks,

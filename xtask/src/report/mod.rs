@@ -2,10 +2,12 @@
 //!
 //! - [`contexts`]: the document of the experiment of that name
 //! - [`latency`]: percentiles of the guest's histograms
+//! - [`setting`]: what every document says of its run
 //! - [`summary`]: the same for a person with ten seconds
 
 mod contexts;
 mod latency;
+mod setting;
 mod summary;
 
 use std::fs;
@@ -18,11 +20,8 @@ use unikernel::wire::{Counters, Mode};
 use crate::drive::spec::{HostCounts, Outcome, PassOutcome, Spec};
 use crate::probe::Verdict;
 use crate::run::{Experiment, RunArgs};
-use crate::versions::VERSIONS;
 pub use latency::Latency;
-
-/// Version of the document's layout.
-const SCHEMA: u32 = 1;
+pub use setting::Setting;
 
 /// The document, of whichever experiment.
 #[derive(Debug, Serialize)]
@@ -81,25 +80,13 @@ impl Document {
 /// The document of the default experiment.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Version of this layout.
-    pub schema: u32,
-    pub experiment: &'static str,
-    pub vmm: &'static str,
-    /// "native" or "lab".
-    pub host: &'static str,
-    pub kernel_version: String,
-    pub cores: usize,
+    #[serde(flatten)]
+    pub setting: Setting,
     pub tasks: u16,
     /// Pages read while the clock ran, in each pass.
     pub pages: u64,
     /// Pages of the memory filled with fingerprints.
     pub region_pages: usize,
-    /// As on the command line.
-    pub page_latency: String,
-    /// Its mean.
-    pub page_latency_us: u128,
-    pub memory_mib: u32,
-    pub seed: u64,
     #[serde(rename = "async")]
     pub asynchronous: Async,
     pub blocked: Blocked,
@@ -163,19 +150,10 @@ impl Report {
         };
         let (on, off) = (of(Mode::Async)?, of(Mode::Blocked)?);
         Ok(Self {
-            schema: SCHEMA,
-            experiment: args.experiment.name(),
-            vmm: spec.vmm.name(),
-            host: verdict.name(),
-            kernel_version: VERSIONS.hermit.kernel.clone(),
-            cores: outcome.cores,
+            setting: Setting::of(args, verdict, spec, outcome),
             tasks: args.tasks(),
             pages: spec.pages.into(),
             region_pages: on.pass.verified_pages,
-            page_latency: spec.page_latency.to_string(),
-            page_latency_us: spec.page_latency.mean().as_micros(),
-            memory_mib: spec.memory_mib,
-            seed: args.seed,
             asynchronous: Async { counters: on.pass.counters.clone(), pass: PassFigures::of(on) },
             blocked: Blocked { pass: PassFigures::of(off) },
             host_trace: HostTrace::of(on.host, outcome.host_trace_unavailable.clone()),

@@ -11,14 +11,11 @@ pub fn text(report: &Report) -> String {
     let percent = |share: f64| format!("{:.2} %", share * 100.0);
     let mut lines = vec![
         format!(
-            "Hermit {} under {}, {} host, {} core(s): {} tasks read {} pages at {} a page while one computes",
-            report.kernel_version,
-            report.vmm,
-            report.host,
-            report.cores,
+            "{}: {} tasks read {} pages at {} a page while one computes",
+            report.setting,
             report.tasks,
             grouped(report.pages),
-            report.page_latency
+            report.setting.page_latency
         ),
         String::new(),
         row(["", "async", "blocked", ""]),
