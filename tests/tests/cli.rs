@@ -22,6 +22,9 @@ fn impossible_values_name_the_option_and_the_limit() {
         (&["--memory", "64MiB"], "at least 112MiB"),
         (&["--memory", "64GiB"], "at most 2GiB"),
         (&["--page-latency", "1h"], "--page-latency"),
+        (&["--exact", "--host", "native"], "--host lab or auto"),
+        (&["--exact", "--vmm", "qemu"], "under uhyve only"),
+        (&["--exact", "--smp", "2"], "one core, not 2"),
     ] {
         let ended = xtask.run(args);
         assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{args:?}: {}", ended.text);

@@ -39,6 +39,8 @@ impl Vmm {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
     pub vmm: Vmm,
+    /// In the lab whose clock counts instructions.
+    pub exact: bool,
     /// The VMM's program.
     pub program: PathBuf,
     pub image: PathBuf,

@@ -24,6 +24,8 @@ const PREVIOUS: &str = "report.previous.json";
 pub struct Sketch {
     pub definition: &'static Definition,
     pub host: &'static str,
+    /// Whether the lab's clock counted instructions.
+    pub exact: bool,
     pub vmm: &'static str,
     pub cores: u32,
     pub memory_mib: u32,
@@ -69,7 +71,7 @@ impl Sketch {
         let words: Vec<String> = env::args().skip(1).collect();
         Setting {
             host: self.host.into(),
-            exact: false,
+            exact: self.exact,
             processor: record.machine.processor.clone(),
             host_kernel: record.machine.kernel.clone(),
             vmm: self.vmm.into(),
@@ -219,6 +221,7 @@ mod tests {
         Sketch {
             definition: catalogue::find("overlap").unwrap(),
             host: "lab",
+            exact: false,
             vmm: "uhyve",
             cores: 1,
             memory_mib: 256,

@@ -16,7 +16,7 @@ use crate::drive::record::Record;
 use crate::drive::spec::Spec;
 use crate::probe::{self, Verdict};
 use crate::process::guard;
-use crate::run::{place, vmm_program};
+use crate::run::{fit_for_exact, place, vmm_program};
 use crate::setup::{self, Needs, Tools};
 use crate::{build, dirs, guest_memory};
 
@@ -42,6 +42,9 @@ impl Plan {
     /// # Errors
     /// An option does not fit the experiment.
     pub fn new(definition: &'static Definition, options: &Options) -> Result<Self> {
+        if options.exact {
+            fit_for_exact(options.vmm, options.smp)?;
+        }
         let (effort, sample_ms, repetitions) =
             if options.quick { (Effort::Quick, 700, 2) } else { (Effort::Full, 2000, 5) };
         let mut axes = (definition.axes)(effort);
@@ -115,6 +118,7 @@ impl Plan {
         let each = self.sample * 5 + self.page_latency.mean() * 60 + Duration::from_secs(10);
         Ok(Spec {
             vmm: options.vmm,
+            exact: options.exact,
             program: vmm_program(options.vmm, &place.tools)?,
             image: place.built.image.clone(),
             loader: place.built.loader.clone(),
@@ -146,7 +150,8 @@ impl Place {
     /// # Errors
     /// Something is missing, or does not compile.
     pub fn prepare(options: &Options) -> Result<Self> {
-        let verdict = probe::choose(options.host)?;
+        let (host, exact) = (options.host, options.exact);
+        let verdict = if exact { probe::choose_exact(host) } else { probe::choose(host) }?;
         println!("host: {verdict}");
         let lab = matches!(verdict, Verdict::Lab { .. });
         let (uhyve, qemu) = match options.vmm {
@@ -173,6 +178,7 @@ impl Place {
         let sketch = Sketch {
             definition: plan.definition,
             host: self.verdict.name(),
+            exact: options.exact,
             vmm: options.vmm.name(),
             cores: options.smp,
             memory_mib: spec.memory_mib,
@@ -284,6 +290,12 @@ mod tests {
         ] {
             let error = format!("{:#}", plan(&args).err().unwrap());
             assert!(error.contains(named), "{error}");
+        }
+        for (args, named) in
+            [(["--exact", "--vmm", "qemu"], "under uhyve only"), (["--exact", "--smp", "2"], "one core")]
+        {
+            let error = plan(&args).err().unwrap();
+            assert!(error.to_string().contains(named), "{error}");
         }
     }
 }

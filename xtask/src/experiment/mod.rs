@@ -78,6 +78,10 @@ struct Options {
     /// Where guests run
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
+    /// One instruction is one nanosecond, whatever else the machine does: slow, in the lab
+    /// only, under uhyve, one core
+    #[arg(long)]
+    exact: bool,
     /// What boots the guest
     #[arg(long, value_enum, default_value_t = Vmm::Uhyve)]
     vmm: Vmm,

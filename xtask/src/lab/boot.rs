@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
+    path::Path,
     process::{ChildStdout, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -11,14 +12,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Job, machine};
+use super::{Job, Time, machine, ram};
 use crate::{
-    process::{Running, Step, command},
+    process::{Running, Scratch, Step, command},
     setup::LabParts,
 };
 
-/// Booting takes about 5 s on an idle machine.
+/// Booting takes about 5 s on an idle machine, in exact mode about 10.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const EXACT_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// From the job's end to QEMU's.
 const OFF_LIMIT: Duration = Duration::from_secs(15);
 
@@ -51,12 +53,17 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
     job.write()?;
     let _ = fs::remove_file(&job.console);
     let qemu_log = job.console.with_extension("qemu.log");
-    let mut command = machine::command(parts, job).quiet();
+    let scratch = Scratch::dir("lab-exchange")?;
+    let exchange = exchange(parts, job, scratch.path())?;
+    let mut command = machine::command(parts, job, &exchange).quiet();
     command.std().stdout(Stdio::piped()).stderr(File::create(&qemu_log)?);
     let mut qemu = command.spawn()?;
     let lines = lines_of(qemu.child.stdout.take().context("no standard output")?)?;
     let stage = follow(job, &lines, on_line).and_then(|stage| {
         qemu.wait(Some(OFF_LIMIT))?;
+        if stage == Stage::Job && matches!(job.time, Time::Instructions(_)) {
+            ram::unpack(&exchange.results, &job.share)?;
+        }
         Ok(stage)
     });
     let code =
@@ -64,14 +71,29 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
     code.with_context(|| format!("the lab failed (its console: {})", job.console.display()))
 }
 
+/// What goes into the machine and comes out of it in files, in the folder `scratch`.
+fn exchange(parts: &LabParts, job: &Job, scratch: &Path) -> Result<machine::Exchange> {
+    let results = scratch.join("results.cpio");
+    let initramfs = match &job.time {
+        Time::Host => parts.initramfs.clone(),
+        Time::Instructions(files) => {
+            let packed = scratch.join("initramfs.cpio");
+            ram::pack(&packed, &parts.initramfs, job, files).context("cannot make the exact lab's files")?;
+            packed
+        }
+    };
+    Ok(machine::Exchange { initramfs, results })
+}
+
 /// Reads the job's port until it closes, which is when QEMU ends, or until the job
 /// has left its exit code and the port is silent.
 fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) -> Result<Stage> {
     let started = Instant::now();
+    let boot_limit = if matches!(job.time, Time::Host) { BOOT_LIMIT } else { EXACT_BOOT_LIMIT };
     let mut stage = Stage::Kernel;
     let mut step = Some(Step::start("booting the lab"));
     loop {
-        let limit = if stage == Stage::Job { job.timeout } else { job.timeout.min(BOOT_LIMIT) };
+        let limit = if stage == Stage::Job { job.timeout } else { job.timeout.min(boot_limit) };
         let Some(left) = limit.checked_sub(started.elapsed()) else { bail!(too_late(stage, limit)) };
         let line = match lines.recv_timeout(left) {
             Ok(line) => line,
@@ -112,7 +134,7 @@ fn too_late(stage: Stage, limit: Duration) -> String {
     format!("{what} within {} s", limit.as_secs())
 }
 
-fn how_it_died(qemu: &mut Running, stage: Stage, qemu_log: &std::path::Path) -> String {
+fn how_it_died(qemu: &mut Running, stage: Stage, qemu_log: &Path) -> String {
     let text = fs::read_to_string(qemu_log).unwrap_or_default();
     let said = if text.trim().is_empty() { String::new() } else { format!(":\n{}", command::tail(&text, 5)) };
     let how = qemu.wait(Some(Duration::ZERO)).ok().flatten().map_or("still runs".into(), command::describe);

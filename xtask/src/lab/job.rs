@@ -11,6 +11,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use super::Files;
+
 /// The job's script, in the share. `images/lab/init` knows these names.
 const SCRIPT: &str = ".lab-job";
 const EXIT_CODE: &str = ".lab-exit";
@@ -26,8 +28,19 @@ pub struct Job {
     pub env: Vec<(String, OsString)>,
     /// The folder it runs in: a path of the host, or below [`super::SHARE`].
     pub cwd: PathBuf,
-    /// From power-on to the exit code.
+    /// From power-on to the exit code, by the host's clock.
     pub timeout: Duration,
+    pub time: Time,
+}
+
+/// Whose time passes in the lab.
+#[derive(Clone, Debug)]
+pub enum Time {
+    /// The host's, and the host's files are there.
+    Host,
+    /// Its own: one instruction is one nanosecond. There is one processor, and no
+    /// files but these.
+    Instructions(Files),
 }
 
 impl Job {

@@ -1,8 +1,8 @@
 //! The emulated machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{Job, clock};
+use super::{Job, clock, job::Time};
 use crate::{process::Cmd, setup::LabParts};
 
 /// What the lab's kernel is told.
@@ -16,27 +16,69 @@ use crate::{process::Cmd, setup::LabParts};
 const KERNEL_ARGS: &str =
     "console=ttyS0 rdinit=/init panic=-1 mitigations=off tsc=reliable loglevel=5 random.trust_cpu=on";
 
+/// What is added in exact mode.
+///
+/// - `apf_exact`: for `images/lab/init`, which gets what the kernel does not know
+/// - `nokaslr`, `norandmaps`: programs lie where they lay in the last run
+const EXACT_KERNEL_ARGS: &str = "apf_exact=1 nokaslr norandmaps tsc_early_khz=1000000";
+
+/// Files that come and go with the machine.
+pub struct Exchange {
+    /// What it boots from, in exact mode with the job's files.
+    pub initramfs: PathBuf,
+    /// Where it sends what the job has left, in exact mode.
+    pub results: PathBuf,
+}
+
 /// QEMU's command for a job. The first serial port is the kernel's console, in a
 /// file; the second carries the job's output, on QEMU's standard output.
-pub fn command(parts: &LabParts, job: &Job) -> Cmd {
-    Cmd::new(&parts.qemu.path)
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3G"])
-        .args(["-nodefaults", "-display", "none", "-no-reboot"])
+pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
+    let command = Cmd::new(&parts.qemu.path)
+        .args(["-cpu", "max", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(&parts.kernel)
         .arg("-initrd")
-        .arg(&parts.initramfs)
-        .arg("-append")
-        .arg(format!("{KERNEL_ARGS} tsc_early_khz={}", clock::tsc_khz()))
+        .arg(&exchange.initramfs)
         .arg("-chardev")
         .arg(format!("file,id=console,path={}", option_value(&job.console)))
-        .args(["-serial", "chardev:console", "-chardev", "stdio,id=job,signal=off", "-serial", "chardev:job"])
+        .args([
+            "-serial",
+            "chardev:console",
+            "-chardev",
+            "stdio,id=job,signal=off",
+            "-serial",
+            "chardev:job",
+        ]);
+    match job.time {
+        Time::Host => host_time(command, job),
+        Time::Instructions(_) => exact(command, exchange),
+    }
+}
+
+fn host_time(command: Cmd, job: &Job) -> Cmd {
+    command
+        .args(["-accel", "tcg,thread=multi", "-smp", "2", "-append"])
+        .arg(format!("{KERNEL_ARGS} tsc_early_khz={}", clock::tsc_khz()))
         .args(["-virtfs", "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap"])
         .arg("-virtfs")
         .arg(format!(
             "local,path={},mount_tag=share,security_model=none,multidevs=remap",
             option_value(&job.share)
         ))
+}
+
+/// Every instruction takes one nanosecond (`shift=0`), and time in which nothing runs
+/// is skipped (`sleep=off`). Random numbers and the date are those of the last run.
+/// The third serial port has an interrupt of its own: it usually shares the console's.
+fn exact(command: Cmd, exchange: &Exchange) -> Cmd {
+    command
+        .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"])
+        .args(["-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"])
+        .arg("-append")
+        .arg(format!("{KERNEL_ARGS} {EXACT_KERNEL_ARGS}"))
+        .arg("-chardev")
+        .arg(format!("file,id=results,path={}", option_value(&exchange.results)))
+        .args(["-device", "isa-serial,chardev=results,index=2,iobase=0x3e8,irq=5"])
 }
 
 /// A path as the value of a QEMU option, where a comma ends a value.

@@ -2,23 +2,29 @@
 //! paging, Debian's kernel runs KVM on that, and the host's root file system is
 //! shared read-only, so that every program of the host runs in there unchanged.
 //!
+//! In exact mode its clock counts instructions, whatever else the host does, and a
+//! job has only the files that it was given.
+//!
 //! - [`machine`]: the emulated machine's command line
 //! - [`clock`]: its frequency, which it could not find out by itself
 //! - [`job`]: what is to be run in there, as a script in the share
+//! - [`ram`]: exact mode's files, which no share can bring
 //! - [`boot`]: from power-on to the job's exit code
 
 mod boot;
 mod clock;
 mod job;
 mod machine;
+mod ram;
 
-use std::{env, ffi::OsString, time::Duration};
+use std::{env, ffi::OsString, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 pub use boot::run;
-pub use job::Job;
+pub use job::{Job, Time};
+pub use ram::Files;
 
 use crate::{
     dirs,
@@ -35,10 +41,23 @@ pub struct LabArgs {
     /// Stop the command after this many seconds
     #[arg(long, default_value_t = 600)]
     timeout_s: u64,
+    /// One instruction is one nanosecond; the only files are the program and those that
+    /// its arguments name from the root on
+    #[arg(long)]
+    exact: bool,
     /// The command and its arguments; programs and files are the host's (read-only,
     /// /tmp is a scratch copy), /run/apf is shared and writable
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
+}
+
+impl LabArgs {
+    fn files(&self) -> Result<Files> {
+        let program = which::which(&self.command[0])
+            .with_context(|| format!("there is no program {}", self.command[0].display()))?;
+        let others = self.command[1..].iter().map(PathBuf::from).filter(|path| path.is_absolute());
+        Ok(Files { programs: vec![program], others: others.filter(|path| path.is_file()).collect() })
+    }
 }
 
 /// `cargo xtask lab -- COMMAND…`: runs it, shows its output, passes on its exit code.
@@ -48,13 +67,17 @@ pub struct LabArgs {
 pub fn verb(args: &LabArgs) -> Result<u8> {
     let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
     let share = Scratch::dir("lab-share")?;
+    let here = env::current_dir().context("the current folder is gone")?;
+    let (time, cwd) =
+        if args.exact { (Time::Instructions(args.files()?), "/".into()) } else { (Time::Host, here) };
     let job = Job {
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,
         argv: args.command.clone(),
         env: Vec::new(),
-        cwd: env::current_dir().context("the current folder is gone")?,
+        cwd,
         timeout: Duration::from_secs(args.timeout_s),
+        time,
     };
     let code = run(tools.lab()?, &job, &mut |line| println!("{line}"))?;
     Ok(u8::try_from(code).unwrap_or(u8::MAX))

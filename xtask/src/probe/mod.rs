@@ -97,6 +97,22 @@ pub fn choose(host: Host) -> Result<Verdict> {
     }
 }
 
+/// Decides where guests run whose instructions are counted, which only the lab does.
+///
+/// # Errors
+/// `native` was asked for.
+pub fn choose_exact(host: Host) -> Result<Verdict> {
+    match host {
+        Host::Auto | Host::Lab => {
+            Ok(Verdict::Lab { reason: "--exact: one instruction is one nanosecond".into() })
+        }
+        Host::Native => bail!(
+            "--exact counts the instructions of an emulated processor, and --host native has a real one: \
+             use --host lab or auto"
+        ),
+    }
+}
+
 /// The verdict since this machine's start.
 fn known() -> Option<Verdict> {
     Subject::here()?.recall(&memory::file())
@@ -128,4 +144,18 @@ fn probe() -> Result<Verdict> {
         subject.remember(verdict.clone(), &memory::file());
     }
     Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_are_counted_in_the_lab_only() {
+        for host in [Host::Auto, Host::Lab] {
+            assert_eq!(choose_exact(host).unwrap().name(), "lab");
+        }
+        let error = choose_exact(Host::Native).unwrap_err().to_string();
+        assert!(error.contains("--host lab"), "{error}");
+    }
 }

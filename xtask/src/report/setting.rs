@@ -21,6 +21,8 @@ pub struct Setting {
     pub vmm: &'static str,
     /// "native" or "lab".
     pub host: &'static str,
+    /// Whether one instruction was one nanosecond.
+    pub exact: bool,
     pub kernel_version: String,
     pub cores: usize,
     /// As on the command line.
@@ -38,6 +40,7 @@ impl Setting {
             experiment: args.experiment.name(),
             vmm: spec.vmm.name(),
             host: verdict.name(),
+            exact: spec.exact,
             kernel_version: VERSIONS.hermit.kernel.clone(),
             cores: outcome.cores,
             page_latency: spec.page_latency.to_string(),
@@ -52,6 +55,7 @@ impl Setting {
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { kernel_version, vmm, host, cores, .. } = self;
-        write!(f, "Hermit {kernel_version} under {vmm}, {host} host, {cores} core(s)")
+        let exact = if self.exact { " (exact)" } else { "" };
+        write!(f, "Hermit {kernel_version} under {vmm}, {host} host{exact}, {cores} core(s)")
     }
 }

@@ -69,6 +69,10 @@ pub struct RunArgs {
     /// Where guests run
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     pub host: Host,
+    /// One instruction is one nanosecond, whatever else the machine does: slow, in the lab
+    /// only, under uhyve, one core
+    #[arg(long)]
+    pub exact: bool,
     /// What boots the guest
     #[arg(long, value_enum, default_value_t = Vmm::Uhyve)]
     pub vmm: Vmm,
@@ -123,7 +127,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let report_file = out.join("report.json");
     // An old report must not be taken for this run's.
     let _ = fs::remove_file(&report_file);
-    let verdict = probe::choose(args.host)?;
+    let verdict = if args.exact { probe::choose_exact(args.host) } else { probe::choose(args.host) }?;
     println!("host: {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
     let (uhyve, qemu) = (args.vmm == Vmm::Uhyve, args.vmm == Vmm::Qemu);
@@ -151,6 +155,23 @@ pub fn vmm_program(vmm: Vmm, tools: &Tools) -> Result<PathBuf> {
         Vmm::Uhyve => tools.uhyve()?.clone(),
         Vmm::Qemu => tools.qemu()?.path.clone(),
     })
+}
+
+/// Whether `--exact` can run a guest of so many cores under this VMM.
+///
+/// # Errors
+/// It cannot.
+pub fn fit_for_exact(vmm: Vmm, cores: u32) -> Result<()> {
+    if vmm == Vmm::Qemu {
+        bail!(
+            "--exact runs guests under uhyve only: QEMU looks for its firmware and modules in files that \
+             the exact lab does not have"
+        );
+    }
+    if cores > 1 {
+        bail!("--exact runs guests of one core, not {cores}: the exact lab has one processor");
+    }
+    Ok(())
 }
 
 impl RunArgs {
@@ -198,6 +219,9 @@ impl RunArgs {
 
     /// What no command-line parser can see.
     fn check(&self) -> Result<()> {
+        if self.exact {
+            fit_for_exact(self.vmm, self.cores())?;
+        }
         if self.pages > self.region_pages() {
             bail!(
                 "--pages {} is more than --region-mib {} has ({})",
@@ -256,6 +280,7 @@ impl RunArgs {
         guest_args.extend(self.guest_args.iter().cloned());
         Spec {
             vmm: self.vmm,
+            exact: self.exact,
             program,
             image: built.image.clone(),
             loader: built.loader.clone(),

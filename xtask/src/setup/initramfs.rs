@@ -1,9 +1,10 @@
 //! The archive the lab boots from: busybox, `images/lab/init`, kernel modules.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
@@ -28,7 +29,7 @@ const CHAR_DEVICE: u32 = 0o020_600;
 pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
     let order = Modules::list(module_dir)?.load_order(&modules::parse_list(MODULES))?;
     let file = File::create(target).with_context(|| format!("cannot write {}", target.display()))?;
-    let mut archive = Archive { out: BufWriter::new(file), inode: 0 };
+    let mut archive = Archive::new(BufWriter::new(file));
     for dir in ["bin", "dev", "proc", "sys", "modules", "host"] {
         archive.add(Builder::new(dir).mode(DIR), &[])?;
     }
@@ -41,26 +42,63 @@ pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         archive.add(Builder::new(&format!("modules/{index:02}-{name}")).mode(REGULAR), &read(path)?)?;
     }
-    let mut out = trailer(archive.out)?;
-    out.flush()?;
-    Ok(())
+    archive.finish()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-struct Archive {
-    out: BufWriter<File>,
+/// An archive as Linux unpacks it into the root file system. It takes several, one
+/// after the other in the same file.
+pub struct Archive<W> {
+    out: W,
     inode: u32,
+    folders: BTreeSet<PathBuf>,
 }
 
-impl Archive {
+impl<W: Write> Archive<W> {
+    /// An empty one.
+    pub const fn new(out: W) -> Self {
+        Self { out, inode: 0, folders: BTreeSet::new() }
+    }
+
+    /// Adds the file `name` that only its owner may write, and the folders it lies in.
+    ///
+    /// # Errors
+    /// The archive cannot be written, or the file is too large for its format.
+    pub fn file(&mut self, name: &Path, executable: bool, bytes: &[u8]) -> Result<()> {
+        self.folders_of(name)?;
+        let mode = if executable { EXECUTABLE } else { REGULAR };
+        self.add(Builder::new(&name.to_string_lossy()).mode(mode), bytes)
+    }
+
+    fn folders_of(&mut self, name: &Path) -> Result<()> {
+        let Some(folder) = name.parent().filter(|folder| !folder.as_os_str().is_empty()) else {
+            return Ok(());
+        };
+        self.folders_of(folder)?;
+        if self.folders.insert(folder.to_path_buf()) {
+            self.add(Builder::new(&folder.to_string_lossy()).mode(DIR), &[])?;
+        }
+        Ok(())
+    }
+
     fn add(&mut self, entry: Builder, bytes: &[u8]) -> Result<()> {
         self.inode += 1;
         let mut writer = entry.ino(self.inode).nlink(1).write(self.out.by_ref(), u32::try_from(bytes.len())?);
         writer.write_all(bytes)?;
         writer.finish()?;
+        Ok(())
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// The archive cannot be written.
+    pub fn finish(self) -> Result<()> {
+        let mut out = trailer(self.out)?;
+        out.flush()?;
         Ok(())
     }
 }

@@ -1,0 +1,173 @@
+//! Exact mode's files. While nothing runs in there, virtual time jumps to the next
+//! timer, far ahead of any file the host would bring: so all that a job needs is in
+//! RAM before it starts, and all that it leaves comes back after its end.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use cpio::newc::Reader;
+
+use super::{Job, SHARE};
+use crate::{process::Cmd, setup::initramfs::Archive};
+
+/// Where `images/lab/init` has the job's root.
+const ROOT: &str = "host";
+
+/// What a job has in the lab beside its share, under the same paths as here.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// With the libraries that they are linked with, or will load.
+    pub programs: Vec<PathBuf>,
+    pub others: Vec<PathBuf>,
+}
+
+/// Writes `target`, which the lab boots from: the archive `initramfs`, and after it
+/// one with the job's files and its share.
+///
+/// # Errors
+/// A file or a library is missing, or `target` cannot be written.
+pub(super) fn pack(target: &Path, initramfs: &Path, job: &Job, files: &Files) -> Result<()> {
+    let mut out = BufWriter::new(File::create(target)?);
+    io::copy(&mut File::open(initramfs)?, &mut out)
+        .with_context(|| format!("cannot copy {}", initramfs.display()))?;
+    let mut archive = Archive::new(out);
+    let mut programs: BTreeSet<PathBuf> = files.programs.iter().cloned().collect();
+    for program in &files.programs {
+        programs.extend(libraries(program)?);
+    }
+    for path in &programs {
+        archive.file(&inside(path), true, &read(path)?)?;
+    }
+    for path in &files.others {
+        archive.file(&inside(path), false, &read(path)?)?;
+    }
+    for path in files_of(&job.share)? {
+        let name = path.file_name().unwrap_or_default();
+        archive.file(&inside(&Path::new(SHARE).join(name)), false, &read(&path)?)?;
+    }
+    archive.finish()
+}
+
+/// The place of the host's file `path` in the archive.
+fn inside(path: &Path) -> PathBuf {
+    Path::new(ROOT).join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<BTreeSet<_>>>()?;
+    Ok(paths.into_iter().filter(|path| path.is_file()).collect())
+}
+
+/// The libraries that the dynamic linker finds for `program`, itself included.
+fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Cmd::new("ldd").arg(program).quiet().output()?;
+    if !output.status.success() {
+        let said = format!("{}{}", output.stdout, output.stderr);
+        ensure!(said.contains("not a dynamic executable"), "ldd {}: {}", program.display(), said.trim());
+        return Ok(vec![]);
+    }
+    linked(&output.stdout).with_context(|| format!("the libraries of {}", program.display()))
+}
+
+/// Reads `name => /path (0x…)` and `/path (0x…)`; the kernel's own has no path.
+fn linked(ldd: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for line in ldd.lines() {
+        if let Some((name, _)) = line.split_once("=> not found") {
+            bail!("{} is not installed", name.trim());
+        }
+        let file = line.split_once("=>").map_or(line, |(_, file)| file).trim();
+        let path = file.split_once(" (0x").map_or(file, |(path, _)| path);
+        if path.starts_with('/') {
+            paths.push(path.into());
+        }
+    }
+    Ok(paths)
+}
+
+/// Takes what the lab sent after the job's end into the job's share.
+///
+/// # Errors
+/// The archive is cut off, or a file cannot be written.
+pub(super) fn unpack(archive: &Path, share: &Path) -> Result<()> {
+    let mut archive = BufReader::new(File::open(archive)?);
+    loop {
+        let mut entry = Reader::new(archive).context("what came back from the lab is cut off")?;
+        if entry.entry().is_trailer() {
+            return Ok(());
+        }
+        let name = PathBuf::from(entry.entry().name());
+        let size = entry.entry().file_size() as usize;
+        // The share has no folders.
+        let path = share.join(name.file_name().with_context(|| format!("the lab sent {name:?}"))?);
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes)?;
+        ensure!(bytes.len() == size, "what came back from the lab is cut off in {}", name.display());
+        File::create(&path)
+            .and_then(|mut file| file.write_all(&bytes))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        archive = entry.finish()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{lab::Time, process::Scratch};
+
+    #[test]
+    fn the_linkers_words_are_understood() {
+        let text = "\tlinux-vdso.so.1 (0x00007f1f)\n\tlibc.so.6 => /lib/libc.so.6 (0x00007f1e)\n\
+                    \t/lib64/ld-linux-x86-64.so.2 (0x00007f1d)\n";
+        assert_eq!(
+            linked(text).unwrap(),
+            ["/lib/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from)
+        );
+        assert_eq!(linked("\tstatically linked\n").unwrap(), [] as [PathBuf; 0]);
+        let error = linked("\tlibx.so.1 => not found\n").unwrap_err();
+        assert_eq!(error.to_string(), "libx.so.1 is not installed");
+    }
+
+    #[test]
+    fn a_program_is_packed_with_its_libraries_and_the_share() {
+        let scratch = Scratch::dir("ram-test").unwrap();
+        let own = std::env::current_exe().unwrap();
+        let (share, base) = (scratch.path().join("share"), scratch.path().join("base"));
+        let (target, back) = (scratch.path().join("packed"), scratch.path().join("back"));
+        fs::create_dir(&share).unwrap();
+        fs::create_dir(&back).unwrap();
+        fs::write(share.join("spec.json"), "of the job").unwrap();
+        fs::write(&base, "").unwrap();
+        let job = Job {
+            share,
+            console: PathBuf::new(),
+            argv: vec![],
+            env: vec![],
+            cwd: "/".into(),
+            timeout: Duration::ZERO,
+            time: Time::Host,
+        };
+        pack(&target, &base, &job, &Files { programs: vec![own.clone()], others: vec![] }).unwrap();
+        // All files of the archive by their last names, the folders as empty ones.
+        unpack(&target, &back).unwrap();
+        let read = |name: &str| fs::read(back.join(name)).unwrap();
+        assert_eq!(read("spec.json"), b"of the job");
+        assert_eq!(read(own.file_name().unwrap().to_str().unwrap()), fs::read(&own).unwrap());
+        assert!(!read("libc.so.6").is_empty() && !read("ld-linux-x86-64.so.2").is_empty());
+        let bytes = fs::read(&target).unwrap();
+        fs::write(&target, &bytes[..bytes.len() - 200]).unwrap();
+        assert!(unpack(&target, &back).unwrap_err().to_string().contains("cut off"));
+    }
+}
