@@ -8,18 +8,8 @@ use tests::{Xtask, number};
 fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
     let Some(xtask) = Xtask::find(name) else { return };
     let smp = cores.to_string();
-    let ended = xtask.run(&[
-        "--vmm",
-        vmm,
-        "--smp",
-        &smp,
-        "--region-mib",
-        "8",
-        "--pages",
-        "1024",
-        "--page-latency",
-        "5ms",
-    ]);
+    let work = ["--region-mib", "8", "--pages", "1024", "--page-latency", "5ms"];
+    let ended = xtask.run(&[&["--vmm", vmm, "--smp", &smp][..], &work].concat());
     assert_eq!(ended.code(), 0, "{}", ended.text);
     let report = xtask.report().expect("a report");
     assert_eq!(number(&report, "cores"), f64::from(cores));
@@ -31,12 +21,15 @@ fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
         let of = |side: &str| number(&report, &format!("{side}.{count}"));
         assert_eq!(of("async"), of("host_trace"), "{count}");
     }
-    // More than one core has ever outstanding, so that they all take part.
-    assert!(number(&report, "async.most_outstanding") > 64.0, "{report}");
     let console = xtask.console();
     for core in 0..cores {
         assert!(console.contains(&format!("async PF set up for core {core}")), "{console}");
         assert!(console.contains(&format!("async PF unregistered for core {core}")), "{console}");
+        // The kernel's own count at its end: the tasks are spread over the cores, and so are
+        // their faults.
+        let count = console.lines().find_map(|line| line.strip_prefix(&format!("[{core}][async PF]: ")));
+        let interrupts: Option<u32> = count.and_then(|count| count.trim().parse().ok());
+        assert!(interrupts > Some(100), "{interrupts:?} ready interrupts on core {core}: {console}");
     }
 }
 
