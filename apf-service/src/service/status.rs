@@ -1,4 +1,5 @@
 //! Whether the service runs, and why not.
+#![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicI32, Ordering};
 

@@ -180,8 +180,9 @@ impl Bench {
         began.elapsed().as_secs_f64() * 1000.0 / pages.len() as f64
     }
 
-    /// Has `count` tasks call `read` until `time` is over or a task finds no page. Memory goes by `evict` when the tasks are there. Returns
-    /// the seconds to the last read, and how many each task made.
+    /// Has `count` tasks call `read` until `time` is over or a task finds no
+    /// page. Memory goes by `evict` when the tasks are there. Returns the
+    /// seconds to the last read, and how many each task made.
     pub fn read_for(
         &self,
         count: usize,

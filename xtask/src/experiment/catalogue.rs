@@ -47,6 +47,10 @@ pub enum Effort {
     Full,
 }
 
+/// What most of them are about.
+pub const MS_PER_PAGE: (&str, &str, Better) = ("ms_per_page", "time for each page in ms", Better::Lower);
+/// How much a sample has read.
+pub const PAGES: (&str, &str, Better) = ("pages", "pages read", Better::Neither);
 /// What a fault costs, in every sample; see `experiments::fault_cost` of the guest.
 pub const FAULT_COST: (&str, &str, Better) =
     ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);
@@ -84,20 +88,11 @@ pub fn list() -> String {
             d.question,
             d.variable.1,
             values.join(" "),
-            mode_name(d.baseline),
+            d.baseline.name(),
             d.falsified_by
         )
     };
     ALL.iter().map(entry).collect::<Vec<_>>().join("\n\n")
-}
-
-/// A mode's name, for people and for the guest.
-pub const fn mode_name(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Blocked => "blocked",
-        Mode::Halt => "halt",
-        Mode::Async => "async",
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `halt`: what do non-preemptible sections cost?
 
-use apf_report::document::{Better, Claim, Mode, Sample};
+use apf_report::document::{Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
 use super::statistics::{at, metric};
 
 /// The experiment.
@@ -14,11 +14,7 @@ pub const DEFINITION: Definition = Definition {
     panel: None,
     baseline: Mode::Blocked,
     falsified_by: "guarded faults that cost more than a core that is blocked by each fault",
-    metrics: &[
-        ("ms_per_page", "time for each page in ms", Better::Lower),
-        ("pages", "pages read", Better::Neither),
-        FAULT_COST,
-    ],
+    metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
     modes: &[Mode::Blocked, Mode::Async],
     axes,
     region_mib: 16,

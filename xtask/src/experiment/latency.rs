@@ -1,9 +1,10 @@
 //! `latency`: where does a fault's time go?
 
-use apf_report::document::{Better, Claim, Histogram, Mode, Sample};
+use apf_report::distribution::Distribution;
+use apf_report::document::{Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
 use super::statistics::at;
 
 /// The experiment.
@@ -15,11 +16,7 @@ pub const DEFINITION: Definition = Definition {
     panel: None,
     baseline: Mode::Halt,
     falsified_by: "a guest that adds as much to a page-in as the host takes for it",
-    metrics: &[
-        ("ms_per_page", "time for each page in ms", Better::Lower),
-        ("pages", "pages read", Better::Neither),
-        FAULT_COST,
-    ],
+    metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
     modes: &[Mode::Halt, Mode::Async],
     axes,
     region_mib: 16,
@@ -39,7 +36,8 @@ fn axes(effort: Effort) -> Vec<Axis> {
 fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
     let back = |mode, stage: &str| {
         let samples = at(samples, mode, &[("page_latency_ms", 10.0)]);
-        median_us(samples.flat_map(|sample| &sample.histograms).filter(|h| h.name == stage))
+        let histograms = samples.flat_map(|sample| &sample.histograms).filter(|h| h.name == stage);
+        Distribution::of(histograms).map(|distribution| distribution.at(0.5))
     };
     let scheduled = back(Mode::Async, "schedule ready→running");
     let halted = back(Mode::Halt, "halt ready→running");
@@ -53,23 +51,10 @@ fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
     }]
 }
 
-/// The median of several histograms together, in microseconds.
-fn median_us<'a>(histograms: impl Iterator<Item = &'a Histogram>) -> Option<f64> {
-    let mut buckets: Vec<(f64, u64)> = histograms
-        .flat_map(|h| h.buckets.iter().map(|&(low, count)| (low as f64 / h.per_us, count)))
-        .collect();
-    buckets.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let all: u64 = buckets.iter().map(|(_, count)| count).sum();
-    let mut seen = 0;
-    let middle = buckets.iter().find(|(_, count)| {
-        seen += count;
-        seen * 2 >= all
-    });
-    middle.map(|(low, _)| *low)
-}
-
 #[cfg(test)]
 mod tests {
+    use apf_report::document::Histogram;
+
     use super::*;
     use crate::experiment::statistics::tests::sample;
 

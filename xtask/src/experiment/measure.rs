@@ -9,7 +9,7 @@ use apf_report::document::Document;
 use unikernel::grid::{self, Axis};
 
 use super::Options;
-use super::catalogue::{Definition, Effort, mode_name};
+use super::catalogue::{Definition, Effort};
 use super::document::{self, Revision, Sketch};
 use crate::drive::latency::PageLatency;
 use crate::drive::record::Record;
@@ -98,7 +98,7 @@ impl Plan {
     }
 
     fn spec(&self, place: &Place, options: &Options) -> Result<Spec> {
-        let modes: Vec<_> = self.definition.modes.iter().map(|mode| mode_name(*mode)).collect();
+        let modes: Vec<_> = self.definition.modes.iter().map(|mode| mode.name()).collect();
         let region_mib = self.definition.region_mib;
         let mut guest_args: Vec<String> = [
             ("--experiment", self.definition.name.to_owned()),

@@ -1,9 +1,9 @@
 //! `overlap`: how much of their waiting do many tasks do at the same time?
 
-use apf_report::document::{Better, Claim, Mode, Reference, Sample};
+use apf_report::document::{Claim, Mode, Reference, Sample};
 use unikernel::grid::{Axis, Point};
 
-use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
 use super::statistics::{Values, at, metric, values_of};
 
 /// Faults that the host keeps outstanding for each core.
@@ -19,11 +19,7 @@ pub const DEFINITION: Definition = Definition {
     baseline: Mode::Blocked,
     falsified_by: "a time for each page that does not fall with the number of tasks, or that one task \
                    pays for the service more than it would without it",
-    metrics: &[
-        ("ms_per_page", "time for each page in ms", Better::Lower),
-        ("pages", "pages read", Better::Neither),
-        FAULT_COST,
-    ],
+    metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
     modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
     axes,
     region_mib: 16,

@@ -3,7 +3,7 @@
 use apf_report::document::{Better, Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
 use super::statistics::{at, metric, values_of};
 
 /// The experiment.
@@ -14,12 +14,7 @@ pub const DEFINITION: Definition = Definition {
     panel: None,
     baseline: Mode::Blocked,
     falsified_by: "a time for each page that does not fall with the number of helpers",
-    metrics: &[
-        ("ms_per_page", "time for each page in ms", Better::Lower),
-        ("pages", "pages read", Better::Neither),
-        ("pages_announced", "pages announced", Better::Neither),
-        FAULT_COST,
-    ],
+    metrics: &[MS_PER_PAGE, PAGES, ("pages_announced", "pages announced", Better::Neither), FAULT_COST],
     modes: &[Mode::Blocked, Mode::Async],
     axes,
     region_mib: 16,

@@ -3,39 +3,33 @@
 use std::fmt;
 
 use apf_report::document::{Mode, Sample};
+use apf_report::stats::Summary;
 
 /// Some values of the same thing.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Values(Vec<f64>);
+pub struct Values(Summary);
 
 impl Values {
-    /// Sorts them; `None` if there are none.
+    /// `None` if there are none.
     pub fn new(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-        values.sort_by(f64::total_cmp);
-        (!values.is_empty()).then_some(Self(values))
+        let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        Summary::of(&values).map(Self)
     }
 
     /// The middle one, or the mean of the two in the middle.
-    pub fn median(&self) -> f64 {
-        let middle = self.0.len() / 2;
-        if self.0.len().is_multiple_of(2) {
-            f64::midpoint(self.0[middle - 1], self.0[middle])
-        } else {
-            self.0[middle]
-        }
+    pub const fn median(&self) -> f64 {
+        self.0.median
     }
 
     /// How many there are.
     pub const fn count(&self) -> usize {
-        self.0.len()
+        self.0.n
     }
 
     /// "85.0 (82.1 to 88.3)", each value multiplied by `factor` first.
     pub fn spread(&self, factor: f64) -> impl fmt::Display {
-        let of = |value: f64| value * factor;
-        let (least, most) = (of(self.0[0]), of(self.0[self.0.len() - 1]));
-        format!("{:.1} ({least:.1} to {most:.1})", of(self.median()))
+        let Summary { median, min, max, .. } = self.0;
+        format!("{:.1} ({:.1} to {:.1})", median * factor, min * factor, max * factor)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The report for a person with ten seconds.
 
+use apf_report::number;
+
 use super::{Latency, PassFigures, Report};
 
 /// Puts it into words.
@@ -77,16 +79,8 @@ fn latency(l: &Latency) -> String {
 }
 
 /// 12345 as 12,345.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+fn grouped(count: u64) -> String {
+    number::grouped(count as f64)
 }
 
 #[cfg(test)]
