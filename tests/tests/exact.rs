@@ -44,7 +44,6 @@ fn the_exact_lab_comes_to_its_command_at_the_same_time() {
 /// Would fail if a file came from outside while the clock ran, or if host, VMM, pager
 /// or guest were not the same each time.
 #[test]
-#[ignore = "in many builds the emulated SVM of exact mode interrupts a guest that has interrupts off"]
 fn two_exact_runs_take_the_same_time() {
     let Some(first) = document("exact-first") else { return };
     let second = document("exact-second").expect("there was one before");

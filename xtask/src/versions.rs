@@ -1,4 +1,4 @@
-//! `images/versions.toml`, typed, and the comparison of version numbers.
+//! `images/versions.toml`, typed, and the version in what a program says of itself.
 
 use std::sync::LazyLock;
 
@@ -46,7 +46,15 @@ pub struct Uhyve {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lab {
-    pub qemu_min: String,
+    pub qemu: LabQemu,
+}
+
+/// `[lab.qemu]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabQemu {
+    /// Debian's suite that has its source.
+    pub suite: String,
 }
 
 /// `[debian]`
@@ -57,6 +65,8 @@ pub struct Debian {
     pub toolchain: Packages,
     pub build: Packages,
     pub qemu: Packages,
+    pub emulator: Packages,
+    pub emulator_backports: Packages,
     pub lab: LabPackages,
     pub grub: GrubPackages,
 }
@@ -92,17 +102,6 @@ pub fn find(line: &str) -> Option<&str> {
         .map(|word| word.trim_end_matches('.'))
 }
 
-/// Is `have` at least `min`, number by number? Missing parts count as zero.
-pub fn at_least(have: &str, min: &str) -> bool {
-    let parts =
-        |version: &str| -> Vec<u64> { version.split('.').map(|part| part.parse().unwrap_or(0)).collect() };
-    let (mut have, mut min) = (parts(have), parts(min));
-    let len = have.len().max(min.len());
-    have.resize(len, 0);
-    min.resize(len, 0);
-    have >= min
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,22 +110,5 @@ mod tests {
     fn the_file_is_complete() {
         assert_eq!(VERSIONS.rust.guest, "1.96.0");
         assert!(VERSIONS.debian.toolchain.packages.iter().any(|name| name == "rust-web-src"));
-    }
-
-    #[test]
-    fn versions_compare_by_number_not_by_letter() {
-        assert!(at_least("10.0.2", "10.0"));
-        assert!(at_least("10.0", "10.0.0"));
-        assert!(!at_least("7.2.18", "10.0"));
-        assert!(!at_least("9.2", "10.0"));
-        assert!(at_least("10.10", "10.9"));
-    }
-
-    #[test]
-    fn versions_are_found_in_what_tools_print() {
-        assert_eq!(find("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)"), Some("10.0.2"));
-        assert_eq!(find("rustc 1.96.0 (ac68faa20 2026-05-25)"), Some("1.96.0"));
-        assert_eq!(find("uhyve 0.10.0"), Some("0.10.0"));
-        assert_eq!(find("no version"), None);
     }
 }

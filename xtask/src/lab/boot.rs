@@ -49,7 +49,6 @@ enum Stage {
 /// The lab does not boot, has no KVM, dies, or the time limit is over; the message
 /// names the console's log.
 pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result<i32> {
-    parts.qemu.fit_for_lab()?;
     job.write()?;
     let _ = fs::remove_file(&job.console);
     let qemu_log = job.console.with_extension("qemu.log");

@@ -33,7 +33,7 @@ pub struct Exchange {
 /// QEMU's command for a job. The first serial port is the kernel's console, in a
 /// file; the second carries the job's output, on QEMU's standard output.
 pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
-    let command = Cmd::new(&parts.qemu.path)
+    let command = Cmd::new(&parts.emulator.path)
         .args(["-cpu", "max", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(&parts.kernel)

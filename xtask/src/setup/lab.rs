@@ -1,5 +1,5 @@
-//! The lab's parts below `target/apf/lab`: Debian's kernel, busybox, the initramfs.
-//! Nothing of it is installed on the host.
+//! The lab's parts below `target/apf/lab`: the emulator, Debian's kernel, busybox, the
+//! initramfs. Nothing of it is installed on the host.
 
 use std::{
     fmt, fs,
@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Qemu, apt, initramfs};
+use super::{Qemu, apt, emulator, initramfs};
 use crate::{dirs, process::Scratch, versions::VERSIONS};
 
 /// What it takes to boot the lab.
 #[derive(Clone, Debug)]
 pub struct LabParts {
-    pub qemu: Qemu,
+    pub emulator: Qemu,
     pub kernel: PathBuf,
     pub initramfs: PathBuf,
     /// `uname -r` in there.
@@ -23,7 +23,7 @@ pub struct LabParts {
 
 impl fmt::Display for LabParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Linux {} ({})", self.release, self.kernel.display())
+        write!(f, "QEMU {}, Linux {} ({})", self.emulator, self.release, self.kernel.display())
     }
 }
 
@@ -68,7 +68,8 @@ pub fn is_unpacked() -> bool {
 ///
 /// # Errors
 /// The packages cannot be had.
-pub fn ensure(qemu: Qemu) -> Result<LabParts> {
+pub fn ensure() -> Result<LabParts> {
+    let emulator = emulator::ensure()?;
     let unpacked = match Unpacked::at(root()) {
         Some(unpacked) => unpacked,
         None => unpack()?,
@@ -86,7 +87,7 @@ pub fn ensure(qemu: Qemu) -> Result<LabParts> {
         fs::rename(new.path(), &initramfs)?;
         fs::write(&stamp_file, stamp)?;
     }
-    Ok(LabParts { qemu, kernel: unpacked.kernel(), initramfs, release: unpacked.release })
+    Ok(LabParts { emulator, kernel: unpacked.kernel(), initramfs, release: unpacked.release })
 }
 
 fn unpack() -> Result<Unpacked> {

@@ -2,7 +2,8 @@
 //!
 //! - [`apt`]: Debian packages, installed or downloaded
 //! - [`toolchain`]: the guest's Rust and its binary tools
-//! - [`qemu`]: the emulator and its version
+//! - [`qemu`]: the installed one and its version
+//! - [`emulator`]: the lab's own QEMU, repaired
 //! - [`uhyve`]: the VMM, built from its crate
 //! - [`grub`]: what disk images are made with
 //! - [`lab`]: the lab's kernel, userland and initramfs
@@ -10,6 +11,7 @@
 //! - [`initramfs`]: the archive the lab boots from
 
 pub mod apt;
+pub mod emulator;
 pub mod grub;
 pub mod initramfs;
 pub mod lab;
@@ -55,7 +57,7 @@ pub struct Needs {
     pub qemu: bool,
     /// GRUB and the tools that make disk images.
     pub grub: bool,
-    /// The lab: a QEMU that can host it, its kernel and initramfs.
+    /// The lab: its emulator, kernel and initramfs.
     pub lab: bool,
 }
 
@@ -165,9 +167,6 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     if need.qemu || need.lab {
         let qemu = Qemu::find()?.context(still_missing("qemu-system-x86_64"))?;
         voice.found("QEMU", &qemu);
-        if need.lab {
-            qemu.fit_for_lab()?;
-        }
         tools.qemu = Some(qemu);
     }
     if need.uhyve {
@@ -181,7 +180,7 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
         tools.grub = Some(grub);
     }
     if need.lab {
-        let lab = lab::ensure(tools.qemu()?.clone())?;
+        let lab = lab::ensure()?;
         voice.found("lab", &lab);
         tools.lab = Some(lab);
     }
@@ -202,21 +201,24 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
     if need.guest && BuildTools::find().is_none() {
         wants.push(Want { packages: &debian.build, version: None, why: "make the kernel archive".into() });
     }
-    if need.qemu || need.lab {
-        let qemu = Qemu::find()?;
-        let why = match &qemu {
-            None => Some("runs guests".to_owned()),
-            Some(qemu) if need.lab => qemu.fit_for_lab().err().map(|error| error.to_string()),
-            Some(_) => None,
-        };
-        wants.extend(why.map(|why| Want { packages: &debian.qemu, version: None, why }));
+    if (need.qemu || need.lab) && Qemu::find()?.is_none() {
+        let why = if need.qemu { "runs guests" } else { "the firmware of the lab's machine" };
+        wants.push(Want { packages: &debian.qemu, version: None, why: why.into() });
     }
-    if need.lab && !lab::is_unpacked() && !apt::on_debian() {
+    if need.lab && !(lab::is_unpacked() && emulator::is_built()) && !apt::on_debian() {
         bail!(
-            "the lab boots Debian's kernel, and this machine has no apt to fetch it with: \
-             use a Debian {} machine or container, or a machine whose KVM runs guests",
+            "the lab boots Debian's kernel on an emulator built from Debian's source, and this machine has no \
+             apt to fetch them with: use a Debian {} machine or container, or a machine whose KVM runs guests",
             debian.codename
         );
+    }
+    if need.lab {
+        let missing = emulator::missing_packages().into_iter();
+        wants.extend(missing.map(|packages| Want {
+            packages,
+            version: None,
+            why: "the lab's emulator is built with them".into(),
+        }));
     }
     Ok(wants)
 }

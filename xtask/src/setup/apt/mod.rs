@@ -1,5 +1,9 @@
 //! Debian packages: installed as root, named in one command otherwise; or downloaded
 //! without being installed.
+//!
+//! - [`sources`]: where apt has packages from
+
+mod sources;
 
 use std::{
     fmt::Write as _,
@@ -20,9 +24,8 @@ use crate::{
     },
     versions::{Packages, VERSIONS},
 };
+use sources::Source;
 
-/// Where a suite of our own is added; the file is ours alone.
-const SOURCES_DIR: &str = "/etc/apt/sources.list.d";
 /// A mirror that does not answer must not hold anyone up for minutes.
 const OPTIONS: [&str; 8] = [
     "-o",
@@ -89,7 +92,11 @@ pub fn install(wants: &[Want]) -> Result<()> {
     if !on_our_debian() {
         bail!(toolchain::by_hand());
     }
-    let source = wants.iter().find(|want| want.is_backport()).map(backports_source).transpose()?.flatten();
+    let backport = wants.iter().find(|want| want.is_backport()).map(|want| want.packages);
+    let source = match backport {
+        Some(Packages { suite, packages }) => sources::missing(suite, &packages[0])?,
+        None => None,
+    };
     if !geteuid().is_root() {
         bail!(
             "packages are missing and only root can install them; please type:\n\n{}\n",
@@ -156,6 +163,45 @@ fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
         .into_iter()
         .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .collect())
+}
+
+/// Downloads the upstream archive of a source package, as Debian's suite `suite` has it,
+/// into `scratch`; apt checks it. The system's own lists stay as they are.
+///
+/// # Errors
+/// It cannot be had.
+pub fn upstream_source(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
+    let (list, lists) = (scratch.join("sources.list"), scratch.join("lists"));
+    fs::create_dir_all(lists.join("partial"))?;
+    fs::write(&list, format!("{}\n", sources::of_source_packages(suite)?))?;
+    let options = [
+        "APT::Sandbox::User=root".into(),
+        "Dir::Etc::SourceParts=/dev/null".into(),
+        format!("Dir::Etc::SourceList={}", list.display()),
+        format!("Dir::State::Lists={}", lists.display()),
+        format!("Dir::Cache={}", scratch.display()),
+    ];
+    let options: Vec<String> = options.into_iter().flat_map(|option| ["-o".into(), option]).collect();
+    let apt = |words: &[&str]| {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        apt_get(&[&options[..], &words].concat())
+            .cwd(scratch)
+            .doing(format!("downloading {package}'s source"))
+    };
+    apt(&["update"]).logged(&dirs::log("apt-update-source")?)?;
+    apt(&["source", "--download-only", "--tar-only", package]).logged(&dirs::log("apt-source")?)?;
+    let files = fs::read_dir(scratch)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut archives = files.filter(|path| path.to_string_lossy().contains(".orig.tar."));
+    archives.next().with_context(|| format!("Debian {suite} has no upstream archive of {package}"))
+}
+
+/// Is any of these packages not installed?
+pub fn any_missing(packages: &Packages) -> bool {
+    let installed = |name: &String| {
+        let query = Cmd::new("dpkg-query").args(["-W", "-f=${Status}"]).arg(name).quiet().output();
+        query.is_ok_and(|output| output.stdout.ends_with(" installed"))
+    };
+    !packages.packages.iter().all(installed)
 }
 
 /// The kernel package that a meta package stands for.
@@ -261,80 +307,6 @@ fn shell_double(word: &str) -> String {
     format!("\"{}\"", word.replace(['"', '$', '`', '\\'], ""))
 }
 
-/// A line to be added to apt's sources.
-struct Source {
-    file: PathBuf,
-    line: String,
-}
-
-/// The backports suite from the mirror that serves the release; `None` if apt has it.
-fn backports_source(want: &Want) -> Result<Option<Source>> {
-    let suite = &want.packages.suite;
-    let package = &want.packages.packages[0];
-    let known = Cmd::new("apt-cache").args(["madison", package]).quiet().output()?.stdout;
-    if known.lines().any(|line| line.contains(suite.as_str())) {
-        return Ok(None);
-    }
-    let mut texts = vec![fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()];
-    for entry in fs::read_dir(SOURCES_DIR).into_iter().flatten().filter_map(Result::ok) {
-        texts.push(fs::read_to_string(entry.path()).unwrap_or_default());
-    }
-    if texts.iter().any(|text| has_suite(text, suite)) {
-        // Configured, only never read: `apt-get update` will.
-        return Ok(None);
-    }
-    let codename = &VERSIONS.debian.codename;
-    let (mirror, key) = texts.iter().find_map(|text| mirror_of(text, codename)).with_context(|| {
-        format!("apt has no source for {codename} main, so {suite} cannot be added: please add it to {SOURCES_DIR}")
-    })?;
-    let options = key.map(|key| format!("[signed-by={key}] ")).unwrap_or_default();
-    let file = Path::new(SOURCES_DIR).join(format!("{suite}.list"));
-    Ok(Some(Source { file, line: format!("deb {options}{mirror} {suite} main") }))
-}
-
-/// Does a sources file mention the suite in a line that counts?
-fn has_suite(text: &str, suite: &str) -> bool {
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-    lines.flat_map(str::split_whitespace).any(|word| word == suite)
-}
-
-/// The mirror, and its key file, that a sources file in either format names for a suite.
-fn mirror_of(text: &str, suite: &str) -> Option<(String, Option<String>)> {
-    let lines: String = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with('#'))
-        .fold(String::new(), |all, line| all + line + "\n");
-    for stanza in lines.split("\n\n") {
-        let field = |name: &str| {
-            stanza
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(|value| value.trim().to_owned())
-        };
-        if let (Some(uris), Some(suites)) = (field("URIs"), field("Suites"))
-            && suites.split_whitespace().any(|word| word == suite)
-        {
-            let key = field("Signed-By").filter(|key| key.starts_with('/'));
-            return Some((uris.split_whitespace().next()?.to_owned(), key));
-        }
-        for line in stanza.lines().filter_map(|line| line.strip_prefix("deb ")) {
-            let (options, rest) =
-                match line.trim_start().strip_prefix('[').and_then(|line| line.split_once(']')) {
-                    Some((options, rest)) => (options, rest),
-                    None => ("", line),
-                };
-            let mut words = rest.split_whitespace();
-            if let (Some(uri), Some(word)) = (words.next(), words.next())
-                && word == suite
-            {
-                let key = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
-                return Some((uri.to_owned(), key.map(str::to_owned)));
-            }
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,18 +339,6 @@ mod tests {
         assert!(line.starts_with("sudo sh -c '") && line.ends_with('\'') && !line.contains('\n'), "{line}");
         let parsed = Cmd::new("sh").args(["-nc", &line]).quiet().output().unwrap();
         assert!(parsed.status.success(), "{}", parsed.stderr);
-    }
-
-    #[test]
-    fn a_mirror_is_found_in_both_formats() {
-        let old =
-            "# deb http://no/ bookworm main\ndeb [signed-by=/k.gpg] http://m/debian bookworm main contrib\n";
-        assert_eq!(mirror_of(old, "bookworm"), Some(("http://m/debian".into(), Some("/k.gpg".into()))));
-        let new = "Types: deb\nURIs: http://m/debian-security\nSuites: bookworm-security\n\n\
-                   Types: deb\nURIs: http://m/debian\nSuites: bookworm bookworm-updates\nSigned-By: /k.gpg\n";
-        assert_eq!(mirror_of(new, "bookworm"), Some(("http://m/debian".into(), Some("/k.gpg".into()))));
-        assert_eq!(mirror_of(new, "trixie"), None);
-        assert!(has_suite(new, "bookworm-updates") && !has_suite(old, "bookworm-backports"));
     }
 
     #[test]

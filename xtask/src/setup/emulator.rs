@@ -1,0 +1,155 @@
+//! The lab's emulator: QEMU, built from Debian's source with the repairs in
+//! `images/lab/qemu`. `docs/lab.md` says what they are for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use super::{Qemu, apt};
+use crate::dirs;
+use crate::process::{Cmd, Scratch};
+use crate::versions::{Packages, VERSIONS};
+
+/// In the order in which they are applied.
+const REPAIRS: [&str; 3] = [
+    include_str!("../../../images/lab/qemu/0001-injected-interrupt-once.patch"),
+    include_str!("../../../images/lab/qemu/0002-flags-of-another-processor.patch"),
+    include_str!("../../../images/lab/qemu/0003-no-firmware.patch"),
+];
+/// The devices it is built with.
+const DEVICES: &str = include_str!("../../../images/lab/qemu/devices.mak");
+/// One target, one accelerator, one kind of share. The Python is Debian's, whose
+/// packages it is to find.
+const CONFIGURE: [&str; 13] = [
+    "--python=/usr/bin/python3",
+    "--target-list=x86_64-softmmu",
+    "--without-default-features",
+    "--without-default-devices",
+    "--with-devices-x86_64=lab",
+    "--enable-tcg",
+    "--enable-virtfs",
+    "--enable-attr",
+    "--disable-tools",
+    "--disable-install-blobs",
+    "--disable-debug-info",
+    "--disable-download",
+    "--firmwarepath=/usr/share/qemu:/usr/share/seabios",
+];
+const PROGRAM: &str = "qemu-system-x86_64";
+/// On two processors it takes two minutes.
+const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+fn folder() -> PathBuf {
+    dirs::apf().join("lab/emulator")
+}
+
+/// What it was built from: another repair or option builds it anew.
+fn stamp() -> String {
+    [&REPAIRS[..], &[DEVICES], &CONFIGURE, &[&VERSIONS.lab.qemu.suite]].concat().join("\n")
+}
+
+/// Is it there, as it would be built now?
+pub fn is_built() -> bool {
+    let folder = folder();
+    folder.join(PROGRAM).is_file() && fs::read_to_string(folder.join("stamp")).is_ok_and(|old| old == stamp())
+}
+
+/// The packages that building it takes, if they are not all installed.
+pub fn missing_packages() -> Vec<&'static Packages> {
+    if is_built() {
+        return Vec::new();
+    }
+    let debian = &VERSIONS.debian;
+    let lists = [&debian.emulator, &debian.emulator_backports];
+    lists.into_iter().filter(|packages| apt::any_missing(packages)).collect()
+}
+
+/// Finds or builds it.
+///
+/// # Errors
+/// The source cannot be had, a repair does not fit, or the build fails.
+pub fn ensure() -> Result<Qemu> {
+    let program = folder().join(PROGRAM);
+    if !is_built() {
+        build().context("the lab's emulator cannot be built")?;
+    }
+    Qemu::at(program)
+}
+
+fn build() -> Result<()> {
+    let suite = &VERSIONS.lab.qemu.suite;
+    println!("  build    the lab's emulator: QEMU from Debian {suite}'s source, repaired; about 3 minutes");
+    let scratch = Scratch::dir("emulator")?;
+    let archive = apt::upstream_source("qemu", suite, scratch.path())?;
+    let source = unpack(&archive, scratch.path())?;
+    for repair in REPAIRS {
+        apply(repair, &source)?;
+    }
+    fs::write(source.join("configs/devices/x86_64-softmmu/lab.mak"), DEVICES)?;
+    let build = source.join("build");
+    fs::create_dir_all(&build)?;
+    Cmd::new("../configure")
+        .args(CONFIGURE)
+        .cwd(&build)
+        .doing("configuring QEMU")
+        .timeout(BUILD_LIMIT)
+        .logged(&dirs::log("emulator-configure")?)?;
+    Cmd::new("ninja")
+        .arg(PROGRAM)
+        .cwd(&build)
+        .doing("building QEMU")
+        .timeout(BUILD_LIMIT)
+        .logged(&dirs::log("emulator-build")?)?;
+    let new = scratch.path().join("emulator");
+    fs::create_dir(&new)?;
+    fs::copy(build.join(PROGRAM), new.join(PROGRAM)).context("the build left no program")?;
+    fs::write(new.join("stamp"), stamp())?;
+    apt::move_into_place(&new, &folder())
+}
+
+/// Unpacks an archive with one folder in it; returns that folder.
+fn unpack(archive: &Path, scratch: &Path) -> Result<PathBuf> {
+    let into = scratch.join("source");
+    fs::create_dir(&into)?;
+    Cmd::new("tar")
+        .args(["--extract", "--file"])
+        .arg(archive)
+        .arg("--directory")
+        .arg(&into)
+        .doing("unpacking QEMU's source")
+        .logged(&dirs::log("unpack")?)?;
+    let mut folders = fs::read_dir(&into)?.filter_map(|entry| Some(entry.ok()?.path()));
+    match (folders.next(), folders.next()) {
+        (Some(folder), None) => Ok(folder),
+        _ => bail!("{} does not hold one folder", archive.display()),
+    }
+}
+
+fn apply(repair: &str, source: &Path) -> Result<()> {
+    let file = source.join("repair.patch");
+    fs::write(&file, repair)?;
+    let title = repair.lines().next().unwrap_or_default();
+    Cmd::new("patch")
+        .args(["--strip=1", "--fuzz=0", "--input"])
+        .arg(&file)
+        .cwd(source)
+        .doing("repairing QEMU")
+        .logged(&dirs::log("emulator-repair")?)
+        .with_context(|| format!("this source of QEMU does not take the repair `{title}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_repair_says_what_it_is_for() {
+        for repair in REPAIRS {
+            let title = repair.lines().next().unwrap();
+            assert!(title.ends_with(['.', ':']) || title.contains(": "), "{title}");
+            assert!(repair.contains("\n--- a/") && repair.contains("\n+++ b/"), "{title}");
+        }
+    }
+}
