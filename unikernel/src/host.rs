@@ -24,6 +24,15 @@ pub fn tell(message: &Message) {
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Where the kernel's entry point is: the ELF header's, and how far the VMM has moved it.
+pub fn entry() -> u64 {
+    unsafe extern "C" {
+        // What the linker was told to begin with.
+        fn _start();
+    }
+    _start as *const () as u64
+}
+
 /// Has all memory paged out.
 pub fn evict() {
     evict_all(None, 0);

@@ -16,6 +16,7 @@ mod region;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use apf_service::Waits;
 use clap::Parser;
 use tracing::Level;
 use unikernel::grid::Axis;
@@ -67,6 +68,10 @@ struct Options {
     /// Of other experiments: page-ins take as long as the host was told, whatever the point says
     #[arg(long)]
     latency_is_given: bool,
+    /// Of other experiments: the host counts instructions, so async waits are by schedule, even
+    /// where halting is cheaper, and single faults are not recorded
+    #[arg(long)]
+    profiled: bool,
 }
 
 impl Options {
@@ -153,6 +158,7 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
         repetitions: options.repetitions,
         sample_ms: options.sample_ms,
         latency_is_given: options.latency_is_given,
+        profiled: options.profiled,
         region_pages,
         seed: options.seed,
     };
@@ -165,7 +171,8 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
 
 fn hello(region_pages: usize, pages: usize) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    host::tell(&Message::Hello { tsc_mhz: apf_service::tsc_mhz(), cores, region_pages, pages });
+    let entry = host::entry();
+    host::tell(&Message::Hello { tsc_mhz: apf_service::tsc_mhz(), cores, region_pages, pages, entry });
 }
 
 fn passes(options: &Options) -> ExitCode {
@@ -180,7 +187,7 @@ fn passes(options: &Options) -> ExitCode {
         if options.only.is_some_and(|only| only != mode) {
             continue;
         }
-        let service = match experiments::start(mode, 0) {
+        let service = match experiments::start(mode, Waits::Auto, 0) {
             Ok(service) => service,
             Err(error) => {
                 host::tell(&Message::ServiceOff { reason: error.to_string() });

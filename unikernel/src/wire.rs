@@ -47,6 +47,8 @@ pub enum Message {
         region_pages: usize,
         /// Pages that each pass reads.
         pages: usize,
+        /// Where the image's entry point is.
+        entry: u64,
     },
     /// A pass begins; the service is on or off as it should be.
     Begin {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `overlap` | the time to read evicted pages with few and many tasks |
 //! | `compute` | the work that a computing task keeps while others fault |
+//! | `cost` | pages one after the other, for a host that counts instructions |
 //! | `halt` | the price of `NonPreemptible` sections |
 //! | `prefetch` | announced memory against plain faulting |
 //! | `storm` | many tasks, all memory evicted |
@@ -16,6 +17,7 @@
 
 mod bench;
 mod compute;
+mod cost;
 mod halt;
 mod overlap;
 mod prefetch;
@@ -40,6 +42,7 @@ pub fn find(name: &str) -> Option<Measure> {
         // Two questions, the same workload.
         "overlap" | "latency" => Some(overlap::measure),
         "compute" => Some(compute::measure),
+        "cost" => Some(cost::measure),
         "halt" => Some(halt::measure),
         "prefetch" => Some(prefetch::measure),
         "storm" => Some(storm::measure),
@@ -62,6 +65,9 @@ pub struct Plan<'a> {
     pub sample_ms: u64,
     /// Page-ins take as long as the host was told, whatever the point says.
     pub latency_is_given: bool,
+    /// The host counts instructions: asynchronous waits are by schedule wherever that is safe,
+    /// even if halting is cheaper, and single faults are not recorded.
+    pub profiled: bool,
     pub region_pages: usize,
     pub seed: u64,
 }
@@ -70,6 +76,7 @@ pub struct Plan<'a> {
 pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
     let mut bench = Bench::new(plan);
     let points = grid::points(plan.axes);
+    let waits = if plan.profiled { Waits::ByContext } else { Waits::Auto };
     host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
     for repetition in 0..plan.repetitions {
         for point in &points {
@@ -78,7 +85,8 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
             for &mode in plan.modes {
                 bench.mode = mode;
                 // Once is enough to look at, and keeps documents small.
-                let service = start(mode, if repetition == 0 { RECORDED } else { 0 })?;
+                let record = if repetition == 0 && !plan.profiled { RECORDED } else { 0 };
+                let service = start(mode, waits, record)?;
                 let mut measured = measure(&bench, point);
                 let (counters, histograms, faults) = bench.counted();
                 measured.histograms.extend(histograms);
@@ -110,7 +118,7 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
 /// the samples, since the speed of a shared machine changes.
 fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
     bench.mode = Mode::Halt;
-    let service = start(Mode::Halt, 0)?;
+    let service = start(Mode::Halt, Waits::Auto, 0)?;
     let cost = bench.fault_cost_ms();
     if let Some(service) = service {
         service.stop();
@@ -118,11 +126,12 @@ fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
     Ok(cost)
 }
 
-/// Starts the service if `mode` wants it, with room to record `record` faults a core.
-pub fn start(mode: Mode, record: usize) -> Result<Option<Service>, StartError> {
+/// Starts the service if `mode` wants it: asynchronous waits are as `waits` says, and there
+/// is room to record `record` faults a core.
+pub fn start(mode: Mode, waits: Waits, record: usize) -> Result<Option<Service>, StartError> {
     let waits = match mode {
         Mode::Blocked => return Ok(None),
-        Mode::Async => Waits::Auto,
+        Mode::Async => waits,
         Mode::Halt => Waits::Halt,
     };
     apf_service::start(Config { waits, record, ..Config::default() }).map(Some)

@@ -21,12 +21,12 @@ const UNIKERNEL: Program<'_> = Program {
 };
 
 /// Builds the unikernel, std included, and links it with the kernel archive in
-/// the folder `archive`. What is returned is without symbols; the file with them stays
-/// where cargo puts it.
+/// the folder `archive`. Returned are the image, which is without symbols, and the file
+/// that has them.
 ///
 /// # Errors
 /// It does not compile or link.
-pub fn build(tools: &Tools, archive: &Path) -> Result<PathBuf> {
+pub fn build(tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
     let linked = UNIKERNEL.build(tools, &[("HERMIT_KERNEL_DIR", archive)])?;
     let folder = dirs::apf().join(UNIKERNEL.folder);
     let image = folder.join("unikernel");
@@ -34,7 +34,7 @@ pub fn build(tools: &Tools, archive: &Path) -> Result<PathBuf> {
     let new = Scratch::guard(folder.join(format!("unikernel.{}", std::process::id())));
     without_symbols(tools, &linked, new.path())?;
     fs::rename(new.path(), &image).with_context(|| format!("cannot write {}", image.display()))?;
-    Ok(image)
+    Ok((image, linked))
 }
 
 /// Writes the application `app` to `out` without symbols and line numbers: they are

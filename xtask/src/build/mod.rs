@@ -32,6 +32,8 @@ pub struct BuildArgs {}
 pub struct Built {
     /// The unikernel, a Hermit ELF.
     pub image: PathBuf,
+    /// The same with its symbols.
+    pub symbols: PathBuf,
     /// The loader for QEMU.
     pub loader: PathBuf,
     /// The pager's library.
@@ -56,5 +58,6 @@ pub fn run(_: &BuildArgs) -> Result<()> {
 /// A compiler fails; the message shows its last lines and names its log.
 pub fn all(tools: &Tools) -> Result<Built> {
     let archive = kernel::build(tools)?;
-    Ok(Built { image: app::build(tools, &archive)?, loader: loader::build(tools)?, pager: host::pager()? })
+    let (image, symbols) = app::build(tools, &archive)?;
+    Ok(Built { image, symbols, loader: loader::build(tools)?, pager: host::pager()? })
 }

@@ -157,8 +157,9 @@ impl<'a> Drive<'a> {
 
     fn take(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Hello { tsc_mhz, cores, region_pages, pages } => {
+            Message::Hello { tsc_mhz, cores, region_pages, pages, entry } => {
                 (self.outcome.tsc_mhz, self.outcome.cores) = (tsc_mhz, cores);
+                self.outcome.entry = entry;
                 let work = if pages > 0 {
                     format!(", {pages} of {region_pages} pages to read")
                 } else {
@@ -281,7 +282,7 @@ fn progress(text: &str) {
 
 /// Removes what an earlier run left, so that nothing old is taken for new.
 pub fn clean(out: &Path) {
-    for name in [spec::OUTCOME, spec::CONSOLE, record::RECORD] {
+    for name in [spec::OUTCOME, spec::CONSOLE, spec::PROFILE, record::RECORD] {
         let _ = fs::remove_file(out.join(name));
     }
 }

@@ -15,6 +15,9 @@ pub const OUTCOME: &str = "outcome.json";
 /// Everything the guest printed.
 pub const CONSOLE: &str = "guest-console.log";
 
+/// How often each block of code ran, as QEMU's plugin hotblocks writes it.
+pub const PROFILE: &str = "profile.txt";
+
 /// A virtual machine monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +44,8 @@ pub struct Spec {
     pub vmm: Vmm,
     /// In the lab whose clock counts instructions.
     pub exact: bool,
+    /// All blocks of code that ran in that lab are counted, in the file [`PROFILE`].
+    pub profile: bool,
     /// The VMM's program.
     pub program: PathBuf,
     pub image: PathBuf,
@@ -134,6 +139,8 @@ pub struct PassOutcome {
 pub struct Outcome {
     pub tsc_mhz: u32,
     pub cores: usize,
+    /// Where the image's entry point was.
+    pub entry: u64,
     pub service_off: Option<String>,
     /// Why there are no counts of the host.
     pub host_trace_unavailable: Option<String>,

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::Axis;
 
-use super::{compute, halt, latency, overlap, prefetch, storm, sweep, tail};
+use super::{compute, cost, halt, latency, overlap, prefetch, storm, sweep, tail};
 
 /// A question, and how it is put to the guest.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Definition {
     pub metrics: &'static [(&'static str, &'static str, Better)],
     /// How faults wait, in turn.
     pub modes: &'static [Mode],
+    /// Whether the instructions of its guests are counted one by one, which takes exact mode.
+    pub profiled: bool,
     /// The values of its parameters.
     pub axes: fn(Effort) -> Vec<Axis>,
     /// Memory that is evicted.
@@ -56,10 +58,11 @@ pub const FAULT_COST: (&str, &str, Better) =
     ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);
 
 /// Every experiment.
-pub const ALL: [&Definition; 8] = [
+pub const ALL: [&Definition; 9] = [
     &overlap::DEFINITION,
     &compute::DEFINITION,
     &latency::DEFINITION,
+    &cost::DEFINITION,
     &halt::DEFINITION,
     &sweep::DEFINITION,
     &tail::DEFINITION,

@@ -21,6 +21,7 @@ pub const DEFINITION: Definition = Definition {
         FAULT_COST,
     ],
     modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
+    profiled: false,
     axes,
     region_mib: 16,
     memory_mib: 256,

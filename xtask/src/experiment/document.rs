@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
+pub use apf_report::document::Sample;
 use apf_report::document::{self, Document, Experiment, Histogram, Metric, Mode, Parameter, SCHEMA, Setting};
 use unikernel::wire;
 
@@ -56,7 +57,11 @@ impl Revision {
 impl Sketch {
     /// The document with what was recorded.
     pub fn fill(&self, record: &Record) -> Document {
-        let samples: Vec<_> = record.samples.iter().map(sample).collect();
+        self.fill_with(record.samples.iter().map(sample).collect(), record)
+    }
+
+    /// The document with these samples, from where the record says.
+    pub fn fill_with(&self, samples: Vec<Sample>, record: &Record) -> Document {
         Document {
             schema: SCHEMA,
             experiment: experiment(self.definition),
@@ -105,7 +110,8 @@ fn experiment(definition: &Definition) -> Experiment {
     }
 }
 
-fn sample(outcome: &SampleOutcome) -> document::Sample {
+/// A sample as the document has it.
+pub fn sample(outcome: &SampleOutcome) -> Sample {
     let sample = &outcome.sample;
     let mut counts: BTreeMap<String, u64> = serde_json::to_value(&sample.counters)
         .and_then(serde_json::from_value)
@@ -126,7 +132,7 @@ fn sample(outcome: &SampleOutcome) -> document::Sample {
         per_us: distribution.per_us,
         buckets: distribution.buckets.clone(),
     };
-    document::Sample {
+    Sample {
         mode: mode(sample.mode),
         parameters: sample.point.clone(),
         repetition: sample.repetition,

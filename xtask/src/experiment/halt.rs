@@ -16,6 +16,7 @@ pub const DEFINITION: Definition = Definition {
     falsified_by: "guarded faults that cost more than a core that is blocked by each fault",
     metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
     modes: &[Mode::Blocked, Mode::Async],
+    profiled: false,
     axes,
     region_mib: 16,
     memory_mib: 256,

@@ -18,6 +18,7 @@ pub const DEFINITION: Definition = Definition {
     falsified_by: "a guest that adds as much to a page-in as the host takes for it",
     metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
     modes: &[Mode::Halt, Mode::Async],
+    profiled: false,
     axes,
     region_mib: 16,
     memory_mib: 256,

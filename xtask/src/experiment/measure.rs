@@ -1,19 +1,20 @@
 //! One experiment, from a plan to its document.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
-use apf_report::document::Document;
+use apf_report::document::{Document, Mode};
 use unikernel::grid::{self, Axis};
 
 use super::Options;
 use super::catalogue::{Definition, Effort};
+use super::cost;
 use super::document::{self, Revision, Sketch};
 use crate::drive::latency::PageLatency;
 use crate::drive::record::Record;
-use crate::drive::spec::Spec;
+use crate::drive::spec::{Outcome, Spec};
 use crate::probe::{self, Verdict};
 use crate::process::guard;
 use crate::run::{fit_for_exact, place, vmm_program};
@@ -45,6 +46,11 @@ impl Plan {
         if options.exact {
             fit_for_exact(options.vmm, options.smp)?;
         }
+        ensure!(
+            options.exact || !definition.profiled,
+            "{} counts instructions: it takes --exact",
+            definition.name
+        );
         let (effort, sample_ms, repetitions) =
             if options.quick { (Effort::Quick, 700, 2) } else { (Effort::Full, 2000, 5) };
         let mut axes = (definition.axes)(effort);
@@ -97,8 +103,12 @@ impl Plan {
         if varied { format!("the parameter {LATENCY}") } else { self.page_latency.to_string() }
     }
 
-    fn spec(&self, place: &Place, options: &Options) -> Result<Spec> {
-        let modes: Vec<_> = self.definition.modes.iter().map(|mode| mode.name()).collect();
+    /// The VM that measures these modes at the points of these axes.
+    ///
+    /// # Errors
+    /// The VMM is not there.
+    pub fn spec(&self, place: &Place, options: &Options, modes: &[Mode], axes: &[Axis]) -> Result<Spec> {
+        let modes: Vec<_> = modes.iter().map(|mode| mode.name()).collect();
         let region_mib = self.definition.region_mib;
         let mut guest_args: Vec<String> = [
             ("--experiment", self.definition.name.to_owned()),
@@ -110,7 +120,7 @@ impl Plan {
             ("--log", "warn".to_owned()),
         ]
         .into_iter()
-        .chain(self.axes.iter().map(|axis| ("--at", axis.to_string())))
+        .chain(axes.iter().map(|axis| ("--at", axis.to_string())))
         .flat_map(|(name, value)| [name.to_owned(), value])
         .collect();
         guest_args.extend(self.latency_is_given.then(|| "--latency-is-given".to_owned()));
@@ -119,6 +129,7 @@ impl Plan {
         Ok(Spec {
             vmm: options.vmm,
             exact: options.exact,
+            profile: self.definition.profiled,
             program: vmm_program(options.vmm, &place.tools)?,
             image: place.built.image.clone(),
             loader: place.built.loader.clone(),
@@ -174,7 +185,7 @@ impl Place {
         let folder = folder(options, name)?;
         let run = folder.join("run");
         println!("\n{name}: {}", plan.definition.question);
-        let spec = plan.spec(self, options)?;
+        let spec = plan.spec(self, options, plan.definition.modes, &plan.axes)?;
         let sketch = Sketch {
             definition: plan.definition,
             host: self.verdict.name(),
@@ -187,6 +198,10 @@ impl Place {
             began: SystemTime::now(),
             revision: Revision::here(),
         };
+        if plan.definition.profiled {
+            let (samples, record) = cost::run(self, plan, options, &folder)?;
+            return Self::finish(&sketch.fill_with(samples, &record), &folder);
+        }
         // An earlier run's samples must not be taken for this one's.
         crate::drive::clean(&run);
         let farewell = guard::before_leaving({
@@ -202,11 +217,8 @@ impl Place {
                 _ => eprintln!("no sample was finished yet"),
             }
         });
-        let outcome = place::drive(&spec, &self.verdict, &self.tools, &run)?;
+        self.drive(&spec, &run)?;
         drop(farewell);
-        if let Some(reason) = &outcome.service_off {
-            bail!("the guest's service stayed off: {reason}");
-        }
         let record = Record::read(&run)?;
         ensure!(
             record.samples.len() == plan.samples(),
@@ -214,12 +226,33 @@ impl Place {
             record.samples.len(),
             plan.samples()
         );
-        let document = sketch.fill(&record);
-        let file = document::write(&document, &folder)?;
-        println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&document), file.display());
+        Self::finish(&sketch.fill(&record), &folder)?;
         let wrong: u64 = record.samples.iter().map(|outcome| outcome.sample.wrong_pages).sum();
         ensure!(wrong == 0, "{wrong} pages had a wrong content");
         Ok(())
+    }
+
+    fn finish(document: &Document, folder: &Path) -> Result<()> {
+        let file = document::write(document, folder)?;
+        println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(document), file.display());
+        Ok(())
+    }
+
+    /// Runs one VM to its end.
+    ///
+    /// # Errors
+    /// It does not come to it, or the service was off.
+    pub fn drive(&self, spec: &Spec, folder: &Path) -> Result<Outcome> {
+        let outcome = place::drive(spec, &self.verdict, &self.tools, folder)?;
+        match &outcome.service_off {
+            Some(reason) => bail!("the guest's service stayed off: {reason}"),
+            None => Ok(outcome),
+        }
+    }
+
+    /// The image with its symbols.
+    pub fn symbols(&self) -> &Path {
+        &self.built.symbols
     }
 }
 

@@ -16,6 +16,7 @@ pub const DEFINITION: Definition = Definition {
     falsified_by: "a time for each page that does not fall with the number of helpers",
     metrics: &[MS_PER_PAGE, PAGES, ("pages_announced", "pages announced", Better::Neither), FAULT_COST],
     modes: &[Mode::Blocked, Mode::Async],
+    profiled: false,
     axes,
     region_mib: 16,
     memory_mib: 256,

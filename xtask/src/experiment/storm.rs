@@ -22,6 +22,7 @@ pub const DEFINITION: Definition = Definition {
         FAULT_COST,
     ],
     modes: &[Mode::Blocked, Mode::Async],
+    profiled: false,
     axes,
     region_mib: 32,
     memory_mib: 768,

@@ -54,6 +54,7 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
         cwd: dirs::root(),
         timeout: Duration::from_secs(120) + LIMIT * 4,
         time: lab::Time::Host,
+        profile: None,
     };
     match lab::run(tools.lab()?, &job, &mut |line| println!("{line}"))? {
         0 => Ok(()),

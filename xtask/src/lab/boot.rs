@@ -23,6 +23,7 @@ const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const EXACT_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// From the job's end to QEMU's.
 const OFF_LIMIT: Duration = Duration::from_secs(15);
+const EXACT_OFF_LIMIT: Duration = Duration::from_secs(120);
 
 /// What `images/lab/init` says on the second serial port before the job's output.
 mod says {
@@ -59,7 +60,7 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
     let mut qemu = command.spawn()?;
     let lines = lines_of(qemu.child.stdout.take().context("no standard output")?)?;
     let stage = follow(job, &lines, on_line).and_then(|stage| {
-        qemu.wait(Some(OFF_LIMIT))?;
+        qemu.wait(Some(if matches!(job.time, Time::Host) { OFF_LIMIT } else { EXACT_OFF_LIMIT }))?;
         if stage == Stage::Job && matches!(job.time, Time::Instructions(_)) {
             ram::unpack(&exchange.results, &job.share)?;
         }

@@ -31,6 +31,8 @@ pub struct Job {
     /// From power-on to the exit code, by the host's clock.
     pub timeout: Duration,
     pub time: Time,
+    /// Where the emulator is to list all blocks of code and how often they ran, if at all.
+    pub profile: Option<PathBuf>,
 }
 
 /// Whose time passes in the lab.

@@ -33,7 +33,7 @@ pub struct Exchange {
 /// QEMU's command for a job. The first serial port is the kernel's console, in a
 /// file; the second carries the job's output, on QEMU's standard output.
 pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
-    let command = Cmd::new(&parts.emulator.path)
+    let command = Cmd::new(&parts.emulator.qemu.path)
         .args(["-cpu", "max", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(&parts.kernel)
@@ -49,10 +49,23 @@ pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
             "-serial",
             "chardev:job",
         ]);
-    match job.time {
+    let command = match job.time {
         Time::Host => host_time(command, job),
         Time::Instructions(_) => exact(command, exchange),
+    };
+    match &job.profile {
+        Some(profile) => profiled(command, &parts.emulator.counter, profile),
+        None => command,
     }
+}
+
+/// Counts how often each block of code runs, and lists them in the file `profile`.
+fn profiled(command: Cmd, counter: &Path, profile: &Path) -> Cmd {
+    command
+        .arg("-plugin")
+        .arg(format!("{},inline=on,limit={}", option_value(counter), u32::MAX))
+        .args(["-d", "plugin", "-D"])
+        .arg(profile)
 }
 
 fn host_time(command: Cmd, job: &Job) -> Cmd {

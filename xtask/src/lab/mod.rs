@@ -78,6 +78,7 @@ pub fn verb(args: &LabArgs) -> Result<u8> {
         cwd,
         timeout: Duration::from_secs(args.timeout_s),
         time,
+        profile: None,
     };
     let code = run(tools.lab()?, &job, &mut |line| println!("{line}"))?;
     Ok(u8::try_from(code).unwrap_or(u8::MAX))

@@ -158,6 +158,7 @@ mod tests {
             cwd: "/".into(),
             timeout: Duration::ZERO,
             time: Time::Host,
+            profile: None,
         };
         pack(&target, &base, &job, &Files { programs: vec![own.clone()], others: vec![] }).unwrap();
         // All files of the archive by their last names, the folders as empty ones.

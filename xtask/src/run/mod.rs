@@ -281,6 +281,7 @@ impl RunArgs {
         Spec {
             vmm: self.vmm,
             exact: self.exact,
+            profile: false,
             program,
             image: built.image.clone(),
             loader: built.loader.clone(),

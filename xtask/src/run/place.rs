@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::dirs;
 use crate::drive::{
     self, PROGRESS_PREFIX,
-    spec::{CONSOLE, Outcome, Spec},
+    spec::{CONSOLE, Outcome, PROFILE, Spec},
 };
 use crate::lab::{self, Files, Time};
 use crate::probe::Verdict;
@@ -101,6 +101,7 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         cwd,
         timeout: limit + LAB_LIMIT,
         time,
+        profile: spec.profile.then(|| folder.join(PROFILE)),
     };
     lab::run(tools.lab()?, &job, &mut |line| listener.line(line))
 }

@@ -13,16 +13,17 @@ use crate::process::{Cmd, Scratch};
 use crate::versions::{Packages, VERSIONS};
 
 /// In the order in which they are applied.
-const REPAIRS: [&str; 3] = [
+const REPAIRS: [&str; 4] = [
     include_str!("../../../images/lab/qemu/0001-injected-interrupt-once.patch"),
     include_str!("../../../images/lab/qemu/0002-flags-of-another-processor.patch"),
     include_str!("../../../images/lab/qemu/0003-no-firmware.patch"),
+    include_str!("../../../images/lab/qemu/0004-all-blocks.patch"),
 ];
 /// The devices it is built with.
 const DEVICES: &str = include_str!("../../../images/lab/qemu/devices.mak");
 /// One target, one accelerator, one kind of share. The Python is Debian's, whose
 /// packages it is to find.
-const CONFIGURE: [&str; 13] = [
+const CONFIGURE: [&str; 14] = [
     "--python=/usr/bin/python3",
     "--target-list=x86_64-softmmu",
     "--without-default-features",
@@ -31,6 +32,7 @@ const CONFIGURE: [&str; 13] = [
     "--enable-tcg",
     "--enable-virtfs",
     "--enable-attr",
+    "--enable-plugins",
     "--disable-tools",
     "--disable-install-blobs",
     "--disable-debug-info",
@@ -38,8 +40,19 @@ const CONFIGURE: [&str; 13] = [
     "--firmwarepath=/usr/share/qemu:/usr/share/seabios",
 ];
 const PROGRAM: &str = "qemu-system-x86_64";
+/// The plugin that counts how often each block of code runs
+/// (docs/about/emulation.rst in QEMU's source, "Hot Blocks").
+const COUNTER: &str = "libhotblocks.so";
 /// On two processors it takes two minutes.
 const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// The lab's QEMU.
+#[derive(Clone, Debug)]
+pub struct Emulator {
+    pub qemu: Qemu,
+    /// Its plugin that counts how often each block of code runs.
+    pub counter: PathBuf,
+}
 
 fn folder() -> PathBuf {
     dirs::apf().join("lab/emulator")
@@ -53,7 +66,8 @@ fn stamp() -> String {
 /// Is it there, as it would be built now?
 pub fn is_built() -> bool {
     let folder = folder();
-    folder.join(PROGRAM).is_file() && fs::read_to_string(folder.join("stamp")).is_ok_and(|old| old == stamp())
+    [PROGRAM, COUNTER].iter().all(|name| folder.join(name).is_file())
+        && fs::read_to_string(folder.join("stamp")).is_ok_and(|old| old == stamp())
 }
 
 /// The packages that building it takes, if they are not all installed.
@@ -70,12 +84,11 @@ pub fn missing_packages() -> Vec<&'static Packages> {
 ///
 /// # Errors
 /// The source cannot be had, a repair does not fit, or the build fails.
-pub fn ensure() -> Result<Qemu> {
-    let program = folder().join(PROGRAM);
+pub fn ensure() -> Result<Emulator> {
     if !is_built() {
         build().context("the lab's emulator cannot be built")?;
     }
-    Qemu::at(program)
+    Ok(Emulator { qemu: Qemu::at(folder().join(PROGRAM))?, counter: folder().join(COUNTER) })
 }
 
 fn build() -> Result<()> {
@@ -96,8 +109,9 @@ fn build() -> Result<()> {
         .doing("configuring QEMU")
         .timeout(BUILD_LIMIT)
         .logged(&dirs::log("emulator-configure")?)?;
+    let counter = format!("contrib/plugins/{COUNTER}");
     Cmd::new("ninja")
-        .arg(PROGRAM)
+        .args([PROGRAM, &counter])
         .cwd(&build)
         .doing("building QEMU")
         .timeout(BUILD_LIMIT)
@@ -105,6 +119,7 @@ fn build() -> Result<()> {
     let new = scratch.path().join("emulator");
     fs::create_dir(&new)?;
     fs::copy(build.join(PROGRAM), new.join(PROGRAM)).context("the build left no program")?;
+    fs::copy(build.join(counter), new.join(COUNTER)).context("the build left no plugin")?;
     fs::write(new.join("stamp"), stamp())?;
     apt::move_into_place(&new, &folder())
 }

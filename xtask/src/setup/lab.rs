@@ -8,13 +8,14 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::{Qemu, apt, emulator, initramfs};
+use super::emulator::{self, Emulator};
+use super::{apt, initramfs};
 use crate::{dirs, process::Scratch, versions::VERSIONS};
 
 /// What it takes to boot the lab.
 #[derive(Clone, Debug)]
 pub struct LabParts {
-    pub emulator: Qemu,
+    pub emulator: Emulator,
     pub kernel: PathBuf,
     pub initramfs: PathBuf,
     /// `uname -r` in there.
@@ -23,7 +24,7 @@ pub struct LabParts {
 
 impl fmt::Display for LabParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "QEMU {}, Linux {} ({})", self.emulator, self.release, self.kernel.display())
+        write!(f, "QEMU {}, Linux {} ({})", self.emulator.qemu, self.release, self.kernel.display())
     }
 }
 

@@ -1,0 +1,190 @@
+//! `cost`: the instructions of one fault, counted one by one.
+//!
+//! In exact mode the emulator counts how often each block of code runs. Two runs that
+//! differ only in how many pages they read differ by what the faults cost, and by the
+//! reading of the pages; the image's symbols tell which function each block belongs to.
+//!
+//! - [`functions`]: from blocks to functions
+//! - [`parts`]: from functions to the parts of a fault
+
+mod functions;
+mod parts;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use apf_report::document::{Better, Claim, Mode, Sample};
+use unikernel::grid::Axis;
+
+use super::Options;
+use super::catalogue::{Definition, Effort};
+use super::measure::{Place, Plan};
+use crate::drive::record::{Record, SampleOutcome};
+use crate::drive::spec::{PROFILE, Spec};
+use functions::{Functions, Instructions};
+use parts::Part;
+
+/// The experiment.
+pub const DEFINITION: Definition = Definition {
+    name: "cost",
+    question: "How many instructions does a fault cost, in the guest by part and in all, without any latency?",
+    variable: ("pages", "pages read one after the other"),
+    panel: None,
+    baseline: Mode::Halt,
+    falsified_by: "more than 2,500 instructions of the guest for a wait by schedule, or 800 for a halt",
+    metrics: &[
+        ("guest", "instructions of the guest for each fault", Better::Lower),
+        ("not_present", "from the exception to the wait", Better::Lower),
+        ("ready", "in the ready interrupt", Better::Lower),
+        ("service", "in the service thread", Better::Lower),
+        ("scheduling", "putting to sleep, waking, switching", Better::Lower),
+        ("kernel", "in the rest of the kernel", Better::Lower),
+        ("program", "in the program, reading and comparing", Better::Neither),
+        ("host", "instructions of the host for each fault", Better::Neither),
+    ],
+    modes: &[Mode::Halt, Mode::Async],
+    profiled: true,
+    axes,
+    region_mib: 48,
+    memory_mib: 256,
+    references: |_, _| vec![],
+    claims,
+};
+
+/// Pages that both runs of a pair read.
+const COMMON: f64 = 256.0;
+
+fn axes(effort: Effort) -> Vec<Axis> {
+    let pages = match effort {
+        Effort::Quick => 2048.0,
+        Effort::Full => 10_240.0,
+    };
+    vec![Axis::new("pages", &[pages])]
+}
+
+/// Runs it and returns its samples, and the record that says where.
+///
+/// # Errors
+/// A guest does not come to its end, a page was wrong, or a wait was not as it should be.
+pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Result<(Vec<Sample>, Record)> {
+    let counted = |mode, pages| {
+        let axes = [Axis::new("page_latency_ms", &[0.0]), Axis::new("pages", &[pages])];
+        let mut spec = plan.spec(place, options, &[mode], &axes)?;
+        spec.guest_args.push("--profiled".into());
+        Counted::from(place, &spec, &folder.join(format!("run-{}-{pages}", mode.name())))
+    };
+    let mut samples = Vec::new();
+    let mut record = None;
+    for &mode in plan.definition.modes {
+        for &pages in &plan.axes[0].values {
+            let few = counted(mode, COMMON)?;
+            let many = counted(mode, COMMON + pages)?;
+            let instructions = few.instructions.until(&many.instructions);
+            let faults = many.faults() - few.faults();
+            check(mode, pages, faults, &many.outcome)?;
+            list(&folder.join(format!("{}.txt", mode.name())), &instructions, faults)?;
+            samples.push(Sample {
+                metrics: metrics(&instructions, faults),
+                parameters: BTreeMap::from([("pages".to_owned(), pages)]),
+                ..super::document::sample(&many.outcome)
+            });
+            record = Some(many.record);
+        }
+    }
+    Ok((samples, record.context("nothing to run")?))
+}
+
+/// What came of one boot.
+struct Counted {
+    instructions: Instructions,
+    outcome: SampleOutcome,
+    record: Record,
+}
+
+impl Counted {
+    fn from(place: &Place, spec: &Spec, run: &Path) -> Result<Self> {
+        let outcome = place.drive(spec, run)?;
+        let record = Record::read(run)?;
+        let sample = record.samples.first().context("the guest measured nothing")?.clone();
+        let profile = run.join(PROFILE);
+        let profile =
+            fs::read_to_string(&profile).with_context(|| format!("cannot read {}", profile.display()))?;
+        let functions = Functions::read(place.symbols(), outcome.entry)?;
+        Ok(Self { instructions: functions.count(&profile)?, outcome: sample, record })
+    }
+
+    fn faults(&self) -> u64 {
+        self.outcome.sample.counters.not_present
+    }
+}
+
+/// A figure for a fault means something only if there was one for each page, and it waited
+/// as it was told to.
+fn check(mode: Mode, pages: f64, faults: u64, outcome: &SampleOutcome) -> Result<()> {
+    ensure!(outcome.sample.wrong_pages == 0, "{} pages had a wrong content", outcome.sample.wrong_pages);
+    ensure!((faults as f64 - pages).abs() < pages / 100.0, "{faults} faults for {pages} pages");
+    let counters = &outcome.sample.counters;
+    let (as_told, otherwise) = match mode {
+        Mode::Halt => (counters.halt_waits, counters.schedule_waits),
+        _ => (counters.schedule_waits, counters.halt_waits),
+    };
+    ensure!(
+        otherwise * 100 < as_told,
+        "{otherwise} of {} faults did not wait by {}",
+        as_told + otherwise,
+        mode.name()
+    );
+    Ok(())
+}
+
+fn metrics(instructions: &Instructions, faults: u64) -> BTreeMap<String, f64> {
+    let each = |count: u64| count as f64 / faults as f64;
+    let of = |part: Part| {
+        let functions = instructions.guest.iter().filter(|(name, _)| Part::of(name) == part);
+        functions.map(|(_, count)| count).sum::<u64>()
+    };
+    let parts = Part::ALL.into_iter().map(|part| (part.name().to_owned(), each(of(part))));
+    let guest = instructions.guest_total() - of(Part::Program);
+    let totals = [("guest".to_owned(), each(guest)), ("host".to_owned(), each(instructions.host))];
+    parts.chain(totals).collect()
+}
+
+/// Writes the functions down, the dearest first.
+fn list(file: &Path, instructions: &Instructions, faults: u64) -> Result<()> {
+    let mut lines: Vec<_> = instructions.guest.iter().collect();
+    lines.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let line = |(name, count): &(&String, &u64)| {
+        format!("{:>10.2}  {:<11}  {name}\n", **count as f64 / faults as f64, Part::of(name).name())
+    };
+    let text: String = lines.iter().map(line).collect();
+    fs::write(file, format!("instructions for each of {faults} faults, part, function\n{text}"))
+        .with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
+    let claim = |mode: Mode, limit: f64, text: &str| {
+        let sample = samples.iter().find(|sample| sample.mode == mode)?;
+        let guest = *sample.metrics.get("guest")?;
+        Some(Claim {
+            text: text.into(),
+            measured: format!(
+                "{guest:.1} instructions of the guest, {:.0} of the host",
+                sample.metrics["host"]
+            ),
+            holds: guest <= limit,
+        })
+    };
+    [
+        claim(
+            Mode::Async,
+            2500.0,
+            "a fault that waits by schedule costs the guest at most 2,500 instructions",
+        ),
+        claim(Mode::Halt, 800.0, "a fault that waits by halt costs the guest at most 800 instructions"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
