@@ -51,6 +51,7 @@ pub mod protocol;
 pub mod recent;
 pub mod record;
 mod service;
+pub mod sleeper;
 pub mod slots;
 pub mod stats;
 pub mod sync;

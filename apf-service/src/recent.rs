@@ -26,11 +26,19 @@ pub struct RecentReady {
     /// Life and token; 0 is none, since no token of a fault is.
     entries: [AtomicU64; ENTRIES],
     next: AtomicU32,
+    /// Bit set: the entry may hold something. Most readies are matched at once and
+    /// forgotten, so looking takes a step or two. Written by the core itself alone;
+    /// whoever takes an entry leaves its bit for [`remember`](Self::remember) to clear.
+    filled: AtomicU64,
 }
 
 impl Default for RecentReady {
     fn default() -> Self {
-        Self { entries: core::array::from_fn(|_| AtomicU64::new(0)), next: AtomicU32::new(0) }
+        Self {
+            entries: core::array::from_fn(|_| AtomicU64::new(0)),
+            next: AtomicU32::new(0),
+            filled: AtomicU64::new(0),
+        }
     }
 }
 
@@ -42,7 +50,11 @@ impl RecentReady {
     /// Remembers that `token` came in this `life` of the core, in place of the oldest.
     pub fn remember(&self, token: Token, life: Generation) {
         let next = self.next.load(Relaxed);
-        self.entries[next as usize % ENTRIES].store(entry(token, life), Relaxed);
+        let place = next as usize % ENTRIES;
+        let filled = self.filled().filter(|&old| self.entries[old].load(Relaxed) != 0);
+        let filled = filled.fold(1 << place, |bits, old| bits | 1 << old);
+        self.entries[place].store(entry(token, life), Relaxed);
+        self.filled.store(filled, Relaxed);
         self.next.store(next.wrapping_add(1), Relaxed);
     }
 
@@ -59,9 +71,19 @@ impl RecentReady {
 
     /// By exchange: of two that ask, one takes it.
     fn take_if(&self, wanted: impl Fn(u64) -> bool) -> bool {
-        self.entries.iter().any(|entry| {
+        self.filled().map(|place| &self.entries[place]).any(|entry| {
             let found = entry.load(Relaxed);
             wanted(found) && entry.compare_exchange(found, 0, Relaxed, Relaxed).is_ok()
+        })
+    }
+
+    /// The places of entries that may hold something.
+    fn filled(&self) -> impl Iterator<Item = usize> + use<> {
+        let mut rest = self.filled.load(Relaxed);
+        core::iter::from_fn(move || {
+            let place = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(place)
         })
     }
 }

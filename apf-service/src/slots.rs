@@ -5,6 +5,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crate::classify::Wait;
 use crate::protocol::Token;
+use crate::sleeper::Sleeper;
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::time::Tsc;
 
@@ -68,6 +69,7 @@ pub struct Slot {
     ready: AtomicU64,
     released: AtomicU64,
     rip: AtomicU64,
+    sleeper: Sleeper,
 }
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot>() == 64);
@@ -90,6 +92,11 @@ impl Slot {
     /// there is something to wait for.
     pub fn word(&self) -> &AtomicU32 {
         &self.word
+    }
+
+    /// The task that sleeps on the word.
+    pub fn sleeper(&self) -> &Sleeper {
+        &self.sleeper
     }
 
     /// What the word holds while `ticket` waits by schedule.
@@ -139,7 +146,7 @@ impl Slot {
     ///   waker                                waiter
     ///   ready, released = times
     ///   word: waiting → ready  (Release) ──► word == ready  (Acquire)
-    ///   futex_wake(&word)                    reads the times, frees the slot
+    ///   futex::wake                          reads the times, frees the slot
     /// ```
     ///
     /// The exchange fails when somebody else ended this wait, or the slot has
@@ -176,6 +183,7 @@ pub struct Slots {
     used: [AtomicU64; BLOCKS],
     /// Bit set: slot in use by a halting waiter.
     halting: [AtomicU64; BLOCKS],
+    in_use: AtomicU32,
 }
 
 impl Default for Slots {
@@ -184,6 +192,7 @@ impl Default for Slots {
             slots: core::array::from_fn(|_| Slot::default()),
             used: core::array::from_fn(|_| AtomicU64::new(0)),
             halting: core::array::from_fn(|_| AtomicU64::new(0)),
+            in_use: AtomicU32::new(0),
         }
     }
 }
@@ -205,6 +214,7 @@ impl Slots {
             .map(|(index, _)| index)
             .filter(|&index| index < limit)?;
         self.used[index / 64].fetch_or(1 << (index % 64), Relaxed);
+        self.in_use.fetch_add(1, Relaxed);
         let slot = &self.slots[index];
         // Use counts start at 1, so that no ticket equals `Ticket::NONE`.
         let use_count = ((slot.word.load(Relaxed) >> 2) + 1) % (1 << (32 - INDEX_BITS));
@@ -259,12 +269,12 @@ impl Slots {
         }
     }
 
-    /// Ends every wait, and names each scheduled waiter's word to `wake`.
-    pub fn release_everyone(&self, now: Tsc, mut wake: impl FnMut(&AtomicU32)) {
+    /// Ends every wait, and names each scheduled waiter's slot to `wake`.
+    pub fn release_everyone(&self, now: Tsc, mut wake: impl FnMut(&Slot)) {
         self.release_all_halting(now);
         for slot in self.marked(&self.used) {
             if slot.end(slot.word.load(Relaxed) >> 2, State::Schedule, now, now) {
-                wake(&slot.word);
+                wake(slot);
             }
         }
     }
@@ -276,6 +286,7 @@ impl Slots {
         slot.word.store(word(ticket.use_count(), State::Free), Relaxed);
         self.halting[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
         self.used[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
+        self.in_use.fetch_sub(1, Relaxed);
         stages
     }
 
@@ -288,7 +299,7 @@ impl Slots {
 
     /// Slots in use.
     pub fn in_use(&self) -> usize {
-        self.used.iter().map(|bits| bits.load(Relaxed).count_ones() as usize).sum()
+        self.in_use.load(Relaxed) as usize
     }
 
     fn halting_slots(&self) -> impl Iterator<Item = &Slot> {

@@ -20,7 +20,7 @@ use crate::policy::Policy;
 use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
 use crate::record::Fault;
-use crate::slots::{Released, Slots, Stages, Ticket};
+use crate::slots::{Released, Slot, Slots, Stages, Ticket};
 use crate::stats::CoreStats;
 use crate::time::Tsc;
 
@@ -144,11 +144,11 @@ impl VCpu {
 
     /// Ends this life: the host has just been told to forget what is
     /// outstanding, so nobody else would release the waiters. `wake` is given
-    /// the futex word of each that is scheduled. Leaves the service thread an
+    /// the slot of each that is scheduled. Leaves the service thread an
     /// event, so that its table forgets them too.
     ///
     /// A token that is in the area already may be another core's: it is taken.
-    pub fn end(&self, others: &impl Others, now: Tsc, wake: impl FnMut(&AtomicU32)) {
+    pub fn end(&self, others: &impl Others, now: Tsc, wake: impl FnMut(&Slot)) {
         self.ready(others, now);
         self.area.reset();
         self.slots.release_everyone(now, wake);
@@ -382,9 +382,15 @@ impl VCpu {
         self.overflowed.store(now.0.max(1), Release);
     }
 
-    /// Ends a wait. The caller wakes the futex of a scheduled waiter.
+    /// Ends a wait. The caller wakes the futex of a scheduled waiter. Its ready, if it
+    /// came on this core, is no longer one that released nobody.
     pub fn release(&self, ticket: Ticket, ready: Tsc, now: Tsc) -> Released {
-        self.slots.release(ticket, ready, now)
+        let (token, _) = self.slots.get(ticket).origin();
+        let released = self.slots.release(ticket, ready, now);
+        if released == Released::Scheduled {
+            self.recent.take(token, self.life());
+        }
+        released
     }
 
     /// A waiter runs again: counts its stages, returns its slot, and tells of the

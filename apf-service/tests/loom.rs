@@ -4,19 +4,22 @@
 //! RUSTFLAGS="--cfg loom" cargo test --release -p apf-service --test loom
 //! ```
 //!
-//! `Slots` is the real code. The kernel's futex is modelled by its contract:
-//! comparing the word and going to sleep is one step under a lock, and so is
-//! waking. What would break these: a release whose effects the waiter does not
+//! `Slots` and `Sleeper` are the real code. Blocking and waking are modelled by the
+//! kernel's contract: with interrupts off (here a lock) a wake-up does not arrive, and
+//! one for a task that is not blocked does nothing. What would break these: a release whose effects the waiter does not
 //! see, a wake-up that falls between check and sleep (loom then reports a
 //! deadlock), a stale ticket that ends somebody else's wait.
 #![allow(unexpected_cfgs, reason = "`loom` is set by RUSTFLAGS")]
 #![cfg(loom)]
+
+use std::num::NonZeroU64;
 
 use apf_service::classify::Wait;
 use apf_service::crossing::{came_elsewhere, release_elsewhere};
 use apf_service::event::Generation;
 use apf_service::protocol::Token;
 use apf_service::recent::RecentReady;
+use apf_service::sleeper::{Announced, Sleeper};
 use apf_service::slots::{Released, Slot, Slots, Ticket};
 use apf_service::sync::AtomicU32;
 use apf_service::time::Tsc;
@@ -24,36 +27,42 @@ use loom::sync::atomic::Ordering::{Acquire, Release};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-/// `futex_wait` and `futex_wake` of the kernel, for one word.
+/// The core of the one task that waits.
 #[derive(Default)]
-struct Futex {
-    /// Wake-ups so far, under the futex lock.
-    woken: Mutex<u32>,
-    sleepers: Condvar,
+struct Kernel {
+    /// Whether the task is blocked; held while its interrupts are off.
+    blocked: Mutex<bool>,
+    woken: Condvar,
 }
 
-impl Futex {
-    fn wait(&self, word: &AtomicU32, expected: u32) {
-        let mut woken = self.woken.lock().unwrap();
-        if word.load(Acquire) != expected {
+impl Kernel {
+    /// `kernel::futex::wait`.
+    fn wait(&self, sleeper: &Sleeper, word: &AtomicU32, expected: u32) {
+        let mut blocked = self.blocked.lock().unwrap();
+        if sleeper.announce(NonZeroU64::MIN, word, expected) == Announced::GoOn {
             return;
         }
-        let seen = *woken;
-        while *woken == seen {
-            woken = self.sleepers.wait(woken).unwrap();
+        *blocked = true;
+        while *blocked {
+            blocked = self.woken.wait(blocked).unwrap();
         }
+        drop(blocked);
+        sleeper.take();
     }
 
-    fn wake(&self) {
-        *self.woken.lock().unwrap() += 1;
-        self.sleepers.notify_all();
+    /// `kernel::futex::wake`.
+    fn wake(&self, sleeper: &Sleeper) {
+        if sleeper.take().is_some() {
+            *self.blocked.lock().unwrap() = false;
+            self.woken.notify_all();
+        }
     }
 }
 
 #[derive(Default)]
 struct World {
     slots: Slots,
-    futex: Futex,
+    kernel: Kernel,
 }
 
 impl World {
@@ -61,7 +70,7 @@ impl World {
     fn wait(&self, ticket: Ticket) -> Tsc {
         let slot = self.slots.get(ticket);
         while !slot.is_ready(ticket) {
-            self.futex.wait(slot.word(), Slot::waiting_value(ticket));
+            self.kernel.wait(slot.sleeper(), slot.word(), Slot::waiting_value(ticket));
         }
         self.slots.finish(ticket).ready
     }
@@ -70,14 +79,14 @@ impl World {
     fn release(&self, ticket: Ticket, ready: Tsc) -> Released {
         let released = self.slots.release(ticket, ready, ready);
         if released == Released::Scheduled {
-            self.futex.wake();
+            self.kernel.wake(self.slots.get(ticket).sleeper());
         }
         released
     }
 
     /// `VCpu::end`, of a disarming core.
     fn release_everyone(&self, now: Tsc) {
-        self.slots.release_everyone(now, |_| self.futex.wake());
+        self.slots.release_everyone(now, |slot| self.kernel.wake(slot.sleeper()));
     }
 }
 
@@ -173,17 +182,16 @@ fn a_halting_waiter_sees_its_ready_interrupt() {
         let interrupt = {
             let world = world.clone();
             thread::spawn(move || {
-                let mut interrupts = world.futex.woken.lock().unwrap();
+                let interrupt = world.kernel.blocked.lock().unwrap();
                 assert!(world.slots.release_halting(Token(7), Tsc(5)));
-                *interrupts += 1;
-                drop(interrupts);
-                world.futex.sleepers.notify_all();
+                drop(interrupt);
+                world.kernel.woken.notify_all();
             })
         };
         let slot = world.slots.get(ticket);
-        let mut interrupts_off = world.futex.woken.lock().unwrap();
+        let mut interrupts_off = world.kernel.blocked.lock().unwrap();
         while !slot.is_ready(ticket) {
-            interrupts_off = world.futex.sleepers.wait(interrupts_off).unwrap();
+            interrupts_off = world.kernel.woken.wait(interrupts_off).unwrap();
         }
         drop(interrupts_off);
         assert_eq!(world.slots.finish(ticket).ready, Tsc(5));
@@ -225,17 +233,22 @@ fn the_service_thread_does_not_sleep_past_an_event() {
     struct Service {
         work: AtomicU32,
         queue: Mutex<u32>,
-        futex: Futex,
+        kernel: Kernel,
+        sleeper: Sleeper,
     }
     loom::model(|| {
-        let service =
-            Arc::new(Service { work: AtomicU32::new(0), queue: Mutex::new(0), futex: Futex::default() });
+        let service = Arc::new(Service {
+            work: AtomicU32::new(0),
+            queue: Mutex::new(0),
+            kernel: Kernel::default(),
+            sleeper: Sleeper::default(),
+        });
         let interrupt = {
             let service = service.clone();
             thread::spawn(move || {
                 *service.queue.lock().unwrap() += 1;
                 service.work.fetch_add(1, Release);
-                service.futex.wake();
+                service.kernel.wake(&service.sleeper);
             })
         };
         loop {
@@ -243,7 +256,7 @@ fn the_service_thread_does_not_sleep_past_an_event() {
             if *service.queue.lock().unwrap() == 1 {
                 break;
             }
-            service.futex.wait(&service.work, seen);
+            service.kernel.wait(&service.sleeper, &service.work, seen);
         }
         interrupt.join().unwrap();
     });

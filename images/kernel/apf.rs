@@ -4,7 +4,7 @@
 //! service itself is the crate `apf-service`; its `kernel::hooks` declares
 //! these functions and says what each is for.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use apf_service::classify::Task;
 use memory_addresses::VirtAddr;
@@ -14,8 +14,10 @@ use crate::arch::kernel::interrupts::{self, IDT};
 use crate::arch::kernel::{apic, processor};
 use crate::arch::mm::paging::virtual_to_physical;
 use crate::scheduler::PerCoreSchedulerExt;
-use crate::scheduler::task::{HIGH_PRIO, Priority};
-use crate::synch::futex::{self, Flags};
+use crate::scheduler::task::{HIGH_PRIO, Priority, TaskHandle, TaskId};
+
+/// Set in each handle, so that none is 0.
+const VALID: u64 = 1 << 63;
 
 #[unsafe(no_mangle)]
 fn apf_hook_core() -> u32 {
@@ -33,13 +35,24 @@ fn apf_hook_critical(change: i32) -> u32 {
 }
 
 #[unsafe(no_mangle)]
-fn apf_hook_futex_wait(word: &AtomicU32, expected: u32, limit_us: Option<u64>) {
-	futex::futex_wait(word, expected, limit_us, Flags::RELATIVE);
+fn apf_hook_handle() -> u64 {
+	let handle = core_scheduler().get_current_task_handle();
+	let core = u64::from(handle.get_core_id());
+	VALID | core << 32 | u64::from(handle.get_id().into().cast_unsigned())
 }
 
 #[unsafe(no_mangle)]
-fn apf_hook_futex_wake(word: &AtomicU32) {
-	futex::futex_wake(word, 1);
+fn apf_hook_block(limit_us: Option<u64>) {
+	let wakeup_time = limit_us.and_then(|limit| processor::get_timer_ticks().checked_add(limit));
+	core_scheduler().block_current_task(wakeup_time);
+}
+
+#[unsafe(no_mangle)]
+fn apf_hook_wake(handle: u64) {
+	let id = TaskId::from((handle as u32).cast_signed());
+	let core = (handle & !VALID) >> 32;
+	// Waking looks at the number and the core only.
+	core_scheduler().custom_wakeup(TaskHandle::new(id, HIGH_PRIO, core as u32));
 }
 
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::entry::{self, PREVIOUS_PAGE_FAULT};
 use super::fault::{self, OtherCores};
 use super::wait::without_interrupts;
-use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, hooks, now, record, this_core, vcpu};
+use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, futex, hooks, now, record, this_core, vcpu};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::CoreId;
@@ -72,8 +72,7 @@ pub fn disarm() -> Result<(), ArmError> {
     without_interrupts(|| {
         // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
-        // SAFETY: a hook that may be called with interrupts off.
-        vcpu.end(&OtherCores, now(), |word| unsafe { hooks::apf_hook_futex_wake(word) });
+        vcpu.end(&OtherCores, now(), |slot| futex::wake(slot.sleeper()));
         fault::wake_up_service();
     });
     // SAFETY: a hook in task context.

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::{arm, fault, hooks, now, record, switch_if_withheld, vcpu, vcpus};
+use super::{arm, fault, futex, hooks, now, record, switch_if_withheld, vcpu, vcpus};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::Event;
@@ -65,8 +65,7 @@ extern "C" fn apf_work() -> u32 {
 #[unsafe(no_mangle)]
 extern "C" fn apf_sleep(seen: u32, limit_us: u64) {
     let limit = (limit_us != u64::MAX).then_some(limit_us);
-    // SAFETY: a hook in task context.
-    unsafe { hooks::apf_hook_futex_wait(&fault::SERVICE_WORK, seen, limit) };
+    futex::wait(&fault::SERVICE, &fault::SERVICE_WORK, seen, limit);
 }
 
 /// Makes the service thread look, as if there were work.
@@ -80,8 +79,7 @@ extern "C" fn apf_wake_service() {
 extern "C" fn apf_release(core: u32, ticket: Ticket, ready: Tsc) {
     let Some(vcpu) = vcpu(core as usize) else { return };
     if vcpu.release(ticket, ready, now()) == Released::Scheduled {
-        // SAFETY: a hook; the word stays in memory for ever.
-        unsafe { hooks::apf_hook_futex_wake(vcpu.slots.get(ticket).word()) };
+        futex::wake(vcpu.slots.get(ticket).sleeper());
     }
 }
 

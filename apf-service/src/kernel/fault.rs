@@ -3,15 +3,18 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::entry::{PageFaultFrame, redirect};
-use super::{VECTOR, hooks, kernel_text, now, this_core, this_vcpu, vcpus, wait};
+use super::{VECTOR, futex, hooks, kernel_text, now, this_core, this_vcpu, vcpus, wait};
 use crate::classify::Context;
 use crate::event::CoreId;
 use crate::protocol::msr;
+use crate::sleeper::Sleeper;
 use crate::vcpu::{Others, PageFault, VCpu};
 
 /// Counts the occasions on which the service thread has something to do; it
 /// sleeps on this word.
 pub static SERVICE_WORK: AtomicU32 = AtomicU32::new(0);
+/// The service thread, while it sleeps.
+pub static SERVICE: Sleeper = Sleeper::nobody();
 
 const INTERRUPT_FLAG: u64 = 1 << 9;
 
@@ -79,6 +82,5 @@ pub extern "C" fn on_ready() {
 /// Makes the service thread look at the queues.
 pub fn wake_up_service() {
     SERVICE_WORK.fetch_add(1, Ordering::Release);
-    // SAFETY: a hook that may be called with interrupts off.
-    unsafe { hooks::apf_hook_futex_wake(&SERVICE_WORK) };
+    futex::wake(&SERVICE);
 }

@@ -5,7 +5,7 @@
 //! Unlike the kernel's `sys_*` calls, these neither switch stacks nor enable
 //! interrupts.
 
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::AtomicU64;
 
 use crate::classify::Task;
 
@@ -14,11 +14,14 @@ unsafe extern "Rust" {
     pub fn apf_hook_core() -> u32;
     /// The running task. The caller has made sure that no kernel code was interrupted.
     pub fn apf_hook_task() -> Task;
-    /// Blocks the running task while `*word == expected`, at most for
-    /// `limit_us` microseconds. Task context only.
-    pub fn apf_hook_futex_wait(word: &AtomicU32, expected: u32, limit_us: Option<u64>);
-    /// Wakes the task that waits on `word`. Callable with interrupts off.
-    pub fn apf_hook_futex_wake(word: &AtomicU32);
+    /// The running task's handle, for [`apf_hook_wake`]; never 0.
+    pub fn apf_hook_handle() -> u64;
+    /// Marks the running task as blocked, at most for `limit_us` microseconds; it runs
+    /// on until the next [`apf_hook_reschedule`]. Task context, interrupts off.
+    pub fn apf_hook_block(limit_us: Option<u64>);
+    /// Wakes a task, wherever it is; nothing happens if it is not blocked. Callable
+    /// with interrupts off.
+    pub fn apf_hook_wake(handle: u64);
     /// Interrupts another core, which lets its scheduler look for work.
     /// Callable with interrupts off.
     pub fn apf_hook_interrupt(core: u32);

@@ -5,6 +5,7 @@
 //! | `hooks` | what the kernel provides |
 //! | `entry` | the two interrupt entries and the wait entry, in assembly |
 //! | `fault` | what they call: classify, enqueue, release |
+//! | `futex` | sleeping on a word that has one sleeper, and waking it |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
 //! | `record` | single faults, for a program that wants to see each |
 //! | `arm` | self-check, arming and disarming a core |
@@ -18,6 +19,7 @@ mod arm;
 mod entry;
 mod exports;
 mod fault;
+mod futex;
 pub mod hooks;
 mod record;
 mod wait;
@@ -47,7 +49,7 @@ fn vcpu(core: usize) -> Option<&'static VCpu> {
 }
 
 /// Every core that has ever been armed.
-fn vcpus() -> impl Iterator<Item = (usize, &'static VCpu)> {
+fn vcpus() -> impl Iterator<Item = (usize, &'static VCpu)> + Clone {
     let cores = 0..CORES_IN_USE.load(Ordering::Acquire);
     cores.filter_map(|core| Some((core, vcpu(core)?)))
 }

@@ -5,7 +5,7 @@
 
 use core::arch::asm;
 
-use super::{hooks, now, record, switch_if_withheld, this_vcpu};
+use super::{futex, hooks, now, record, switch_if_withheld, this_vcpu};
 use crate::classify::Wait;
 use crate::slots::{Slot, Ticket};
 
@@ -44,14 +44,12 @@ pub extern "C" fn wait(argument: u64) {
 ///
 /// ```text
 ///   waiter                              service thread
-///   futex_wait, under the kernel's      word: waiting → ready
-///   futex lock:                         futex_wake, under the lock:
-///     word == waiting?  no: return        a waiter queued?  no: nothing to do
-///                       yes: queue                          yes: wake it
+///   futex::wait                         word: waiting → ready
+///     word == waiting?  no: return      futex::wake
+///                       yes: block
 /// ```
 ///
-/// Whoever takes the lock second sees what the first did, so no wake-up falls
-/// between. The task comes back with the priority of one just woken: it has
+/// No wake-up falls between ([`sleeper`](crate::sleeper)). The task comes back with the priority of one just woken: it has
 /// waited for the host, and lets a computing task of its own priority go on as
 /// soon as it blocks again; without that, in a kernel without time slices, it
 /// would wait for the computing task to yield.
@@ -64,7 +62,7 @@ fn schedule(slot: &Slot, ticket: Ticket) {
     unsafe {
         let priority = hooks::apf_hook_boost();
         while !slot.is_ready(ticket) {
-            hooks::apf_hook_futex_wait(slot.word(), Slot::waiting_value(ticket), None);
+            futex::wait(slot.sleeper(), slot.word(), Slot::waiting_value(ticket), None);
         }
         hooks::apf_hook_set_priority(priority);
     }

@@ -11,7 +11,11 @@ use crate::time::Tsc;
 /// The oldest event of all cores. Were one core's queue emptied before the
 /// next one's, a ready on that core could be told long before its fault on
 /// another, and be forgotten among those without a waiter.
-pub fn oldest_event<'a>(cores: impl Iterator<Item = &'a VCpu>) -> Option<Event> {
+pub fn oldest_event<'a>(cores: impl Iterator<Item = &'a VCpu> + Clone) -> Option<Event> {
+    let mut first = cores.clone();
+    if let (Some(only), None) = (first.next(), first.next()) {
+        return only.next_event();
+    }
     let (_, core) = cores.filter_map(|core| Some((core.look()?, core))).min_by_key(|(at, _)| at.0)?;
     core.next_event()
 }
