@@ -47,6 +47,12 @@ fn a_quick_overlap_leaves_a_document_that_says_what_overlaps() {
     assert!(number(of("async", 32.0), "metrics.ms_per_page") < 5.0, "{document}");
     let histograms = of("async", 32.0)["histograms"].as_array().expect("histograms");
     assert!(histograms.iter().any(|h| h["name"] == "schedule total"), "{histograms:?}");
+    for sample in samples(&document) {
+        let read = sample["histograms"].as_array().and_then(|all| all.iter().find(|h| h["name"] == "read"));
+        let buckets = read.and_then(|read| read["buckets"].as_array()).expect("how long each read took");
+        let count: f64 = buckets.iter().filter_map(|bucket| bucket[1].as_f64()).sum();
+        assert_eq!(count, number(sample, "metrics.pages"), "{sample}");
+    }
     for (mode, halts) in [("halt", true), ("async", false)] {
         let sample = of(mode, 32.0);
         let faults = sample["faults"].as_array().expect("faults");
@@ -87,10 +93,46 @@ fn an_experiment_that_cannot_be_run_is_refused_before_anything_starts() {
         (vec!["overlap", "--at", "task=1"], "no such parameter"),
         (vec!["overlap", "--at", "tasks=9999"], "room for"),
         (vec!["overlap", "--page-latency", "uniform:5ms..1ms"], "the lower bound is above"),
+        (vec!["overlap", "--evict", "fraction:25"], "the share `25` is not above 0 and at most 1"),
     ] {
         let ended = xtask.experiment(&args);
         assert_ne!(ended.code(), 0, "{}", ended.text);
         assert!(ended.text.contains(named), "{}", ended.text);
         assert!(xtask.document("overlap").is_none());
+    }
+}
+
+/// Would fail if a fraction or a period were ignored by the driver or the pager: a page that
+/// was not out would be counted, or nothing would go out again.
+#[test]
+fn evictions_take_what_they_are_told_and_come_again() {
+    const REGION_PAGES: f64 = 4096.0;
+    let Some(xtask) = Xtask::find("experiment-evictions") else { return };
+    let of = |kind: &str| {
+        let point = ["--at", "tasks=16", "--at", "page_latency_ms=5"];
+        let ended = xtask.experiment(
+            &[&["overlap", "--quick", "--repetitions", "1", "--evict", kind], &point[..]].concat(),
+        );
+        assert_eq!(ended.code(), 0, "{}", ended.text);
+        let document = xtask.document("overlap").expect("a document");
+        assert_eq!(document["setting"]["evict"], kind);
+        assert_eq!(
+            document["claims"].as_array().map(Vec::len),
+            Some(0),
+            "they are of memory that is all out"
+        );
+        document
+    };
+    let document = of("fraction:0.25");
+    for sample in samples(&document) {
+        assert_eq!(number(sample, "counts.host_evicted_pages"), REGION_PAGES / 4.0);
+        assert_eq!(number(sample, "counts.host_evictions"), 1.0);
+        let out = number(sample, "counts.host_served_pages") / number(sample, "metrics.pages");
+        assert!(out > 0.1 && out < 0.4, "a quarter of what was read was out, not {out}: {sample}");
+    }
+    let document = of("periodic:100ms,0.25");
+    for sample in samples(&document) {
+        assert!(number(sample, "counts.host_evictions") >= 2.0, "{sample}");
+        assert!(number(sample, "counts.host_evicted_pages") > REGION_PAGES / 4.0, "{sample}");
     }
 }

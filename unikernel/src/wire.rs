@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grid::Point;
 use crate::sample::Sample;
 
 /// Marks a console line as a [`Message`].
@@ -86,8 +87,10 @@ pub enum Message {
     },
     /// A sample begins; the service is on or off as it should be.
     SampleBegins {
-        /// What is said while it runs: "async, tasks=4".
-        label: String,
+        /// How faults wait.
+        mode: Mode,
+        /// Where.
+        point: Point,
     },
     /// A sample has ended.
     Sample(Box<Sample>),

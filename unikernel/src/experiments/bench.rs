@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use apf_service::histogram::Histogram;
 use apf_service::time::Tsc;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -60,6 +61,8 @@ pub struct Pages {
     order: Vec<usize>,
     next: AtomicUsize,
     wrong: AtomicU64,
+    /// Cycles that a task's read of a page took, its comparison included.
+    times: Histogram,
 }
 
 impl Bench {
@@ -98,6 +101,7 @@ impl Bench {
             order,
             next: AtomicUsize::new(0),
             wrong: AtomicU64::new(0),
+            times: Histogram::default(),
         })
     }
 
@@ -116,7 +120,7 @@ impl Bench {
     }
 
     fn begin(&self, point: &Point) {
-        host::tell(&Message::SampleBegins { label: label(self.mode, point) });
+        host::tell(&Message::SampleBegins { mode: self.mode, point: point.clone() });
         // Those of making the tasks.
         apf_service::recorded().for_each(drop);
         *self.before.borrow_mut() = (host::counters(), distributions(), cycles());
@@ -241,9 +245,16 @@ impl Pages {
         self.order.len()
     }
 
-    /// How many were wrong.
-    pub fn wrong(&self) -> u64 {
-        self.wrong.load(Ordering::Relaxed)
+    /// What reading them came to: how many were wrong, and how long each took, the
+    /// same measure however faults wait.
+    pub fn measured(&self) -> Measured {
+        let buckets: Vec<_> = self.times.nonempty().map(|(low, count)| (low, count.into())).collect();
+        let read = Distribution { name: "read".into(), per_us: apf_service::tsc_mhz().into(), buckets };
+        Measured {
+            wrong_pages: self.wrong.load(Ordering::Relaxed),
+            histograms: (!read.buckets.is_empty()).then_some(read).into_iter().collect(),
+            ..Measured::default()
+        }
     }
 
     /// All of them, in the order in which they are taken.
@@ -263,9 +274,11 @@ impl Pages {
 
     /// Reads a page and compares it.
     pub fn read(&self, page: usize) {
+        let began = cycles();
         if !self.region.is_right(self.seed, page) {
             self.wrong.fetch_add(1, Ordering::Relaxed);
         }
+        self.times.record(cycles().saturating_sub(began));
     }
 
     /// Reads pages until none is left, and calls `between` after each.
@@ -288,11 +301,6 @@ fn cycles() -> u64 {
     // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
     // guests read it.
     unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-fn label(mode: Mode, point: &Point) -> String {
-    let parameters = point.iter().map(|(name, value)| format!("{name}={value}"));
-    [mode.name().to_owned()].into_iter().chain(parameters).collect::<Vec<_>>().join(", ")
 }
 
 /// The service's histograms as they are now.

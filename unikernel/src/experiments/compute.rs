@@ -54,7 +54,8 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     // The machine may be slower or faster for a while: both sides of the sample.
     let undisturbed = f64::midpoint(before, calibrate(SLICE, bench.sample / 4));
     let kept = rounds as f64 / seconds / undisturbed;
-    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
+    pages
+        .measured()
         .metric("core_ms_per_page", (1.0 - kept) * seconds * 1000.0 / pages_read.max(1) as f64)
         .metric("compute_kept", kept)
         .metric("pages_per_second", pages_read as f64 / seconds)

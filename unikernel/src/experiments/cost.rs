@@ -22,5 +22,5 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     for task in reader {
         task.join().expect("reader");
     }
-    Measured { wrong_pages: pages.wrong(), ..Measured::default() }.metric("pages", pages.len() as f64)
+    pages.measured().metric("pages", pages.len() as f64)
 }

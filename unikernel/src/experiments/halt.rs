@@ -29,7 +29,5 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     };
     let (seconds, reads) = bench.read_for(point["tasks"] as usize, bench.sample, read, || bench.evict(point));
     let count = reads.iter().sum::<u64>().max(1);
-    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
-        .metric("ms_per_page", seconds * 1000.0 / count as f64)
-        .metric("pages", count as f64)
+    pages.measured().metric("ms_per_page", seconds * 1000.0 / count as f64).metric("pages", count as f64)
 }

@@ -27,7 +27,5 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
         reader.join().expect("reader");
     }
     let ms = began.elapsed().as_secs_f64() * 1000.0;
-    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
-        .metric("ms_per_page", ms / pages.len() as f64)
-        .metric("pages", pages.len() as f64)
+    pages.measured().metric("ms_per_page", ms / pages.len() as f64).metric("pages", pages.len() as f64)
 }

@@ -27,7 +27,8 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     if let Some(prefetcher) = prefetcher {
         prefetcher.stop();
     }
-    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
+    pages
+        .measured()
         .metric("ms_per_page", ms / pages.len() as f64)
         .metric("pages", pages.len() as f64)
         .metric("pages_announced", announced as f64)

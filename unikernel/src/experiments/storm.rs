@@ -23,9 +23,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     // What is still out would cost the next sample.
     host::restore();
     let count: u64 = reads.iter().sum();
-    Measured { wrong_pages: pages.wrong(), ..Measured::default() }
-        .metric("pages_per_second", count as f64 / seconds)
-        .metric("fairness", fairness(&reads))
+    pages.measured().metric("pages_per_second", count as f64 / seconds).metric("fairness", fairness(&reads))
 }
 
 /// Jain's index: 1 if all tasks read the same number of pages, 1/n if one task

@@ -83,11 +83,10 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let buckets: Vec<(u64, u64)> = latencies.nonempty().map(|(low, count)| (low, count.into())).collect();
     let ms = |share| percentile(&buckets, share) as f64 / 1e6;
     let metrics = [("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p999_ms", 0.999), ("max_ms", 1.0)];
-    let measured =
-        metrics.into_iter().fold(Measured::default(), |m, (name, share)| m.metric(name, ms(share)));
-    let requests = Distribution { name: "request".into(), per_us: 1000.0, buckets };
-    Measured { wrong_pages: pages.wrong(), histograms: vec![requests], ..measured }
-        .metric("served_per_second", plan.len() as f64 / seconds)
+    let mut measured =
+        metrics.into_iter().fold(pages.measured(), |m, (name, share)| m.metric(name, ms(share)));
+    measured.histograms.push(Distribution { name: "request".into(), per_us: 1000.0, buckets });
+    measured.metric("served_per_second", plan.len() as f64 / seconds)
 }
 
 /// Arrivals as of many independent clients: exponentially distributed gaps.

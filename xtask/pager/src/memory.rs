@@ -134,7 +134,7 @@ impl Pagemap {
         pages: Range<usize>,
         mut each: impl FnMut(usize, bool),
     ) -> Result<(), Error> {
-        let mut entries = vec![0; 8192 * Self::ENTRY_BYTES];
+        let mut entries = vec![0; pages.len().min(8192) * Self::ENTRY_BYTES];
         let mut page = pages.start;
         while page < pages.end {
             let bytes = entries.len().min((pages.end - page) * Self::ENTRY_BYTES);

@@ -32,12 +32,16 @@
 //! Device DMA into pinned guest pages (vhost, VFIO, direct I/O) ignores write protection: what it
 //! writes while an eviction copies is lost.
 
+mod evict; // what goes out, and how
+
 use crate::due::DueQueue;
 use crate::error::Error;
 use crate::latency::Sampler;
 use crate::memory::{GuestRam, PAGE_BYTES, Pagemap, Store};
 use crate::pages::{PageState, Pages};
-use crate::protocol::{Evicted, Parts, Restored, Stats};
+use crate::periodic::Periodic;
+use crate::protocol::{Restored, Stats};
+use crate::recency::Recency;
 use crate::uffd::{Copied, Fault, Uffd};
 use std::io;
 use std::ops::Range;
@@ -61,6 +65,10 @@ pub struct Pager {
     store: Store,
     pages: Pages,
     queue: DueQueue,
+    recency: Recency,
+    /// Whether the page-ins of now count for it.
+    noting: bool,
+    periodic: Option<Periodic>,
     stats: Stats,
     /// Kept between calls for its capacity only.
     faults: Vec<Fault>,
@@ -76,6 +84,9 @@ impl Pager {
             store: Store::new(ram.pages()),
             pages: Pages::new(ram.pages()),
             queue: DueQueue::default(),
+            recency: Recency::new(ram.pages()),
+            noting: false,
+            periodic: None,
             stats: Stats::default(),
             faults: Vec::with_capacity(1024),
         }
@@ -97,9 +108,10 @@ impl Pager {
         Stats { in_flight: self.queue.len() as u64, ..self.stats.clone() }
     }
 
-    /// When [`Self::serve_due`] has something to do.
+    /// When [`Self::serve_due`] or [`Self::evict_again`] has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        self.queue.next_due()
+        let again = self.periodic.as_ref().map(Periodic::next);
+        self.queue.next_due().into_iter().chain(again).min()
     }
 
     /// Reads the faults that have arrived, and gives each its due time.
@@ -152,6 +164,9 @@ impl Pager {
             match self.bring_back(page, 1) {
                 Ok(_) => {
                     self.stats.served_pages += 1;
+                    if self.noting {
+                        self.recency.paged_in(page);
+                    }
                     let lateness = micros(due.elapsed());
                     self.stats.lateness_total_us += lateness;
                     self.stats.lateness_max_us = self.stats.lateness_max_us.max(lateness);
@@ -184,105 +199,15 @@ impl Pager {
         Ok(done)
     }
 
-    /// Pages everything out, or `only` these parts. With `ack`, acknowledges that
-    /// request in the guest's mailboxes when all is done.
-    pub fn evict(
-        &mut self,
-        only: Option<&Parts>,
-        ack: Option<u64>,
-        latency: &mut Sampler,
-    ) -> Result<Evicted, Error> {
-        let started = Instant::now();
-        let mailboxes = self.mailboxes(ack)?;
-        let parts = match only {
-            Some(parts) => self.locate(parts, *mailboxes.first().ok_or(Error::NoMailbox)?)?,
-            None => std::iter::once(0..self.ram.pages()).collect(),
-        };
-        if !self.registered {
-            self.uffd.register(self.ram.start, self.ram.bytes).map_err(Error::Register)?;
-            self.registered = true;
-        }
-        let waits_before = self.stats.write_protect_waits;
-        let mut dropped_pages = 0;
-        for part in parts {
-            dropped_pages += self.evict_part(part, latency)?;
-        }
-        self.acknowledge(&mailboxes, ack);
-        self.stats.evictions += 1;
-        Ok(Evicted {
-            evicted_pages: (self.pages.len() - self.pages.resident()) as u64,
-            dropped_pages,
-            elapsed_us: micros(started.elapsed()),
-            mailboxes: mailboxes.len() as u64,
-            write_protect_waits: self.stats.write_protect_waits - waits_before,
-        })
-    }
-
-    /// The pages of `parts`, if the guest has the mailbox of `page` where it says.
-    fn locate(&self, parts: &Parts, page: usize) -> Result<Vec<Range<usize>>, Error> {
-        let base = parts.mailbox.checked_sub((page * PAGE_BYTES) as u64).ok_or(Error::NoMailbox)?;
-        parts.ranges.iter().map(|range| self.ram.pages_of(range, base)).collect()
-    }
-
-    /// Pages out `part`, and tells how many pages of it were in memory.
-    fn evict_part(&mut self, part: Range<usize>, latency: &mut Sampler) -> Result<u64, Error> {
-        let (address, bytes) = (self.ram.address(part.start), part.len() * PAGE_BYTES);
-        let copied = self.copy_out(&part);
-        // Read, so as to count them, before the drop. They are entered after it.
-        let mut held_up = Vec::new();
-        self.uffd.read_faults(&mut held_up);
-        let arrival = Instant::now();
-        let dropped = copied.and_then(|count| {
-            // SAFETY: the store has every page: those that were present were copied after they
-            // could no longer be written, the others were there before, or are zeros. Faults are
-            // served from it.
-            unsafe { self.ram.drop(&part) }.map(|()| count).map_err(Error::Drop)
-        });
-        if !matches!(dropped, Err(Error::WriteProtect(_) | Error::Pagemap(_))) {
-            // Also when the drop failed, perhaps half-way: a page that is present but marked is
-            // found present when it is to be brought back, and stays as it is.
-            self.pages.evict(part);
-        }
-        if dropped.is_err() {
-            // Wakes those held up, and they go on, or come back with a new message.
-            let _ = self.uffd.write_unprotect(address, bytes);
-        }
-        self.stats.write_protect_waits += held_up.iter().filter(|fault| fault.write_protect).count() as u64;
-        for fault in held_up {
-            self.enqueue(fault, arrival, latency);
-        }
-        dropped
-    }
-
-    /// Write-protects `part` and completes the store. Tells how many pages were copied.
-    fn copy_out(&mut self, part: &Range<usize>) -> Result<u64, Error> {
-        let (address, bytes) = (self.ram.address(part.start), part.len() * PAGE_BYTES);
-        self.uffd.write_protect(address, bytes).map_err(Error::WriteProtect)?;
-        let Self { pagemap, ram, store, pages, .. } = self;
-        let mut copied = 0;
-        pagemap.scan(ram, part.clone(), |page, present| {
-            if present {
-                // SAFETY: present, and write-protected: it neither goes nor changes.
-                store.put(page, |contents| unsafe { ram.read(page, contents) });
-                copied += 1;
-            } else if pages.state(page) == PageState::Resident {
-                // Never touched, or dropped by the VMM.
-                store.clear(page);
-            }
-            // Else it is in the store, and nowhere else.
-        })?;
-        Ok(copied)
-    }
-
     /// Brings everything back now. With `ack`, acknowledges that request in the guest's mailboxes,
     /// after the last page: a guest that sees it will not fault any more.
     pub fn restore(&mut self, ack: Option<u64>) -> Result<Restored, Error> {
         let started = Instant::now();
+        self.periodic = None;
         let before = self.pages.resident();
-        let restored = self.restore_pages();
+        let restored = self.restore_pages(0..self.pages.len());
         // Also when it failed: the waiters of the pages that are back are awake.
-        let pages = &self.pages;
-        self.queue.retain(|page| pages.state(page) == PageState::InService);
+        self.forget_served();
         restored?;
         let mailboxes = self.mailboxes(ack)?;
         self.acknowledge(&mailboxes, ack);
@@ -295,9 +220,15 @@ impl Pager {
         })
     }
 
-    fn restore_pages(&mut self) -> Result<(), Error> {
-        let mut page = 0;
-        while let Some((start, count)) = self.pages.next_missing(page, RESTORE_PAGES) {
+    /// What is due for pages that are back already is due no longer.
+    fn forget_served(&mut self) {
+        let pages = &self.pages;
+        self.queue.retain(|page| pages.state(page) == PageState::InService);
+    }
+
+    fn restore_pages(&mut self, within: Range<usize>) -> Result<(), Error> {
+        let mut page = within.start;
+        while let Some((start, count)) = self.pages.next_missing(page..within.end, RESTORE_PAGES) {
             page = start;
             match self.bring_back(start, count) {
                 Ok(done) => page += done,

@@ -77,12 +77,12 @@ impl Pages {
         }
     }
 
-    /// The first run of pages, at `from` or later, that are not resident: start and length, the
-    /// length at most `max`.
-    pub fn next_missing(&self, from: usize, max: usize) -> Option<(usize, usize)> {
+    /// The first run of pages `within` that are not resident: start and length, the length at most
+    /// `max`.
+    pub fn next_missing(&self, within: Range<usize>, max: usize) -> Option<(usize, usize)> {
         let missing = |state: &PageState| *state != PageState::Resident;
-        let start = from + self.states[from..].iter().position(missing)?;
-        let run = self.states[start..].iter().take(max).take_while(|s| missing(s)).count();
+        let start = within.start + self.states[within.clone()].iter().position(missing)?;
+        let run = self.states[start..within.end].iter().take(max).take_while(|s| missing(s)).count();
         Some((start, run))
     }
 }
@@ -127,13 +127,14 @@ mod tests {
     #[test]
     fn runs_of_missing_pages() {
         let mut pages = Pages::new(8);
-        assert_eq!(pages.next_missing(0, 8), None);
+        assert_eq!(pages.next_missing(0..8, 8), None);
         pages.evict(0..8);
         pages.fault(1);
         [0, 4].into_iter().for_each(|page| pages.bring_back(page));
-        assert_eq!(pages.next_missing(0, 8), Some((1, 3)), "in service is missing, too");
-        assert_eq!(pages.next_missing(0, 2), Some((1, 2)));
-        assert_eq!(pages.next_missing(4, 8), Some((5, 3)));
-        assert_eq!(pages.next_missing(8, 8), None);
+        assert_eq!(pages.next_missing(0..8, 8), Some((1, 3)), "in service is missing, too");
+        assert_eq!(pages.next_missing(0..8, 2), Some((1, 2)));
+        assert_eq!(pages.next_missing(4..8, 8), Some((5, 3)));
+        assert_eq!(pages.next_missing(8..8, 8), None);
+        assert_eq!(pages.next_missing(4..6, 8), Some((5, 1)), "what lies behind is another's");
     }
 }

@@ -22,8 +22,8 @@ pub enum Request {
         #[serde(default)]
         seed: u64,
     },
-    /// Page out the guest's RAM, or parts of it. Answered by [`Response::Evicted`] once nothing of
-    /// it is resident.
+    /// Page out the guest's RAM, or parts of it. Answered by [`Response::Evicted`] once nothing is
+    /// resident of what was to go.
     Evict {
         /// Tell the guest: acknowledge this request number in its mailboxes.
         #[serde(default)]
@@ -31,7 +31,16 @@ pub enum Request {
         /// Only these; all, if there is nothing here.
         #[serde(default)]
         only: Option<Parts>,
+        /// Which of their pages, and how often.
+        #[serde(default)]
+        eviction: Eviction,
+        /// Where random choices begin: the same again for the same number.
+        #[serde(default)]
+        seed: u64,
     },
+    /// No more periodic evictions, if there were any. So does the next eviction or restore end them.
+    /// Answered by [`Response::EvictionsEnded`].
+    EndEvictions {},
     /// Bring everything back at once, without latency. Answered by [`Response::Restored`].
     Restore {
         /// Tell the guest: acknowledge this request number in its mailboxes, when all is back.
@@ -52,6 +61,35 @@ pub struct Parts {
     pub mailbox: u64,
     /// First and last address of each part, the last one excluded.
     pub ranges: Vec<Range<u64>>,
+}
+
+/// Which pages an eviction takes, and how often. Shares are of the pages asked for, and what is not
+/// taken is in memory afterwards: what was out of it comes back at once.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Eviction {
+    /// All of them, once.
+    #[default]
+    All,
+    /// A random choice, once.
+    Fraction {
+        /// 0 to 1.
+        share: f64,
+    },
+    /// A random choice; then, until it is ended, another one again and again, which brings nothing
+    /// back.
+    Periodic {
+        /// From the end of one eviction to the next, in microseconds.
+        period_micros: u64,
+        /// 0 to 1.
+        share: f64,
+    },
+    /// Those that were paged in longest ago, once. The clock is the number of page-ins since
+    /// evictions of this kind, and the choice is the same for the same seed.
+    Lru {
+        /// 0 to 1.
+        share: f64,
+    },
 }
 
 /// How long a page-in takes, from the arrival of the fault.
@@ -108,6 +146,8 @@ pub enum Response {
     LatencySet {},
     /// To [`Request::Evict`].
     Evicted(Evicted),
+    /// To [`Request::EndEvictions`].
+    EvictionsEnded {},
     /// To [`Request::Restore`].
     Restored(Restored),
     /// To [`Request::Stats`].
@@ -172,6 +212,8 @@ pub struct Restored {
 pub struct Stats {
     /// Evictions completed.
     pub evictions: u64,
+    /// Pages that they took out of memory.
+    pub dropped_pages: u64,
     /// Restores completed.
     pub restores: u64,
     /// Fault messages from the kernel, of all kinds. A page touched by several threads sends several.

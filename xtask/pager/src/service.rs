@@ -5,7 +5,7 @@ use crate::hook;
 use crate::latency::Sampler;
 use crate::memory::{PAGE_BYTES, Pagemap};
 use crate::pager::Pager;
-use crate::protocol::{Request, Response, Stats, Status};
+use crate::protocol::{Eviction, Request, Response, Stats, Status};
 use crate::uffd::Uffd;
 
 /// What the pager needs from the kernel, opened when the library is loaded.
@@ -43,10 +43,13 @@ impl Service {
         self.pager.as_ref()
     }
 
-    /// Serves what is due.
+    /// Serves what is due, and evicts again if it is time.
     pub fn serve_due(&mut self) {
         if let Some(pager) = &mut self.pager {
             pager.serve_due();
+            if let Err(error) = pager.evict_again(&mut self.latency) {
+                self.failure = Some(error.to_string());
+            }
         }
     }
 
@@ -75,9 +78,16 @@ impl Service {
             Request::Stats {} => {
                 Ok(Response::Stats(self.pager.as_ref().map_or_else(Stats::default, Pager::stats)))
             }
-            Request::Evict { ack, only } => {
+            Request::Evict { ack, only, eviction, seed } => {
+                check(&eviction)?;
                 self.attach()?;
-                self.page(|pager, latency| pager.evict(only.as_ref(), ack, latency).map(Response::Evicted))
+                self.page(|pager, latency| {
+                    pager.evict(only.as_ref(), (&eviction, seed), ack, latency).map(Response::Evicted)
+                })
+            }
+            Request::EndEvictions {} => {
+                self.pager.iter_mut().for_each(Pager::end_evictions);
+                self.failure.clone().map_or(Ok(Response::EvictionsEnded {}), Err)
             }
             Request::Restore { ack } => {
                 self.attach()?;
@@ -120,5 +130,18 @@ impl Service {
             latency: self.latency.model().clone(),
             error,
         }
+    }
+}
+
+/// Whether there can be such an eviction; the message names the parameter.
+fn check(eviction: &Eviction) -> Result<(), String> {
+    let (Eviction::Fraction { share } | Eviction::Periodic { share, .. } | Eviction::Lru { share }) =
+        eviction
+    else {
+        return Ok(());
+    };
+    match (0.0..=1.0).contains(share) {
+        true => Ok(()),
+        false => Err(format!("share {share} is not between 0 and 1")),
     }
 }

@@ -89,6 +89,11 @@ impl Uffd {
         self.set_write_protection(start, bytes, 0)
     }
 
+    /// Lifts the protection and wakes nobody: whoever waits has a message that will be read.
+    pub fn write_unprotect_quietly(&self, start: usize, bytes: usize) -> io::Result<()> {
+        self.set_write_protection(start, bytes, WRITEPROTECT_DONTWAKE)
+    }
+
     fn set_write_protection(&self, start: usize, bytes: usize, mode: u64) -> io::Result<()> {
         let mut protect = WriteProtect { range: Range::new(start, bytes), mode };
         loop {
@@ -178,6 +183,7 @@ const FEATURE_PAGEFAULT_FLAG_WP: u64 = 1 << 0;
 const REGISTER_MISSING: u64 = 1 << 0;
 const REGISTER_WP: u64 = 1 << 1;
 const WRITEPROTECT_WP: u64 = 1 << 0;
+const WRITEPROTECT_DONTWAKE: u64 = 1 << 1;
 const EVENT_PAGEFAULT: u8 = 0x12;
 const PAGEFAULT_FLAG_WP: u64 = 1 << 1;
 

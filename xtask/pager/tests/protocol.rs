@@ -4,7 +4,7 @@
 #[path = "../src/protocol.rs"]
 mod protocol;
 
-use protocol::{Evicted, Latency, Parts, Request, Response, Restored, Stats, Status};
+use protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
 use serde_json::{from_str, to_string};
 
 #[test]
@@ -14,10 +14,14 @@ fn requests_as_they_are_written() {
     for (request, json) in [
         (Request::Status {}, r#"{"request":"status"}"#),
         (Request::Stats {}, r#"{"request":"stats"}"#),
-        (Request::Evict { ack: Some(7), only: None }, r#"{"request":"evict","ack":7,"only":null}"#),
+        (Request::EndEvictions {}, r#"{"request":"end_evictions"}"#),
         (
-            Request::Evict { ack: None, only: Some(parts) },
-            r#"{"request":"evict","ack":null,"only":{"mailbox":4096,"ranges":[{"start":0,"end":4096},{"start":8192,"end":12288}]}}"#,
+            Request::Evict { ack: Some(7), only: None, eviction: Eviction::Lru { share: 0.5 }, seed: 3 },
+            r#"{"request":"evict","ack":7,"only":null,"eviction":{"kind":"lru","share":0.5},"seed":3}"#,
+        ),
+        (
+            Request::Evict { ack: None, only: Some(parts), eviction: Eviction::All, seed: 0 },
+            r#"{"request":"evict","ack":null,"only":{"mailbox":4096,"ranges":[{"start":0,"end":4096},{"start":8192,"end":12288}]},"eviction":{"kind":"all"},"seed":0}"#,
         ),
         (Request::Restore { ack: None }, r#"{"request":"restore","ack":null}"#),
         (
@@ -30,7 +34,7 @@ fn requests_as_they_are_written() {
     }
     assert_eq!(
         from_str::<Request>(r#"{"request":"evict"}"#).unwrap(),
-        Request::Evict { ack: None, only: None }
+        Request::Evict { ack: None, only: None, eviction: Eviction::All, seed: 0 }
     );
 }
 
@@ -42,6 +46,7 @@ fn what_is_not_a_request() {
         r#"{"request":"explode"}"#,
         r#"{"request":"status","ack":1}"#,
         r#"{"request":"evict","ack":-1}"#,
+        r#"{"request":"evict","eviction":{"kind":"fraction"}}"#,
         r#"{"request":"set_latency","latency":{"model":"constant"}}"#,
     ] {
         assert!(from_str::<Request>(json).is_err(), "{json}");
@@ -70,6 +75,7 @@ fn responses_survive_the_way() {
     for response in [
         Response::Status(status),
         Response::LatencySet {},
+        Response::EvictionsEnded {},
         Response::Evicted(evicted),
         Response::Restored(restored),
         Response::Stats(Stats { served_pages: 9, ..Stats::default() }),

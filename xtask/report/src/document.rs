@@ -128,6 +128,9 @@ pub struct Setting {
     pub tsc_mhz: u32,
     /// How long page-ins took, as on the command line, unless a parameter says so.
     pub page_latency: String,
+    /// Which pages evictions took, and how often, as on the command line.
+    #[serde(default = "all")]
+    pub evict: String,
     /// Seed of contents, order and latencies.
     pub seed: u64,
     /// The revision that was built; `None` outside a git checkout.
@@ -138,6 +141,11 @@ pub struct Setting {
     pub command: String,
     /// When it began, UTC, RFC 3339.
     pub began: String,
+}
+
+/// What evictions took before there was a choice.
+fn all() -> String {
+    "all".into()
 }
 
 /// One repetition at one point in one mode.

@@ -174,6 +174,7 @@ fn setting(seed: u64) -> Setting {
         memory_mib: 256,
         tsc_mhz: TSC_MHZ,
         page_latency: "20ms".into(),
+        evict: "all".into(),
         seed,
         git_revision: Some("0000000000000000000000000000000000000000".into()),
         git_modified: false,

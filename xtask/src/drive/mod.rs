@@ -1,6 +1,7 @@
 //! Driving one VM: the same program does it natively and inside the lab.
 //!
 //! - [`latency`]: how long page-ins take, as text
+//! - [`evict`]: which pages evictions take, as text
 //! - [`spec`]: what to run, and what came of it, as files
 //! - [`vmm`]: the VMM's command line
 //! - [`guest`]: the guest's console, line by line
@@ -8,6 +9,7 @@
 //! - [`samples`], [`record`]: an experiment's samples while they come, and as a file
 //! - [`trace`]: the host kernel's own count of async page faults
 
+pub mod evict;
 pub mod guest;
 pub mod latency;
 mod pager;
@@ -26,6 +28,7 @@ use clap::Args;
 use unikernel::wire::{Message, Mode};
 
 use crate::process::{Scratch, command};
+use evict::Eviction;
 use guest::{Guest, Line};
 use latency::Latency;
 use pager::Pager;
@@ -181,11 +184,18 @@ impl<'a> Drive<'a> {
                 let constant = page_latency_us.map(|micros| Latency::Constant { micros });
                 let latency = constant.as_ref().unwrap_or(self.spec.page_latency.model());
                 self.pager.set_latency(latency, self.spec.seed ^ seed)?;
-                let evicted = self.pager.evict(only, request)?;
+                // What is evicted beside samples measures the cost of a fault: all of it.
+                let measured = self.samples.as_ref().is_none_or(Samples::is_running);
+                let eviction = if measured { self.spec.evict.kind().clone() } else { Eviction::All };
+                let evicted = self.pager.evict(only, eviction, self.spec.seed ^ seed, request)?;
                 if evicted.mailboxes == 0 {
                     bail!("the pager did not find the guest's mailbox in its memory");
                 }
-                self.served_before = self.pager.stats()?.served_pages;
+                let stats = self.pager.stats()?;
+                self.served_before = stats.served_pages;
+                if let Some(samples) = &mut self.samples {
+                    samples.evicted(&evicted, &stats);
+                }
                 self.last_sign = Instant::now();
             }
             Message::Restore { request } => {
@@ -197,14 +207,15 @@ impl<'a> Drive<'a> {
             Message::Samples { total } => {
                 self.samples = Some(Samples::begin(self.spec, self.out, self.outcome.tsc_mhz, total)?);
             }
-            Message::SampleBegins { label } => {
+            Message::SampleBegins { mode, point } => {
                 let (host, served) = (self.traced_counts()?, self.served_pages());
-                self.samples()?.sample_begins(label, host, served);
+                self.samples()?.sample_begins(mode, &point, host, served);
                 progress(&self.samples()?.progress());
             }
             Message::Sample(sample) => {
-                let (host, served) = (self.traced_counts()?, self.served_pages());
-                self.samples()?.sample(*sample, host, served)?;
+                self.pager.end_evictions()?;
+                let (host, stats) = (self.traced_counts()?, self.pager.stats()?);
+                self.samples()?.sample(*sample, host, &stats)?;
             }
             Message::CheckBegins { name } => {
                 progress(&format!("check {name}"));

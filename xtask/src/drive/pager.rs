@@ -14,7 +14,7 @@ use unikernel::wire::Parts;
 #[path = "../../pager/src/protocol.rs"]
 mod protocol;
 
-pub use protocol::{Evicted, Latency, Restored, Stats};
+pub use protocol::{Evicted, Eviction, Latency, Restored, Stats};
 use protocol::{Request, Response};
 
 /// A VMM maps its guest's memory before the guest can say anything.
@@ -68,12 +68,26 @@ impl Pager {
         }
     }
 
-    /// Pages everything out, or `only` these parts, and acknowledges `request` to
-    /// the guest.
-    pub fn evict(&mut self, only: Option<Parts>, request: u64) -> Result<Evicted> {
+    /// Pages everything out, or `only` these parts, or of either what `eviction`
+    /// says, and acknowledges `request` to the guest. Random choices begin at `seed`.
+    pub fn evict(
+        &mut self,
+        only: Option<Parts>,
+        eviction: Eviction,
+        seed: u64,
+        request: u64,
+    ) -> Result<Evicted> {
         let only = only.map(|parts| protocol::Parts { mailbox: parts.mailbox, ranges: parts.ranges });
-        match self.ask(&Request::Evict { ack: Some(request), only })? {
+        match self.ask(&Request::Evict { ack: Some(request), only, eviction, seed })? {
             Response::Evicted(evicted) => Ok(evicted),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    /// Ends periodic evictions, and tells whether they went well.
+    pub fn end_evictions(&mut self) -> Result<()> {
+        match self.ask(&Request::EndEvictions {})? {
+            Response::EvictionsEnded {} => Ok(()),
             other => bail!("the pager answered {other:?}"),
         }
     }

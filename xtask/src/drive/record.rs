@@ -49,6 +49,10 @@ pub struct SampleOutcome {
     /// Pages that the pager brought back because they were touched, whether the
     /// guest was told or its core stopped.
     pub served_pages: u64,
+    /// Evictions, periodic ones included.
+    pub evictions: u64,
+    /// Pages that the first one left out of memory, and those that the others took out again.
+    pub evicted_pages: u64,
 }
 
 impl Machine {
@@ -147,6 +151,8 @@ mod tests {
             },
             host: None,
             served_pages: 7,
+            evictions: 1,
+            evicted_pages: 9,
         };
         let lines = [Entry::Machine(machine), Entry::Guest { tsc_mhz: 2000 }, Entry::Sample(sample.into())]
             .map(|entry| serde_json::to_string(&entry).unwrap() + "\n")

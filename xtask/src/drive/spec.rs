@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use unikernel::wire::{Check, Counters, Pass, StageHistogram};
 
+use super::evict::Evict;
 use super::latency::PageLatency;
 
 /// The outcome's file.
@@ -56,7 +57,9 @@ pub struct Spec {
     pub memory_mib: u32,
     pub cores: u32,
     pub page_latency: PageLatency,
-    /// Of the latencies.
+    /// Of passes and samples.
+    pub evict: Evict,
+    /// Of latencies and evictions.
     pub seed: u64,
     /// Pages that each pass reads, or all checks, and pages of the memory that is filled:
     /// they decide how long it may take.

@@ -11,6 +11,7 @@ use apf_report::document::{self, Document, Experiment, Histogram, Metric, Mode, 
 use unikernel::wire;
 
 use super::catalogue::Definition;
+use crate::drive::evict::Evict;
 use crate::drive::record::{Record, SampleOutcome};
 use crate::process::Cmd;
 use crate::versions::VERSIONS;
@@ -31,6 +32,8 @@ pub struct Sketch {
     pub cores: u32,
     pub memory_mib: u32,
     pub page_latency: String,
+    /// Which pages evictions took.
+    pub evict: Evict,
     pub seed: u64,
     pub began: SystemTime,
     pub revision: Revision,
@@ -62,12 +65,14 @@ impl Sketch {
 
     /// The document with these samples, from where the record says.
     pub fn fill_with(&self, samples: Vec<Sample>, record: &Record) -> Document {
+        // Both are about memory that is out as a whole: pages that are there cost nothing.
+        let whole = self.evict.is_all();
         Document {
             schema: SCHEMA,
             experiment: experiment(self.definition),
             setting: self.setting(record),
-            references: (self.definition.references)(&samples, self.cores),
-            claims: (self.definition.claims)(&samples, self.cores),
+            references: if whole { (self.definition.references)(&samples, self.cores) } else { vec![] },
+            claims: if whole { (self.definition.claims)(&samples, self.cores) } else { vec![] },
             samples,
         }
     }
@@ -86,6 +91,7 @@ impl Sketch {
             memory_mib: self.memory_mib,
             tsc_mhz: record.tsc_mhz,
             page_latency: self.page_latency.clone(),
+            evict: self.evict.to_string(),
             seed: self.seed,
             git_revision: self.revision.name.clone(),
             git_modified: self.revision.modified,
@@ -119,7 +125,11 @@ pub fn sample(outcome: &SampleOutcome) -> Sample {
     // High-water marks of the whole run, which say nothing of one sample.
     counts.retain(|name, _| !name.starts_with("most_"));
     counts.insert("wrong_pages".into(), sample.wrong_pages);
-    counts.insert("host_served_pages".into(), outcome.served_pages);
+    counts.extend([
+        ("host_served_pages".into(), outcome.served_pages),
+        ("host_evictions".into(), outcome.evictions),
+        ("host_evicted_pages".into(), outcome.evicted_pages),
+    ]);
     if let Some(host) = outcome.host {
         counts.extend([
             ("host_not_present".into(), host.not_present),
@@ -219,7 +229,7 @@ mod tests {
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
-        let samples = vec![SampleOutcome { sample, host, served_pages: 11 }];
+        let samples = vec![SampleOutcome { sample, host, served_pages: 11, evictions: 2, evicted_pages: 12 }];
         Record { machine, tsc_mhz: 2000, samples }
     }
 
@@ -232,6 +242,7 @@ mod tests {
             cores: 1,
             memory_mib: 256,
             page_latency: "20ms".into(),
+            evict: Evict::default(),
             seed: 1,
             began: SystemTime::UNIX_EPOCH,
             revision: Revision::default(),
@@ -245,10 +256,28 @@ mod tests {
         assert_eq!((sample.mode, sample.repetition), (Mode::Async, 3));
         assert_eq!(sample.counts["not_present"], 9);
         assert_eq!((sample.counts["host_ready"], sample.counts["host_served_pages"]), (8, 11));
+        assert_eq!((sample.counts["host_evictions"], sample.counts["host_evicted_pages"]), (2, 12));
         assert!(!sample.counts.contains_key("most_outstanding"));
         assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
         assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn what_is_said_of_memory_that_is_out_is_not_said_of_a_part() {
+        let part = Sketch { evict: "fraction:0.5".parse().unwrap(), ..sketch() };
+        let sample = |mode| {
+            let mut outcome = record().samples.remove(0);
+            outcome.sample.mode = mode;
+            outcome.sample.metrics.insert("fault_cost_ms".into(), 0.5);
+            outcome
+        };
+        let samples = vec![sample(wire::Mode::Blocked), sample(wire::Mode::Async)];
+        let record = Record { samples, ..record() };
+        let (whole, part) = (sketch().fill(&record), part.fill(&record));
+        assert!(!whole.claims.is_empty() && !whole.references.is_empty());
+        assert!(part.claims.is_empty() && part.references.is_empty());
+        assert_eq!((whole.setting.evict.as_str(), part.setting.evict.as_str()), ("all", "fraction:0.5"));
     }
 
     #[test]

@@ -81,13 +81,15 @@ impl Plan {
             "--at {LATENCY}: above 10s is not an experiment"
         );
         let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
+        let page_latency = options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest));
+        options.evict.leaves_time_for(page_latency.mean())?;
         Ok(Self {
             definition,
             memory_mib,
             axes,
             repetitions: options.repetitions.unwrap_or(repetitions),
             sample: Duration::from_millis(sample_ms),
-            page_latency: options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest)),
+            page_latency,
             latency_is_given: options.page_latency.is_some(),
         })
     }
@@ -137,6 +139,7 @@ impl Plan {
             memory_mib: self.memory_mib,
             cores: options.smp,
             page_latency: self.page_latency.clone(),
+            evict: options.evict.clone(),
             seed: options.seed,
             pages: 0,
             region_pages: region_mib * 256,
@@ -194,6 +197,7 @@ impl Place {
             cores: options.smp,
             memory_mib: spec.memory_mib,
             page_latency: plan.page_latency_text(),
+            evict: options.evict.clone(),
             seed: options.seed,
             began: SystemTime::now(),
             revision: Revision::here(),
@@ -320,6 +324,8 @@ mod tests {
             (["--at", "page_latency_ms=20000"], "10s"),
             (["--at", "tasks=x"], "`x`"),
             (["--page-latency", "uniform:5ms"], "uniform:1ms..5ms"),
+            (["--evict", "fraction:2"], "at most 1"),
+            (["--evict", "periodic:400ms"], "10 page-ins of 50ms"),
         ] {
             let error = format!("{:#}", plan(&args).err().unwrap());
             assert!(error.contains(named), "{error}");

@@ -29,6 +29,7 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use unikernel::grid::Axis;
 
+use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::Vmm;
 use crate::probe::Host;
@@ -76,6 +77,9 @@ struct Options {
     /// How long page-ins take, in place of an experiment's own values; as for `run`
     #[arg(long, value_name = "LATENCY")]
     page_latency: Option<PageLatency>,
+    /// Which pages an eviction takes, and how often: all, fraction:0.25, periodic:500ms,0.25, lru:0.5
+    #[arg(long, value_name = "KIND", default_value = "all")]
+    evict: Evict,
     /// Where guests run
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,

@@ -29,6 +29,8 @@ pub struct Setting {
     pub page_latency: String,
     /// Its mean.
     pub page_latency_us: u128,
+    /// Which pages went out, as on the command line.
+    pub evict: String,
     pub memory_mib: u32,
     pub seed: u64,
 }
@@ -45,6 +47,7 @@ impl Setting {
             cores: outcome.cores,
             page_latency: spec.page_latency.to_string(),
             page_latency_us: spec.page_latency.mean().as_micros(),
+            evict: spec.evict.to_string(),
             memory_mib: spec.memory_mib,
             seed: args.seed,
         }

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
+use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, Vmm};
 use crate::probe::{self, Host, Verdict};
@@ -81,6 +82,10 @@ pub struct RunArgs {
     /// [default: 20ms, for contexts 3ms]
     #[arg(long, value_name = "LATENCY")]
     pub page_latency: Option<PageLatency>,
+    /// Which pages go out, and how often, in the experiment default: all, fraction:0.25,
+    /// periodic:2s, periodic:2s,0.25, lru:0.5
+    #[arg(long, value_name = "KIND", default_value = "all")]
+    pub evict: Evict,
     /// Tasks that read [default: 32 on one virtual CPU, 64 for each of several]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub tasks: Option<u16>,
@@ -252,6 +257,14 @@ impl RunArgs {
                 self.memory_mib()
             );
         }
+        self.evict.leaves_time_for(self.page_latency().mean())?;
+        if self.experiment != Experiment::Default && !self.evict.is_all() {
+            bail!(
+                "--evict {} is for the experiment default: the checks of {} page out what they need",
+                self.evict,
+                self.experiment.name()
+            );
+        }
         match (self.experiment, self.cores()) {
             (Experiment::Contexts, 2..) => bail!(
                 "--smp {} is more than the experiment contexts can judge: it watches who runs on one core",
@@ -289,6 +302,7 @@ impl RunArgs {
             memory_mib: u32::try_from(self.memory_mib()).unwrap_or(u32::MAX),
             cores: self.cores(),
             page_latency: self.page_latency(),
+            evict: self.evict.clone(),
             seed: self.seed,
             pages: self.pages_to_wait_for(),
             region_pages: self.region_pages(),

@@ -3,7 +3,8 @@
 //! no KVM.
 //!
 //! Broken by: a write or a fault that gets lost between an eviction and a fault, a page served before
-//! its time, a mailbox that is not found, a restore that leaves a page behind. A lost fault shows as
+//! its time, a mailbox that is not found, a restore that leaves a page behind, an eviction that takes
+//! another share than it was told, or at another time. A lost fault shows as
 //! a child that does not answer in time.
 //!
 //! `APF_PAGER_TEST_ROUNDS` sets the number of evictions under load (default 300).
@@ -15,7 +16,7 @@ mod child; // the "VMM"
 mod parent; // starts it, and controls the pager
 
 use parent::Vmm;
-use protocol::{Evicted, Latency, Parts, Request, Response, Restored, Stats};
+use protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use std::time::Duration;
 
 /// Not a test of its own: what the child runs. At once done without the variable.
@@ -149,10 +150,11 @@ fn a_part_goes_out_alone() {
     let evicted = vmm.evict_only(parts(vec![page(0)..page(1), page(1)..page(2)]), Some(22));
     assert_eq!((evicted.evicted_pages, evicted.mailboxes), (child::PAGES as u64, 1));
     vmm.tell("acked 22");
-    let mut refused = |only, ack| match vmm.ask(&Request::Evict { ack, only }) {
-        Response::Error { error } => error,
-        other => panic!("{other:?}"),
-    };
+    let mut refused =
+        |only, ack| match vmm.ask(&Request::Evict { ack, only, eviction: Eviction::All, seed: 0 }) {
+            Response::Error { error } => error,
+            other => panic!("{other:?}"),
+        };
     let error = refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
     assert!(error.contains("guest's RAM of"), "{error}");
     for ack in [None, Some(999)] {
@@ -160,6 +162,73 @@ fn a_part_goes_out_alone() {
         assert!(error.contains("no mailbox"), "{error}");
     }
     vmm.tell("verify");
+}
+
+#[test]
+fn a_share_goes_out_and_the_rest_stays() {
+    let Some(mut vmm) = Vmm::start("share") else { return };
+    const PAGES: u64 = child::PAGES as u64;
+    vmm.set_latency(0);
+    vmm.tell("work");
+    for (round, eviction) in [
+        Eviction::Fraction { share: 0.25 },
+        Eviction::Lru { share: 0.25 },
+        Eviction::Periodic { period_micros: 60_000_000, share: 0.25 },
+    ]
+    .into_iter()
+    .cycle()
+    .take(60)
+    .enumerate()
+    {
+        let Evicted { evicted_pages, .. } = vmm.evict_as(eviction, round as u64, None, None);
+        assert_eq!(evicted_pages, PAGES / 4, "exactly the share, whatever was out before");
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    println!("{}; {:?}", vmm.tell("verify"), vmm.stats());
+    assert!(vmm.stats().served_pages > 0, "the load was no load");
+}
+
+#[test]
+fn what_was_paged_in_last_stays() {
+    let Some(mut vmm) = Vmm::start("recent") else { return };
+    vmm.set_latency(0);
+    let mut touched = |seed, eviction: Eviction| {
+        vmm.evict_as(eviction, seed, None, None);
+        let before = vmm.stats().served_pages;
+        vmm.tell("touch-together 64");
+        vmm.stats().served_pages - before
+    };
+    assert_eq!(touched(1, Eviction::Lru { share: 1.0 }), 64);
+    assert_eq!(touched(2, Eviction::Lru { share: 0.5 }), 0, "they are the most recent");
+    assert_eq!(touched(3, Eviction::Lru { share: 1.0 }), 64, "all of them is all of them");
+    let random = touched(4, Eviction::Fraction { share: 0.5 });
+    assert!((16..48).contains(&random), "{random} of 64");
+    assert_eq!(touched(4, Eviction::Fraction { share: 0.5 }), random, "the same seed");
+}
+
+#[test]
+fn periodic_evictions_go_on_until_they_are_ended() {
+    let Some(mut vmm) = Vmm::start("periodic") else { return };
+    vmm.set_latency(0);
+    vmm.tell("work");
+    vmm.evict_as(Eviction::Periodic { period_micros: 5_000, share: 0.1 }, 1, None, None);
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(vmm.ask(&Request::EndEvictions {}), Response::EvictionsEnded {});
+    let ended = vmm.stats();
+    assert!(ended.evictions >= 5, "{ended:?}");
+    assert!(ended.dropped_pages > child::PAGES as u64 / 10, "{ended:?}");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(vmm.stats().evictions, ended.evictions, "ended");
+    println!("{}; {ended:?}", vmm.tell("verify"));
+    let Response::Error { error } = vmm.ask(&Request::Evict {
+        ack: None,
+        only: None,
+        eviction: Eviction::Fraction { share: 1.5 },
+        seed: 0,
+    }) else {
+        panic!("accepted")
+    };
+    assert!(error.contains("share 1.5"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! through the socket.
 
 use crate::child;
-use crate::protocol::{Evicted, Latency, Parts, Request, Response, Restored, Stats};
+use crate::protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -101,7 +101,17 @@ impl Vmm {
     }
 
     pub fn evict_only(&mut self, only: Option<Parts>, ack: Option<u64>) -> Evicted {
-        match self.ask(&Request::Evict { ack, only }) {
+        self.evict_as(Eviction::All, 0, only, ack)
+    }
+
+    pub fn evict_as(
+        &mut self,
+        eviction: Eviction,
+        seed: u64,
+        only: Option<Parts>,
+        ack: Option<u64>,
+    ) -> Evicted {
+        match self.ask(&Request::Evict { ack, only, eviction, seed }) {
             Response::Evicted(evicted) => evicted,
             other => panic!("{other:?}"),
         }

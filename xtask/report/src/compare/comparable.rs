@@ -67,6 +67,7 @@ fn required(document: &Document) -> Vec<Field> {
         ("setting.cores", setting.cores.to_string()),
         ("setting.memory_mib", setting.memory_mib.to_string()),
         ("setting.page_latency", setting.page_latency.clone()),
+        ("setting.evict", setting.evict.clone()),
     ];
     // Counted instructions are the same on every processor.
     if !setting.exact {
@@ -169,6 +170,7 @@ mod tests {
             (|b| b.setting.host = "native".into(), "setting.host"),
             (|b| b.setting.exact = true, "setting.exact"),
             (|b| b.setting.page_latency = "1ms".into(), "setting.page_latency"),
+            (|b| b.setting.evict = "lru:0.5".into(), "setting.evict"),
             (|b| b.setting.processor = "another".into(), "setting.processor"),
             (|b| b.experiment.panel = None, "experiment.panel"),
         ] {

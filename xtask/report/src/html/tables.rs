@@ -185,6 +185,7 @@ pub fn setting(document: &Document) -> Vec<(&'static str, String)> {
         ("memory", format!("{} MiB", setting.memory_mib)),
         ("time-stamp counter", format!("{} MHz", setting.tsc_mhz)),
         ("page latency", setting.page_latency.clone()),
+        ("evictions", setting.evict.clone()),
         ("seed", setting.seed.to_string()),
         ("revision", revision),
         ("command", setting.command.clone()),

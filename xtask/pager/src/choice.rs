@@ -1,0 +1,98 @@
+//! Which pages an eviction takes, when it does not take all.
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+use std::ops::Range;
+
+/// The pages of `parts`, each once, in ascending order.
+pub fn pages_of(parts: &[Range<usize>]) -> Vec<usize> {
+    let mut pages: Vec<usize> = parts.iter().cloned().flatten().collect();
+    pages.sort_unstable();
+    pages.dedup();
+    pages
+}
+
+/// `share` of so many, to the nearest.
+fn count(all: usize, share: f64) -> usize {
+    ((all as f64 * share).round() as usize).min(all)
+}
+
+/// Exactly `share` of `pages`, all choices equally likely, in the order in which they are.
+pub fn at_random(pages: &[usize], share: f64, rng: &mut SmallRng) -> Vec<usize> {
+    // Selection sampling: each is taken with the chance that what is wanted has of what is left.
+    let mut wanted = count(pages.len(), share);
+    let mut chosen = Vec::with_capacity(wanted);
+    for (index, &page) in pages.iter().enumerate() {
+        if rng.random_range(0..pages.len() - index) < wanted {
+            chosen.push(page);
+            wanted -= 1;
+        }
+    }
+    chosen
+}
+
+/// The `share` of `pages` that `used` says the smallest numbers of, in ascending order; among equals
+/// those that come first.
+pub fn least_recent(pages: &[usize], share: f64, used: impl Fn(usize) -> u64) -> Vec<usize> {
+    let mut chosen = pages.to_vec();
+    chosen.sort_by_key(|&page| used(page));
+    chosen.truncate(count(pages.len(), share));
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Ascending pages as ranges without gaps.
+pub fn runs(pages: &[usize]) -> Vec<Range<usize>> {
+    let neighbours = pages.chunk_by(|one, next| one + 1 == *next);
+    neighbours.map(|run| run[0]..run[run.len() - 1] + 1).collect()
+}
+
+/// Those of ascending `pages` that are not in ascending `chosen`.
+pub fn others(pages: &[usize], chosen: &[usize]) -> Vec<usize> {
+    pages.iter().copied().filter(|page| chosen.binary_search(page).is_err()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    fn chosen(all: usize, share: f64, seed: u64) -> Vec<usize> {
+        let pages: Vec<usize> = (100..100 + all).collect();
+        at_random(&pages, share, &mut SmallRng::seed_from_u64(seed))
+    }
+
+    #[test]
+    fn a_share_is_exact_and_its_choice_is_the_seeds() {
+        assert_eq!(chosen(4096, 0.25, 1).len(), 1024);
+        assert_eq!(chosen(4096, 0.25, 1), chosen(4096, 0.25, 1));
+        assert_ne!(chosen(4096, 0.25, 1), chosen(4096, 0.25, 2));
+        assert_eq!(chosen(7, 1.0, 1), (100..107).collect::<Vec<_>>());
+        assert_eq!((chosen(7, 0.0, 1).len(), chosen(0, 0.5, 1).len()), (0, 0));
+    }
+
+    #[test]
+    fn every_page_is_as_likely_as_the_others() {
+        let mut taken = [0; 8];
+        for seed in 0..4000 {
+            chosen(8, 0.25, seed).into_iter().for_each(|page| taken[page - 100] += 1);
+        }
+        assert!(taken.iter().all(|count| (900..1100).contains(count)), "{taken:?}");
+    }
+
+    #[test]
+    fn the_least_recent_go_first_and_then_those_in_front() {
+        let used = |page| [5, 0, 7, 0, 1][page];
+        assert_eq!(least_recent(&[0, 1, 2, 3, 4], 0.6, used), [1, 3, 4]);
+        assert_eq!(least_recent(&[0, 1, 2, 3, 4], 0.2, used), [1]);
+        assert_eq!(least_recent(&[0, 2], 1.0, used), [0, 2]);
+    }
+
+    #[test]
+    fn pages_and_their_ranges() {
+        assert_eq!(pages_of(&[5..7, 1..3, 2..3]), [1, 2, 5, 6]);
+        assert_eq!(runs(&[1, 2, 5, 6, 9]), [1..3, 5..7, 9..10]);
+        assert_eq!(runs(&[]), [] as [Range<usize>; 0]);
+        assert_eq!(others(&[1, 2, 5, 6], &[2, 6]), [1, 5]);
+    }
+}

@@ -1,0 +1,177 @@
+//! Which pages an eviction takes, and how often, as one writes it on the command line.
+//!
+//! | text | each eviction takes |
+//! |---|---|
+//! | `all` | all that it is asked for |
+//! | `fraction:0.25` | a random quarter of it |
+//! | `periodic:500ms` | all of it, and again 500 ms after the end of each eviction |
+//! | `periodic:500ms,0.25` | a random quarter of it, and again another one |
+//! | `lru:0.5` | the half that was paged in longest ago |
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+pub use super::pager::Eviction;
+
+/// Shorter periods would be nothing but evictions; longer ones would not come again in a sample.
+const PERIODS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
+
+/// A kind of eviction and the text that said so.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evict {
+    text: String,
+    kind: Eviction,
+}
+
+impl Default for Evict {
+    fn default() -> Self {
+        Self { text: "all".into(), kind: Eviction::All }
+    }
+}
+
+impl Evict {
+    /// What the pager is told.
+    pub const fn kind(&self) -> &Eviction {
+        &self.kind
+    }
+
+    /// Whether it takes all that it is asked for, once.
+    pub const fn is_all(&self) -> bool {
+        matches!(self.kind, Eviction::All)
+    }
+
+    /// Whether a guest gets on at all, if a page-in takes `latency`: between two evictions there
+    /// must be time for the pages that one instruction needs, and for some more.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn leaves_time_for(&self, latency: Duration) -> Result<()> {
+        const PAGE_INS: u32 = 10;
+        if let Eviction::Periodic { period_micros, .. } = self.kind {
+            ensure!(
+                Duration::from_micros(period_micros) >= latency * PAGE_INS,
+                "--evict {self}: the period is shorter than {PAGE_INS} page-ins of {}, so the guest would \
+                 get nowhere",
+                humantime::format_duration(latency)
+            );
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Evict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl FromStr for Evict {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // The argument parser shows one line, without causes.
+        kind(text).map(|kind| Self { text: text.to_owned(), kind }).map_err(|error| format!("{error:#}"))
+    }
+}
+
+const FORMS: &str = "write all, fraction:0.25, periodic:500ms or periodic:500ms,0.25 (from one eviction to the \
+                     next, share), or lru:0.5";
+
+fn kind(text: &str) -> Result<Eviction> {
+    let Some((name, parameters)) = text.split_once(':') else {
+        return match text {
+            "all" => Ok(Eviction::All),
+            "fraction" | "periodic" | "lru" => bail!("{text} has parameters: {FORMS}"),
+            _ => bail!("`{text}` is no kind of eviction: {FORMS}"),
+        };
+    };
+    let fields: Vec<&str> = parameters.split(',').collect();
+    Ok(match (name, &fields[..]) {
+        ("fraction", [part]) => Eviction::Fraction { share: share(part)? },
+        ("lru", [part]) => Eviction::Lru { share: share(part)? },
+        ("periodic", [each]) => Eviction::Periodic { period_micros: period(each)?, share: 1.0 },
+        ("periodic", [each, part]) => {
+            Eviction::Periodic { period_micros: period(each)?, share: share(part)? }
+        }
+        ("all" | "fraction" | "periodic" | "lru", _) => {
+            bail!("{name} has another number of parameters: {FORMS}")
+        }
+        _ => bail!("`{name}` is no kind of eviction: {FORMS}"),
+    })
+}
+
+fn share(text: &str) -> Result<f64> {
+    let text = text.trim();
+    let share: f64 = text.parse().map_err(|error| anyhow!("the share `{text}` is not a number ({error})"))?;
+    ensure!(share > 0.0 && share <= 1.0, "the share `{text}` is not above 0 and at most 1");
+    Ok(share)
+}
+
+fn period(text: &str) -> Result<u64> {
+    let text = text.trim();
+    let period = humantime::parse_duration(text)
+        .map_err(|error| anyhow!("the period `{text}` is not a duration such as 500ms ({error})"))?;
+    let (shortest, longest) = PERIODS;
+    ensure!((shortest..=longest).contains(&period), "the period `{text}` is not between 10ms and 60s");
+    u64::try_from(period.as_micros()).context("at most a minute")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Evict, String> {
+        text.parse()
+    }
+
+    #[test]
+    fn every_form_is_understood_and_keeps_its_text() {
+        for (text, kind) in [
+            ("all", Eviction::All),
+            ("fraction:0.25", Eviction::Fraction { share: 0.25 }),
+            ("periodic:500ms", Eviction::Periodic { period_micros: 500_000, share: 1.0 }),
+            ("periodic:2s,0.1", Eviction::Periodic { period_micros: 2_000_000, share: 0.1 }),
+            ("lru:1", Eviction::Lru { share: 1.0 }),
+        ] {
+            let evict = parsed(text).unwrap();
+            assert_eq!((evict.kind(), evict.to_string().as_str()), (&kind, text));
+        }
+        assert_eq!(parsed("all").unwrap(), Evict::default());
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (text, field) in [
+            ("", "no kind of eviction"),
+            ("some:0.5", "`some` is no kind"),
+            ("fraction", "has parameters"),
+            ("all:1", "number of parameters"),
+            ("fraction:0.5,1", "number of parameters"),
+            ("fraction:", "the share ``"),
+            ("fraction:0", "above 0"),
+            ("fraction:1.01", "at most 1"),
+            ("lru:NaN", "above 0"),
+            ("lru:25%", "not a number"),
+            ("periodic:0.5", "the period `0.5`"),
+            ("periodic:1ms", "between 10ms"),
+            ("periodic:2h", "60s"),
+            ("periodic:1s,2", "the share `2`"),
+        ] {
+            let error = parsed(text).unwrap_err();
+            assert!(error.contains(field), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_period_must_leave_time() {
+        let evict = parsed("periodic:100ms,0.5").unwrap();
+        assert!(evict.leaves_time_for(Duration::from_millis(10)).is_ok());
+        let error = evict.leaves_time_for(Duration::from_millis(11)).unwrap_err().to_string();
+        assert!(error.contains("periodic:100ms,0.5") && error.contains("11ms"), "{error}");
+        assert!(parsed("lru:0.5").unwrap().leaves_time_for(Duration::from_secs(1)).is_ok());
+    }
+}
