@@ -10,6 +10,7 @@ use apf_service::stats::{CoreStats, Counter, StageHistograms};
 use unikernel::mailbox::Mailbox;
 use unikernel::wire::{Counters, Message, PREFIX, Parts, StageHistogram};
 
+use crate::platform;
 use crate::region::Region;
 
 static MAILBOX: Mailbox = Mailbox::new();
@@ -48,9 +49,12 @@ pub fn evict_all(latency: Option<Duration>, seed: u64) {
 /// The same with only the memory of `region`: code and stacks stay.
 pub fn evict_only(region: &Region, latency: Option<Duration>, seed: u64) {
     let page_latency_us = latency.map(micros);
-    let mailbox = apf_service::physical_address(&raw const MAILBOX).expect("it is mapped");
-    let only = Some(Parts { mailbox, ranges: region.physical() });
-    ask(|request| Message::Evict { request, only, page_latency_us, seed });
+    ask(|request| {
+        // Not before the request is in it: a first write may move it to another page.
+        let mailbox = platform::physical_address(&raw const MAILBOX).expect("it is mapped");
+        let only = Some(Parts { mailbox, ranges: region.physical() });
+        Message::Evict { request, only, page_latency_us, seed }
+    });
 }
 
 fn micros(duration: Duration) -> u64 {
@@ -74,11 +78,11 @@ fn sum(field: impl Fn(&CoreStats) -> &Counter) -> u64 {
     apf_service::stats().map(|(_, stats)| field(stats).get()).sum()
 }
 
-/// What the service has counted on all cores.
+/// What the service has counted on all cores, or the kernel where that is its business.
 pub fn counters() -> Counters {
     Counters {
         not_present: sum(|s| &s.not_present),
-        ready: sum(|s| &s.ready),
+        ready: sum(|s| &s.ready) + platform::ready_interrupts(),
         wake_all: sum(|s| &s.wake_all),
         spurious_interrupts: sum(|s| &s.spurious_interrupts),
         schedule_waits: sum(|s| &s.schedule_waits),

@@ -1,4 +1,8 @@
-//! The unikernel: starts the service and runs an experiment.
+//! The guest's program: runs an experiment.
+//!
+//! On Hermit it starts the service. As the first process of Linux it runs the same
+//! workloads with the kernel's own async page faults, to hold Hermit against
+//! ([`platform`]).
 //!
 //! `contexts` and those of `experiments` are described in their own modules. The
 //! default one: memory is filled
@@ -11,6 +15,7 @@ mod contexts;
 mod experiments;
 mod host;
 mod pass;
+mod platform;
 mod region;
 
 use std::process::ExitCode;
@@ -35,7 +40,7 @@ struct Options {
     /// Memory to fill with fingerprints, in MiB
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     region_mib: u16,
-    /// Pages that each pass reads while the clock runs
+    /// Pages that each pass, or each sample of peer, reads while the clock runs
     #[arg(long, default_value_t = 2560)]
     pages: usize,
     /// Microseconds that the computing task computes before it yields
@@ -65,6 +70,9 @@ struct Options {
     /// Of other experiments: about how long a sample takes, in milliseconds
     #[arg(long, default_value_t = 1000)]
     sample_ms: u64,
+    /// Of peer: requests a second at each point, in their order
+    #[arg(long, value_delimiter = ',')]
+    loads: Vec<f64>,
     /// Of other experiments: page-ins take as long as the host was told, whatever the point says
     #[arg(long)]
     latency_is_given: bool,
@@ -119,6 +127,11 @@ fn mode(name: &str) -> Result<Mode, String> {
 }
 
 fn main() -> ExitCode {
+    platform::begin();
+    platform::end(work())
+}
+
+fn work() -> ExitCode {
     let options = match Options::try_parse() {
         Ok(options) => options,
         Err(error) => {
@@ -160,11 +173,13 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
         latency_is_given: options.latency_is_given,
         profiled: options.profiled,
         region_pages,
+        pages: options.pages,
+        loads: &options.loads,
         seed: options.seed,
     };
     match experiments::run(measure, &plan) {
         Ok(()) => host::tell(&Message::Done),
-        Err(error) => host::tell(&Message::ServiceOff { reason: error.to_string() }),
+        Err(reason) => host::tell(&Message::ServiceOff { reason }),
     }
     ExitCode::SUCCESS
 }
@@ -172,7 +187,7 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
 fn hello(region_pages: usize, pages: usize) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let entry = host::entry();
-    host::tell(&Message::Hello { tsc_mhz: apf_service::tsc_mhz(), cores, region_pages, pages, entry });
+    host::tell(&Message::Hello { tsc_mhz: platform::tsc_mhz(), cores, region_pages, pages, entry });
 }
 
 fn passes(options: &Options) -> ExitCode {
@@ -187,10 +202,10 @@ fn passes(options: &Options) -> ExitCode {
         if options.only.is_some_and(|only| only != mode) {
             continue;
         }
-        let service = match experiments::start(mode, Waits::Auto, 0) {
+        let service = match platform::start(mode, Waits::Auto, 0) {
             Ok(service) => service,
-            Err(error) => {
-                host::tell(&Message::ServiceOff { reason: error.to_string() });
+            Err(reason) => {
+                host::tell(&Message::ServiceOff { reason });
                 continue;
             }
         };

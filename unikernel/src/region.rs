@@ -3,6 +3,8 @@
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::ops::Range;
 
+use crate::platform;
+
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
 const WORDS: usize = PAGE / 8;
@@ -49,9 +51,12 @@ impl Region {
     /// A page is not mapped, which cannot be: it has been written to.
     pub fn physical(&self) -> Vec<Range<u64>> {
         let page = PAGE as u64;
+        let place = |first: &u64| platform::physical_address(first).expect("a page that has been written to");
+        let mut pages: Vec<u64> = self.words.iter().step_by(WORDS).map(place).collect();
+        // Linux hands out pages from above.
+        pages.sort_unstable();
         let mut ranges: Vec<Range<u64>> = Vec::new();
-        for first in self.words.iter().step_by(WORDS) {
-            let start = apf_service::physical_address(first).expect("a page that has been written to");
+        for start in pages {
             match ranges.last_mut() {
                 Some(last) if last.end == start => last.end += page,
                 _ => ranges.push(start..start + page),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use apf_service::histogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::grid::Point;
@@ -72,6 +73,13 @@ pub struct Distribution {
 }
 
 impl Distribution {
+    /// Of what was recorded in nanoseconds.
+    #[must_use]
+    pub fn of_nanoseconds(name: &str, recorded: &Histogram) -> Self {
+        let buckets = recorded.nonempty().map(|(low, count)| (low, count.into())).collect();
+        Self { name: name.into(), per_us: 1000.0, buckets }
+    }
+
     /// What was recorded since `earlier`, which is of the same thing.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {

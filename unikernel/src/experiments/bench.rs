@@ -1,7 +1,7 @@
 //! What every experiment gets: memory that is evicted and can be recognised,
 //! and tasks that read it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -18,8 +18,8 @@ use unikernel::sample::{Distribution, Fault};
 use unikernel::wire::{Counters, Message, Mode};
 
 use super::Plan;
-use crate::host;
 use crate::region::Region;
+use crate::{host, platform};
 
 /// Stacks of the tasks, the least that the kernel gives: they come from the
 /// tenth of memory that it does not give to its heap.
@@ -49,7 +49,13 @@ pub struct Bench {
     seeds: SmallRng,
     pub mode: Mode,
     pub sample: Duration,
+    /// Pages to read, for samples that do not ask [`pages_for`](Self::pages_for).
+    pub pages_to_read: usize,
+    /// Requests a second at this point, where that is no parameter of it.
+    pub load: Option<f64>,
     latency_is_given: bool,
+    /// Whether the sample's memory has gone once.
+    began: Cell<bool>,
     /// What the service had counted when memory went, and when that was.
     before: RefCell<(Counters, Vec<Distribution>, u64)>,
 }
@@ -75,14 +81,23 @@ impl Bench {
             seeds: SmallRng::seed_from_u64(plan.seed),
             mode: Mode::Blocked,
             sample: Duration::from_millis(plan.sample_ms),
+            pages_to_read: plan.pages,
+            load: None,
             latency_is_given: plan.latency_is_given,
+            began: Cell::new(false),
             before: RefCell::default(),
         }
     }
 
     /// Goes on to another point.
-    pub fn begin_point(&mut self) {
+    pub fn begin_point(&mut self, load: Option<f64>) {
         self.point_seed = self.seeds.random();
+        self.load = load;
+    }
+
+    /// Goes on to another sample of it.
+    pub fn begin_sample(&self) {
+        self.began.set(false);
     }
 
     /// Random numbers, the same at this point in every mode.
@@ -106,8 +121,8 @@ impl Bench {
     }
 
     /// Has the memory paged out, but no code and no stacks. Page-ins then take
-    /// as long as the point says. From here on guest and host count for the
-    /// sample.
+    /// as long as the point says. From the first time on guest and host count
+    /// for the sample.
     pub fn evict(&self, point: &Point) {
         self.begin(point);
         self.evict_with(self.latency(point));
@@ -120,6 +135,9 @@ impl Bench {
     }
 
     fn begin(&self, point: &Point) {
+        if self.began.replace(true) {
+            return;
+        }
         host::tell(&Message::SampleBegins { mode: self.mode, point: point.clone() });
         // Those of making the tasks.
         apf_service::recorded().for_each(drop);
@@ -249,7 +267,7 @@ impl Pages {
     /// same measure however faults wait.
     pub fn measured(&self) -> Measured {
         let buckets: Vec<_> = self.times.nonempty().map(|(low, count)| (low, count.into())).collect();
-        let read = Distribution { name: "read".into(), per_us: apf_service::tsc_mhz().into(), buckets };
+        let read = Distribution { name: "read".into(), per_us: platform::tsc_mhz().into(), buckets };
         Measured {
             wrong_pages: self.wrong.load(Ordering::Relaxed),
             histograms: (!read.buckets.is_empty()).then_some(read).into_iter().collect(),
@@ -290,6 +308,14 @@ impl Pages {
 }
 
 impl Measured {
+    /// Both, as one sample.
+    pub fn and(mut self, other: Self) -> Self {
+        self.metrics.extend(other.metrics);
+        self.histograms.extend(other.histograms);
+        self.wrong_pages += other.wrong_pages;
+        self
+    }
+
     /// Adds a metric.
     pub fn metric(mut self, name: &str, value: f64) -> Self {
         self.metrics.insert(name.into(), value);
@@ -307,7 +333,7 @@ fn cycles() -> u64 {
 fn distributions() -> Vec<Distribution> {
     let of = |(wait, stage, buckets): (&str, &str, BTreeMap<u64, u32>)| Distribution {
         name: format!("{wait} {}", stage.replace("_to_", "→")),
-        per_us: apf_service::tsc_mhz().into(),
+        per_us: platform::tsc_mhz().into(),
         buckets: buckets.into_iter().map(|(low, count)| (low, count.into())).collect(),
     };
     host::histograms().into_iter().map(of).collect()

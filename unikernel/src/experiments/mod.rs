@@ -6,6 +6,7 @@
 //! | `compute` | the work that a computing task keeps while others fault |
 //! | `cost` | pages one after the other, for a host that counts instructions |
 //! | `halt` | the price of `NonPreemptible` sections |
+//! | `peer` | overlap, computing and requests, for guests of any system |
 //! | `prefetch` | announced memory against plain faulting |
 //! | `storm` | many tasks, all memory evicted |
 //! | `sweep` | what a page costs at any latency |
@@ -20,17 +21,18 @@ mod compute;
 mod cost;
 mod halt;
 mod overlap;
+mod peer;
 mod prefetch;
 mod storm;
 mod sweep;
 mod tail;
 
-use apf_service::{Config, Service, StartError, Waits};
+use apf_service::Waits;
 use unikernel::grid::{self, Axis, Point};
 use unikernel::sample::Sample;
 use unikernel::wire::{Message, Mode};
 
-use crate::host;
+use crate::{host, platform};
 use bench::{Bench, Measured};
 
 /// Measures one sample. The service is as `mode` says.
@@ -42,7 +44,9 @@ pub fn find(name: &str) -> Option<Measure> {
         // Two questions, the same workload.
         "overlap" | "latency" => Some(overlap::measure),
         "compute" => Some(compute::measure),
+        "capacity" => Some(peer::capacity),
         "cost" => Some(cost::measure),
+        "peer" => Some(peer::measure),
         "halt" => Some(halt::measure),
         "prefetch" => Some(prefetch::measure),
         "storm" => Some(storm::measure),
@@ -69,28 +73,36 @@ pub struct Plan<'a> {
     /// even if halting is cheaper, and single faults are not recorded.
     pub profiled: bool,
     pub region_pages: usize,
+    /// Pages that a sample reads, where it does not find that out by itself.
+    pub pages: usize,
+    /// Requests a second at each point, where that is no parameter; none if it is empty.
+    pub loads: &'a [f64],
     pub seed: u64,
 }
 
 /// Measures every sample of the plan and tells each.
-pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
+///
+/// # Errors
+/// Faults cannot wait as a mode says; why, in one line.
+pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
     let mut bench = Bench::new(plan);
     let points = grid::points(plan.axes);
     let waits = if plan.profiled { Waits::ByContext } else { Waits::Auto };
     host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
     for repetition in 0..plan.repetitions {
-        for point in &points {
-            bench.begin_point();
+        for (index, point) in points.iter().enumerate() {
+            bench.begin_point(plan.loads.get(index).copied());
             let cost = fault_cost(&mut bench)?;
             for &mode in plan.modes {
                 bench.mode = mode;
                 // Once is enough to look at, and keeps documents small.
                 let record = if repetition == 0 && !plan.profiled { RECORDED } else { 0 };
-                let service = start(mode, waits, record)?;
+                let service = platform::start(mode, waits, record)?;
+                bench.begin_sample();
                 let mut measured = measure(&bench, point);
                 let (counters, histograms, faults) = bench.counted();
                 measured.histograms.extend(histograms);
-                measured.metrics.insert("fault_cost_ms".into(), cost);
+                measured.metrics.extend(cost.map(|cost| ("fault_cost_ms".to_owned(), cost)));
                 if let Some(service) = service {
                     service.stop();
                 }
@@ -115,24 +127,17 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), StartError> {
 
 /// What a fault costs without any latency, in milliseconds: waits by halt, one
 /// task. It bounds what any way of waiting can reach, and is taken right beside
-/// the samples, since the speed of a shared machine changes.
-fn fault_cost(bench: &mut Bench) -> Result<f64, StartError> {
+/// the samples, since the speed of a shared machine changes. `None` where waits
+/// cannot be made halts.
+fn fault_cost(bench: &mut Bench) -> Result<Option<f64>, String> {
+    if !platform::CAN_HALT {
+        return Ok(None);
+    }
     bench.mode = Mode::Halt;
-    let service = start(Mode::Halt, Waits::Auto, 0)?;
+    let service = platform::start(Mode::Halt, Waits::Auto, 0)?;
     let cost = bench.fault_cost_ms();
     if let Some(service) = service {
         service.stop();
     }
-    Ok(cost)
-}
-
-/// Starts the service if `mode` wants it: asynchronous waits are as `waits` says, and there
-/// is room to record `record` faults a core.
-pub fn start(mode: Mode, waits: Waits, record: usize) -> Result<Option<Service>, StartError> {
-    let waits = match mode {
-        Mode::Blocked => return Ok(None),
-        Mode::Async => waits,
-        Mode::Halt => Waits::Halt,
-    };
-    apf_service::start(Config { waits, record, ..Config::default() }).map(Some)
+    Ok(Some(cost))
 }

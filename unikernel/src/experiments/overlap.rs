@@ -9,16 +9,27 @@ use std::time::Instant;
 
 use unikernel::grid::Point;
 
-use super::bench::{Bench, Measured};
+use super::bench::{Bench, Measured, Pages};
 
 /// Measures one sample.
 pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let tasks = point["tasks"] as usize;
     let pages = bench.pages(bench.pages_for(tasks, point["page_latency_ms"]));
+    read(bench, point, &pages, |pages| pages.read_all(|| ()))
+}
+
+/// The same with these pages; each task takes of them as `body` does.
+pub fn read(
+    bench: &Bench,
+    point: &Point,
+    pages: &Arc<Pages>,
+    body: impl Fn(&Pages) + Clone + Send + 'static,
+) -> Measured {
+    let tasks = point["tasks"] as usize;
     let start = Arc::new(Barrier::new(tasks + 1));
     let readers = bench.tasks(tasks, &start, {
         let pages = pages.clone();
-        move |_| pages.read_all(|| ())
+        move |_| body(&pages)
     });
     bench.evict(point);
     let began = Instant::now();

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use apf_service::histogram::Histogram;
 use rand::Rng;
+use rand::rngs::SmallRng;
 use unikernel::grid::Point;
 use unikernel::sample::Distribution;
 
@@ -26,7 +27,7 @@ const LONGER: u32 = 4;
 
 /// A planned request.
 #[derive(Clone, Copy)]
-struct Request {
+pub struct Request {
     at: Duration,
     /// The evicted page, or none: memory that is there.
     page: Option<usize>,
@@ -39,14 +40,28 @@ struct Queue {
     arrived: Condvar,
 }
 
+/// What became of requests.
+pub struct Served {
+    /// How many there were, and seconds until the last one was served.
+    count: usize,
+    pub seconds: f64,
+    /// From their planned start on.
+    latencies: Distribution,
+}
+
 /// Measures one sample.
 pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let pages = bench.pages(usize::MAX);
     let plan = plan(bench, point["requests_per_second"], &pages);
+    serve(bench, point, &pages, &plan, WORKERS).measured(&pages)
+}
+
+/// Has `workers` tasks serve the requests of `plan`, each from its planned start on.
+pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request], workers: usize) -> Served {
     let (queue, latencies) = (Arc::new(Queue::default()), Arc::new(Histogram::default()));
     let origin = Arc::new(Mutex::new(Instant::now()));
-    let start = Arc::new(Barrier::new(WORKERS + 1));
-    let workers = bench.tasks(WORKERS, &start, {
+    let start = Arc::new(Barrier::new(workers + 1));
+    let workers = bench.tasks(workers, &start, {
         let (queue, pages, latencies, origin) =
             (queue.clone(), pages.clone(), latencies.clone(), origin.clone());
         let hot: Arc<Vec<u8>> = Arc::new(vec![7; crate::region::PAGE]);
@@ -68,7 +83,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let began = Instant::now();
     *lock(&origin) = began;
     start.wait();
-    for &request in &plan {
+    for &request in plan {
         // Sleeping would miss the time by milliseconds.
         while began.elapsed() < request.at {
             thread::yield_now();
@@ -80,30 +95,58 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
         worker.join().expect("worker");
     }
     let seconds = began.elapsed().as_secs_f64();
-    let buckets: Vec<(u64, u64)> = latencies.nonempty().map(|(low, count)| (low, count.into())).collect();
-    let ms = |share| percentile(&buckets, share) as f64 / 1e6;
-    let metrics = [("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p999_ms", 0.999), ("max_ms", 1.0)];
-    let mut measured =
-        metrics.into_iter().fold(pages.measured(), |m, (name, share)| m.metric(name, ms(share)));
-    measured.histograms.push(Distribution { name: "request".into(), per_us: 1000.0, buckets });
-    measured.metric("served_per_second", plan.len() as f64 / seconds)
+    Served { count: plan.len(), seconds, latencies: Distribution::of_nanoseconds("request", &latencies) }
+}
+
+impl Served {
+    pub fn per_second(&self) -> f64 {
+        self.count as f64 / self.seconds
+    }
+
+    /// As a sample.
+    pub fn measured(self, pages: &Pages) -> Measured {
+        let ms = |share| percentile(&self.latencies.buckets, share) as f64 / 1e6;
+        let metrics =
+            [("p50_ms", 0.5), ("p90_ms", 0.9), ("p99_ms", 0.99), ("p999_ms", 0.999), ("max_ms", 1.0)];
+        let mut measured =
+            metrics.into_iter().fold(pages.measured(), |m, (name, share)| m.metric(name, ms(share)));
+        measured = measured.metric("served_per_second", self.per_second());
+        measured.histograms.push(self.latencies);
+        measured
+    }
+}
+
+impl Request {
+    /// Its planned start.
+    pub const fn planned(&self) -> Duration {
+        self.at
+    }
 }
 
 /// Arrivals as of many independent clients: exponentially distributed gaps.
-fn plan(bench: &Bench, rate: f64, pages: &Pages) -> Vec<Request> {
+pub fn plan(bench: &Bench, rate: f64, pages: &Pages) -> Vec<Request> {
     let mut random = bench.random();
     let end = bench.sample * LONGER;
     let mut at = Duration::ZERO;
     std::iter::from_fn(|| {
         at += Duration::from_secs_f64(-(1.0 - random.random::<f64>()).ln() / rate);
-        let page = random.random_ratio(1, COLD).then(|| pages.take()).flatten();
-        (at < end).then_some(Request { at, page })
+        (at < end).then(|| request(at, &mut random, pages))
     })
     .collect()
 }
 
+/// All at once.
+pub fn crowd(bench: &Bench, pages: &Pages, count: usize) -> Vec<Request> {
+    let mut random = bench.random();
+    (0..count).map(|_| request(Duration::ZERO, &mut random, pages)).collect()
+}
+
+fn request(at: Duration, random: &mut SmallRng, pages: &Pages) -> Request {
+    Request { at, page: random.random_ratio(1, COLD).then(|| pages.take()).flatten() }
+}
+
 /// The bucket in which `share` of all is reached.
-fn percentile(buckets: &[(u64, u64)], share: f64) -> u64 {
+pub fn percentile(buckets: &[(u64, u64)], share: f64) -> u64 {
     let all: u64 = buckets.iter().map(|(_, count)| count).sum();
     let wanted = (all as f64 * share).ceil() as u64;
     let mut seen = 0;

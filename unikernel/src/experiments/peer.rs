@@ -1,0 +1,74 @@
+//! `peer`: what can be asked of guests of any system, with so many tasks: the time
+//! to read evicted pages and what a task sees of it, the work that a computing task
+//! keeps meanwhile, and the latencies of requests that they serve.
+//!
+//! Parameters: `tasks`, `page_latency_ms`. `capacity` asks only how many requests
+//! in a second they serve at most, from which the load is found that all guests get.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use apf_service::histogram::Histogram;
+use unikernel::grid::Point;
+use unikernel::sample::Distribution;
+
+use super::bench::{Bench, Measured};
+use super::{compute, overlap, tail};
+
+/// Requests that wait from the begin on, to see how many are served in a second.
+const CROWD: usize = 2048;
+
+/// Measures one sample.
+pub fn measure(bench: &Bench, point: &Point) -> Measured {
+    let mut faulting = point.clone();
+    faulting.insert("faulting_tasks".into(), point["tasks"]);
+    let parts = [
+        Some(reads(bench, point)),
+        Some(compute::measure(bench, &faulting)),
+        Some(capacity(bench, point)),
+        bench.load.map(|load| requests(bench, point, load)),
+    ];
+    let mut measured = parts.into_iter().flatten().fold(Measured::default(), Measured::and);
+    // Each part has one of these; what is asked for is `touch`.
+    measured.histograms.retain(|histogram| histogram.name != "read");
+    measured
+}
+
+/// How many requests in a second are served when all are there from the begin on.
+pub fn capacity(bench: &Bench, point: &Point) -> Measured {
+    let pages = bench.pages(usize::MAX);
+    let plan = tail::crowd(bench, &pages, CROWD);
+    let served = tail::serve(bench, point, &pages, &plan, point["tasks"] as usize);
+    pages.measured().metric("capacity_per_second", served.per_second())
+}
+
+/// Reads pages; each touch is timed by the task that waits for it.
+fn reads(bench: &Bench, point: &Point) -> Measured {
+    let touches = Arc::new(Histogram::default());
+    let pages = bench.pages(bench.pages_to_read);
+    let mut measured = overlap::read(bench, point, &pages, {
+        let touches = touches.clone();
+        move |pages| {
+            while let Some(page) = pages.take() {
+                let touched = Instant::now();
+                pages.read(page);
+                touches.record(u64::try_from(touched.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            }
+        }
+    });
+    let touches = Distribution::of_nanoseconds("touch", &touches);
+    let ms = |share| tail::percentile(&touches.buckets, share) as f64 / 1e6;
+    let (median, late) = (ms(0.5), ms(0.99));
+    measured.histograms.push(touches);
+    measured.metric("touch_p50_ms", median).metric("touch_p99_ms", late)
+}
+
+/// Requests at a load that does not wait for them.
+fn requests(bench: &Bench, point: &Point, load: f64) -> Measured {
+    let pages = bench.pages(usize::MAX);
+    let plan = tail::plan(bench, load, &pages);
+    let planned = plan.iter().map(tail::Request::planned).max().unwrap_or(Duration::ZERO);
+    let served = tail::serve(bench, point, &pages, &plan, point["tasks"] as usize);
+    let late = (served.seconds - planned.as_secs_f64()).max(0.0);
+    served.measured(&pages).metric("requests_per_second", load).metric("late_seconds", late)
+}

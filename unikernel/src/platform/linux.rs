@@ -1,0 +1,163 @@
+//! Linux: faults are the kernel's business. Whether it has them async was said on
+//! its command line, before this program, its first process, was there.
+
+use std::arch::x86_64::__cpuid;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use apf_service::Waits;
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use unikernel::wire::Mode;
+
+/// Whether waits can be made halts, all of them.
+pub const CAN_HALT: bool = false;
+
+/// On the kernel's command line: no async page faults
+/// (Documentation/admin-guide/kernel-parameters.txt).
+const OFF: &str = "no-kvmapf";
+/// KVM_FEATURE_ASYNC_PF and KVM_FEATURE_ASYNC_PF_INT, in EAX of the CPUID leaf
+/// 0x4000_0001 (Documentation/virt/kvm/x86/cpuid.rst). Since 5.8 Linux needs both.
+const FEATURES: u32 = 1 << 4 | 1 << 14;
+
+/// While faults are async there is nothing of this program that runs for it.
+pub struct Running;
+
+impl Running {
+    /// The kernel goes on as it is.
+    pub fn stop(self) {}
+}
+
+/// The first process mounts what this program reads.
+///
+/// # Panics
+/// `/proc` cannot be mounted.
+pub fn begin() {
+    if is_first_process() {
+        let none = None::<&str>;
+        mount(none, "/proc", Some("proc"), MsFlags::empty(), none).expect("/proc");
+    }
+}
+
+/// The first process switches the machine off: the kernel would panic if it left.
+pub fn end(code: ExitCode) -> ExitCode {
+    if is_first_process() {
+        let error = reboot(RebootMode::RB_POWER_OFF).unwrap_err();
+        println!("the machine cannot be switched off: {error}");
+    }
+    code
+}
+
+fn is_first_process() -> bool {
+    std::process::id() == 1
+}
+
+/// Sees to it that the kernel is as `mode` wants it. How it waits is its own business, and
+/// nothing can be recorded.
+///
+/// # Errors
+/// It is not, or the mode is not one of Linux; in one line.
+pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running>, String> {
+    let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    decide(mode, kvm_features(), &command_line).map(|()| (mode == Mode::Async).then_some(Running))
+}
+
+fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
+    let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
+    match (mode, features, off) {
+        (Mode::Async, Some(features), false) if features & FEATURES == FEATURES => Ok(()),
+        (Mode::Async, Some(features), false) => {
+            Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))
+        }
+        (Mode::Async, None, _) => Err("this Linux does not run on KVM".into()),
+        (Mode::Async, _, true) => Err(format!("this Linux was booted with {OFF}")),
+        (Mode::Blocked, _, true) => Ok(()),
+        (Mode::Blocked, _, false) => Err(format!("this Linux was booted without {OFF}")),
+        (Mode::Halt, ..) => Err("Linux has no mode in which every wait is a halt".into()),
+    }
+}
+
+/// What KVM offers its guest, if there is KVM below.
+fn kvm_features() -> Option<u32> {
+    const SIGNATURE: u32 = 0x4000_0000;
+    let leaf = __cpuid(SIGNATURE);
+    let name = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).concat();
+    (name == b"KVMKVMKVM\0\0\0").then(|| __cpuid(SIGNATURE + 1).eax)
+}
+
+/// Where `pointer` points in the machine's physical memory; `None` where nothing
+/// is mapped, and for a process that may not know it.
+pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
+    const PAGE: u64 = 4096;
+    static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
+    let pagemap = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()).as_ref()?;
+    let address = pointer.addr() as u64;
+    let mut entry = [0; 8];
+    pagemap.read_exact_at(&mut entry, address / PAGE * 8).ok()?;
+    frame(u64::from_le_bytes(entry)).map(|frame| frame * PAGE + address % PAGE)
+}
+
+/// The page frame of an entry (Documentation/admin-guide/mm/pagemap.rst).
+fn frame(entry: u64) -> Option<u64> {
+    const PRESENT: u64 = 1 << 63;
+    const FRAME: u64 = (1 << 55) - 1;
+    Some(entry & FRAME).filter(|&frame| entry & PRESENT != 0 && frame != 0)
+}
+
+/// Frequency of the time-stamp counter in MHz; 1 if it is not told.
+pub fn tsc_mhz() -> u32 {
+    mhz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()).unwrap_or(1)
+}
+
+fn mhz(cpuinfo: &str) -> Option<u32> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("cpu MHz"))?;
+    let mhz: f64 = line.split_once(':')?.1.trim().parse().ok()?;
+    Some(mhz.round() as u32).filter(|&mhz| mhz > 0)
+}
+
+/// Ready interrupts that the kernel has taken, on all cores.
+pub fn ready_interrupts() -> u64 {
+    hypervisor_callbacks(&fs::read_to_string("/proc/interrupts").unwrap_or_default())
+}
+
+/// `HYP:  17  4  Hypervisor callback interrupts`, a number for each core. Under KVM these
+/// are the readies (`sysvec_kvm_asyncpf_interrupt` in arch/x86/kernel/kvm.c).
+fn hypervisor_callbacks(interrupts: &str) -> u64 {
+    let line = interrupts.lines().find_map(|line| line.trim_start().strip_prefix("HYP:"));
+    line.unwrap_or_default().split_whitespace().map_while(|word| word.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_needs_its_kernel() {
+        let (kvm, old) = (Some(0x0100_7efb), Some(0x0100_3efb));
+        for (mode, features, command_line, fits) in [
+            (Mode::Async, kvm, "quiet -- --experiment=peer", true),
+            (Mode::Async, kvm, "quiet no-kvmapf -- x", false),
+            // An argument of the program is none of the kernel's.
+            (Mode::Async, kvm, "quiet -- no-kvmapf", true),
+            (Mode::Async, old, "quiet", false),
+            (Mode::Async, None, "quiet", false),
+            (Mode::Blocked, kvm, "quiet no-kvmapf", true),
+            (Mode::Blocked, kvm, "quiet", false),
+            (Mode::Halt, kvm, "quiet", false),
+        ] {
+            assert_eq!(decide(mode, features, command_line).is_ok(), fits, "{mode:?} {command_line}");
+        }
+    }
+
+    #[test]
+    fn the_kernels_words_are_understood() {
+        let interrupts = "           CPU0       CPU1\n MCE:  1  1 Machine checks\n HYP:  17  4   Hypervisor callback \
+                          interrupts\n HRE:  9  9 Hyper-V\n";
+        assert_eq!((hypervisor_callbacks(interrupts), hypervisor_callbacks(" NMI: 3")), (21, 0));
+        assert_eq!(mhz("model\t: 3\ncpu MHz\t\t: 2495.998\n"), Some(2496));
+        assert_eq!((mhz(""), mhz("cpu MHz\t\t: 0.000")), (None, None));
+        assert_eq!((frame(1 << 63 | 7), frame(7), frame(1 << 63)), (Some(7), None, None));
+    }
+}
