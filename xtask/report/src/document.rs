@@ -99,6 +99,12 @@ pub enum Mode {
     Halt,
     /// The service is on, and waits as it does by default.
     Async,
+    /// A Linux guest beside: its kernel's async page faults are off.
+    #[serde(rename = "linux-blocked")]
+    LinuxBlocked,
+    /// The same with them on.
+    #[serde(rename = "linux-async")]
+    LinuxAsync,
 }
 
 /// Where and how a run was made.

@@ -114,9 +114,9 @@ impl Made {
         let alone = pages * (latency / 1000.0 + COST_US / 1e6);
         let together = (pages * latency / 1000.0 / f64::from(tasks.min(64))).max(pages * COST_US / 1e6);
         let seconds = match mode {
-            Mode::Blocked => alone * 1.02,
+            Mode::Blocked | Mode::LinuxBlocked => alone * 1.02,
             Mode::Halt => alone,
-            Mode::Async => together * 1.05 * self.slower,
+            Mode::Async | Mode::LinuxAsync => together * 1.05 * self.slower,
         } * noise();
         let kept = match mode {
             Mode::Async => 60.0 * (1.0 - pages * COST_US / 1e6 / seconds).clamp(0.02, 1.0) * noise(),
@@ -210,7 +210,7 @@ impl Made {
         });
         let mut all = vec![histogram("read".into(), &read)];
         let wait = match mode {
-            Mode::Blocked => return all,
+            Mode::Blocked | Mode::LinuxBlocked | Mode::LinuxAsync => return all,
             Mode::Halt => "halt",
             Mode::Async => "schedule",
         };

@@ -4,7 +4,7 @@ use crate::document::Mode;
 
 impl Mode {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [Self::Blocked, Self::Halt, Self::Async];
+    pub const ALL: [Self; 5] = [Self::Blocked, Self::Halt, Self::Async, Self::LinuxBlocked, Self::LinuxAsync];
 
     /// As in the document.
     #[must_use]
@@ -13,6 +13,14 @@ impl Mode {
             Self::Blocked => "blocked",
             Self::Halt => "halt",
             Self::Async => "async",
+            Self::LinuxBlocked => "linux-blocked",
+            Self::LinuxAsync => "linux-async",
         }
+    }
+
+    /// Whether the guest is Linux.
+    #[must_use]
+    pub const fn is_linux(self) -> bool {
+        matches!(self, Self::LinuxBlocked | Self::LinuxAsync)
     }
 }

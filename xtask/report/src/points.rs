@@ -213,13 +213,13 @@ mod tests {
         let tasks: Vec<f64> = curve.iter().map(|(x, _)| *x).collect();
         assert_eq!(tasks, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]);
         assert!(curve.iter().all(|(_, summary)| summary.n == 5));
-        assert_eq!(document.modes(), Mode::ALL);
+        assert_eq!(document.modes(), [Mode::Blocked, Mode::Halt, Mode::Async]);
     }
 
     #[test]
     fn a_metric_that_all_modes_share_is_told_by_one() {
         let mut document = example::small().document();
-        assert_eq!(document.modes_of("seconds"), Modes::Each(Mode::ALL.to_vec()));
+        assert_eq!(document.modes_of("seconds"), Modes::Each(document.modes()));
         for sample in &mut document.samples {
             sample.metrics.insert("seconds".into(), sample.parameters["tasks"]);
         }

@@ -43,6 +43,8 @@ impl Look {
             Tone::Doubtful | Tone::Mode(Mode::Blocked) => AnsiColor::Yellow.on_default(),
             Tone::Mode(Mode::Halt) => AnsiColor::Magenta.on_default(),
             Tone::Mode(Mode::Async) => AnsiColor::Cyan.on_default(),
+            Tone::Mode(Mode::LinuxBlocked) => AnsiColor::Red.on_default(),
+            Tone::Mode(Mode::LinuxAsync) => AnsiColor::Green.on_default(),
         };
         format!("{style}{text}{style:#}")
     }

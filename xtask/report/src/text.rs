@@ -65,11 +65,12 @@ fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Optio
     heading(text, look, &format!("{} ({better}){place}", metric.label));
     let variable = &document.experiment.variable.label;
     let width = variable.chars().count().max(6);
+    let names = modes.iter().map(|(_, name)| name.chars().count() + 2).fold(10, usize::max);
     let _ = writeln!(
         text,
         "  {}  {}{}  smallest to largest, n",
         right(variable, width),
-        left("mode", 10),
+        left("mode", names),
         right("median", BAR + 10)
     );
     let most = rows.iter().map(|(_, _, summary)| summary.median).fold(0.0, f64::max);
@@ -82,7 +83,7 @@ fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Optio
             text,
             "  {}  {}{}{}  {}",
             right(&x_text, width),
-            left(name, 10),
+            left(name, names),
             look.paint(Tone::Mode(*mode), &left(&bar(share, BAR), BAR)),
             right(&number::short(summary.median), 10),
             spread(summary)

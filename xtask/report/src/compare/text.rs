@@ -70,7 +70,8 @@ impl Comparison<'_> {
         let cells = [("first", 10), ("second", 10), ("change", 10), ("interval", 24)];
         let cells: String = cells.iter().map(|(name, width)| right(name, *width)).collect();
         let variable = &experiment.variable.label;
-        let _ = writeln!(text, "  {}  {}{cells}", right(variable, self.width()), left("mode", 8));
+        let _ =
+            writeln!(text, "  {}  {}{cells}", right(variable, self.width()), left("mode", self.mode_width()));
     }
 
     fn row(&self, row: &Row<'_>, look: Look) -> String {
@@ -84,7 +85,7 @@ impl Comparison<'_> {
         let line = format!(
             "  {}  {}{}{}{}{}  {word}",
             right(&number::exact(row.point.x.0), self.width()),
-            left(row.mode.name(), 8),
+            left(row.mode.name(), self.mode_width()),
             right(&number::short(row.a.median), 10),
             right(&number::short(row.b.median), 10),
             right(&change, 10),
@@ -95,6 +96,10 @@ impl Comparison<'_> {
 
     fn width(&self) -> usize {
         self.a.experiment.variable.label.chars().count().max(6)
+    }
+
+    fn mode_width(&self) -> usize {
+        self.rows.iter().map(|row| row.mode.name().len() + 1).fold(8, usize::max)
     }
 
     fn last_line(&self) -> String {

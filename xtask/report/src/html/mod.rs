@@ -12,7 +12,7 @@ mod tables;
 
 use askama::Template;
 
-use crate::document::{Claim, Document};
+use crate::document::{Claim, Document, Mode};
 use figures::Section;
 use tables::Table;
 
@@ -61,9 +61,11 @@ pub fn about(document: &Document) -> String {
     };
     let exact =
         if setting.exact { ". One instruction is one nanosecond: times count instructions" } else { "" };
+    let linux = document.modes().into_iter().any(Mode::is_linux);
+    let guests = if linux { "Hermit, and Linux beside it," } else { "Hermit" };
     let cores = if setting.cores == 1 { "core" } else { "cores" };
     format!(
-        "Hermit under {}, {} {cores}, {} MiB, {host}{exact}.",
+        "{guests} under {}, {} {cores}, {} MiB, {host}{exact}.",
         setting.vmm, setting.cores, setting.memory_mib
     )
 }

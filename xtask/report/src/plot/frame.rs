@@ -195,6 +195,13 @@ impl<'a> Frame<'a> {
             Mode::Halt => {
                 self.surface(vec![(x, y - r - 6), (x + r + 4, y + r - 6), (x - r - 4, y + r - 6)], ink)
             }
+            // Standing on a corner, and a triangle upside down.
+            Mode::LinuxBlocked => {
+                self.surface(vec![(x, y - r - 6), (x + r + 6, y), (x, y + r + 6), (x - r - 6, y)], ink)
+            }
+            Mode::LinuxAsync => {
+                self.surface(vec![(x, y + r + 6), (x + r + 4, y - r + 6), (x - r - 4, y - r + 6)], ink)
+            }
         }
     }
 
