@@ -2,6 +2,7 @@
 //!
 //! - [`kernel`]: the Hermit kernel archive, from its edited source
 //! - [`app`]: the unikernel, a std program linked with that archive
+//! - [`linux`]: the same program for Linux, which Hermit is held against
 //! - [`loader`]: what QEMU starts, and which then starts the unikernel
 //! - [`guest`]: how both are built: cargo, options, linker
 //! - [`host`]: the pager, for the machine the VMM runs on
@@ -10,6 +11,7 @@ pub mod app;
 pub mod guest;
 pub mod host;
 pub mod kernel;
+pub mod linux;
 pub mod loader;
 
 use std::path::PathBuf;

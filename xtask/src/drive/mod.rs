@@ -137,7 +137,7 @@ impl<'a> Drive<'a> {
             match next {
                 Line::None => self.tell_progress()?,
                 Line::End(status) => {
-                    if !vmm::succeeded(self.spec.vmm, status) || !self.done {
+                    if !vmm::succeeded(self.spec, status) || !self.done {
                         let said = if self.done { "" } else { " before its work was done" };
                         bail!("the VMM ended{said} ({})", command::describe(status));
                     }

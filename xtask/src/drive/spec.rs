@@ -39,6 +39,16 @@ impl Vmm {
     }
 }
 
+/// What the guest's program runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum System {
+    /// Hermit's kernel, linked with it.
+    Hermit,
+    /// Debian's packaged kernel, whose first and only process it is; under QEMU only.
+    Linux,
+}
+
 /// One VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -47,10 +57,12 @@ pub struct Spec {
     pub exact: bool,
     /// All blocks of code that ran in that lab are counted, in the file [`PROFILE`].
     pub profile: bool,
+    pub system: System,
     /// The VMM's program.
     pub program: PathBuf,
+    /// The unikernel, or Linux's initramfs.
     pub image: PathBuf,
-    /// What QEMU starts.
+    /// What QEMU starts: the loader, or Linux.
     pub loader: PathBuf,
     /// The pager's library.
     pub pager: PathBuf,
@@ -69,6 +81,8 @@ pub struct Spec {
     pub samples_s: u64,
     pub show_console: bool,
     pub vmm_args: Vec<String>,
+    /// Words for the kernel, before those for its program.
+    pub kernel_args: Vec<String>,
     pub guest_args: Vec<String>,
 }
 

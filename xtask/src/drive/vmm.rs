@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitStatus;
 
-use super::spec::{Spec, Vmm};
+use super::spec::{Spec, System, Vmm};
 use crate::process::Cmd;
 
 /// The command that boots the guest with a pager that listens on `socket`.
@@ -33,16 +33,35 @@ pub fn command(spec: &Spec, socket: &Path) -> Cmd {
             .arg(&spec.loader)
             .arg("-initrd")
             .arg(&spec.image)
-            // What is before the dashes is the kernel's.
-            .args(["-append", &format!("-- {}", spec.guest_args.join(" "))]),
+            .args(["-append", &command_line(&spec.kernel_args, &spec.guest_args)]),
     }
 }
 
+/// What is before the dashes is the kernel's.
+fn command_line(kernel: &[String], program: &[String]) -> String {
+    let words: Vec<&str> =
+        kernel.iter().map(String::as_str).chain(["--"]).chain(program.iter().map(String::as_str)).collect();
+    words.join(" ")
+}
+
 /// Whether the guest ended well, as the VMM's exit status tells it.
-pub fn succeeded(vmm: Vmm, status: ExitStatus) -> bool {
-    match vmm {
-        Vmm::Uhyve => status.success(),
+pub fn succeeded(spec: &Spec, status: ExitStatus) -> bool {
+    match (spec.vmm, spec.system) {
+        // Linux switches the machine off.
+        (Vmm::Uhyve, _) | (Vmm::Qemu, System::Linux) => status.success(),
         // isa-debug-exit leaves with 2 × value + 1, and the kernel writes 1 for success.
-        Vmm::Qemu => status.code() == Some(3),
+        (Vmm::Qemu, System::Hermit) => status.code() == Some(3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_kernel_come_before_those_of_its_program() {
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(command_line(&[], &words("--tasks 3")), "-- --tasks 3");
+        assert_eq!(command_line(&words("quiet no-kvmapf"), &words("--x=1")), "quiet no-kvmapf -- --x=1");
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::Axis;
 
-use super::{compute, cost, halt, latency, overlap, prefetch, storm, sweep, tail};
+use super::{compute, cost, halt, latency, overlap, peer, prefetch, storm, sweep, tail};
 
 /// A question, and how it is put to the guest.
 #[derive(Debug)]
@@ -40,6 +40,13 @@ pub struct Definition {
     pub claims: fn(&[Sample], u32) -> Vec<Claim>,
 }
 
+impl Definition {
+    /// Whether it has guests of both systems; then both run under QEMU.
+    pub fn has_linux(&self) -> bool {
+        self.modes.iter().any(|mode| mode.is_linux())
+    }
+}
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
@@ -58,7 +65,7 @@ pub const FAULT_COST: (&str, &str, Better) =
     ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);
 
 /// Every experiment.
-pub const ALL: [&Definition; 9] = [
+pub const ALL: [&Definition; 10] = [
     &overlap::DEFINITION,
     &compute::DEFINITION,
     &latency::DEFINITION,
@@ -68,6 +75,7 @@ pub const ALL: [&Definition; 9] = [
     &tail::DEFINITION,
     &storm::DEFINITION,
     &prefetch::DEFINITION,
+    &peer::DEFINITION,
 ];
 
 /// The experiment of this name.

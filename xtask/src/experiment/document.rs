@@ -10,11 +10,12 @@ pub use apf_report::document::Sample;
 use apf_report::document::{self, Document, Experiment, Histogram, Metric, Mode, Parameter, SCHEMA, Setting};
 use unikernel::wire;
 
+use super::boots::{Boot, Part};
 use super::catalogue::Definition;
 use crate::drive::evict::Evict;
 use crate::drive::record::{Record, SampleOutcome};
+use crate::drive::spec::System;
 use crate::process::Cmd;
-use crate::versions::VERSIONS;
 
 /// The document's file.
 const FILE: &str = "report.json";
@@ -29,6 +30,7 @@ pub struct Sketch {
     /// Whether the lab's clock counted instructions.
     pub exact: bool,
     pub vmm: &'static str,
+    pub guest_kernel: String,
     pub cores: u32,
     pub memory_mib: u32,
     pub page_latency: String,
@@ -58,9 +60,13 @@ impl Revision {
 }
 
 impl Sketch {
-    /// The document with what was recorded.
-    pub fn fill(&self, record: &Record) -> Document {
-        self.fill_with(record.samples.iter().map(sample).collect(), record)
+    /// The document with what was recorded; `None` if there is no sample yet.
+    pub fn fill(&self, parts: &[Part]) -> Option<Document> {
+        let record = &parts.iter().find(|part| !part.record.samples.is_empty())?.record;
+        let samples = |part: &Part| {
+            part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)).collect()
+        };
+        Some(self.fill_with(parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect(), record))
     }
 
     /// The document with these samples, from where the record says.
@@ -86,7 +92,7 @@ impl Sketch {
             host_kernel: record.machine.kernel.clone(),
             vmm: self.vmm.into(),
             vmm_version: record.machine.vmm_version.clone(),
-            guest_kernel: format!("Hermit {}", VERSIONS.hermit.kernel),
+            guest_kernel: self.guest_kernel.clone(),
             cores: self.cores,
             memory_mib: self.memory_mib,
             tsc_mhz: record.tsc_mhz,
@@ -116,8 +122,8 @@ fn experiment(definition: &Definition) -> Experiment {
     }
 }
 
-/// A sample as the document has it.
-pub fn sample(outcome: &SampleOutcome) -> Sample {
+/// A sample as the document has it, of the boot with this number.
+pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
     let sample = &outcome.sample;
     let mut counts: BTreeMap<String, u64> = serde_json::to_value(&sample.counters)
         .and_then(serde_json::from_value)
@@ -143,10 +149,10 @@ pub fn sample(outcome: &SampleOutcome) -> Sample {
         buckets: distribution.buckets.clone(),
     };
     Sample {
-        mode: mode(sample.mode),
+        mode: mode(boot.system, sample.mode),
         parameters: sample.point.clone(),
-        repetition: sample.repetition,
-        boot: 0,
+        repetition: boot.repetitions.start + sample.repetition,
+        boot: number,
         metrics: sample.metrics.clone(),
         counts,
         histograms: sample.histograms.iter().map(histogram).collect(),
@@ -159,11 +165,14 @@ const fn fault(fault: &unikernel::sample::Fault) -> document::Fault {
     document::Fault { core, token, rip, halt, fault, parked, ready, released, running }
 }
 
-const fn mode(mode: wire::Mode) -> Mode {
-    match mode {
-        wire::Mode::Blocked => Mode::Blocked,
-        wire::Mode::Halt => Mode::Halt,
-        wire::Mode::Async => Mode::Async,
+const fn mode(system: System, mode: wire::Mode) -> Mode {
+    match (system, mode) {
+        (System::Linux, wire::Mode::Async) => Mode::LinuxAsync,
+        // Linux has no other.
+        (System::Linux, _) => Mode::LinuxBlocked,
+        (System::Hermit, wire::Mode::Blocked) => Mode::Blocked,
+        (System::Hermit, wire::Mode::Halt) => Mode::Halt,
+        (System::Hermit, wire::Mode::Async) => Mode::Async,
     }
 }
 
@@ -212,7 +221,7 @@ mod tests {
     use unikernel::grid::Point;
     use unikernel::sample::Distribution;
 
-    fn record() -> Record {
+    fn parts() -> [Part; 1] {
         let sample = unikernel::sample::Sample {
             mode: wire::Mode::Async,
             point: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
@@ -230,7 +239,8 @@ mod tests {
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
         let samples = vec![SampleOutcome { sample, host, served_pages: 11, evictions: 2, evicted_pages: 12 }];
-        Record { machine, tsc_mhz: 2000, samples }
+        let boot = Boot { system: System::Hermit, modes: vec![Mode::Async], repetitions: 0..5 };
+        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples } }]
     }
 
     fn sketch() -> Sketch {
@@ -239,6 +249,7 @@ mod tests {
             host: "lab",
             exact: false,
             vmm: "uhyve",
+            guest_kernel: "Hermit 1".into(),
             cores: 1,
             memory_mib: 256,
             page_latency: "20ms".into(),
@@ -251,7 +262,7 @@ mod tests {
 
     #[test]
     fn guest_and_host_are_in_the_sample() {
-        let document = sketch().fill(&record());
+        let document = sketch().fill(&parts()).unwrap();
         let sample = &document.samples[0];
         assert_eq!((sample.mode, sample.repetition), (Mode::Async, 3));
         assert_eq!(sample.counts["not_present"], 9);
@@ -260,6 +271,7 @@ mod tests {
         assert!(!sample.counts.contains_key("most_outstanding"));
         assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
         assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
+        assert_eq!(sketch().fill(&[]), None);
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
     }
 
@@ -267,23 +279,36 @@ mod tests {
     fn what_is_said_of_memory_that_is_out_is_not_said_of_a_part() {
         let part = Sketch { evict: "fraction:0.5".parse().unwrap(), ..sketch() };
         let sample = |mode| {
-            let mut outcome = record().samples.remove(0);
+            let [mut part] = parts();
+            let mut outcome = part.record.samples.remove(0);
             outcome.sample.mode = mode;
             outcome.sample.metrics.insert("fault_cost_ms".into(), 0.5);
             outcome
         };
         let samples = vec![sample(wire::Mode::Blocked), sample(wire::Mode::Async)];
-        let record = Record { samples, ..record() };
-        let (whole, part) = (sketch().fill(&record), part.fill(&record));
+        let [mut boot] = parts();
+        boot.record.samples = samples;
+        let boots = [boot];
+        let (whole, part) = (sketch().fill(&boots).unwrap(), part.fill(&boots).unwrap());
         assert!(!whole.claims.is_empty() && !whole.references.is_empty());
         assert!(part.claims.is_empty() && part.references.is_empty());
         assert_eq!((whole.setting.evict.as_str(), part.setting.evict.as_str()), ("all", "fraction:0.5"));
     }
 
     #[test]
+    fn samples_of_linux_are_told_apart_and_repetitions_count_on() {
+        let [mut part] = parts();
+        part.boot = Boot { system: System::Linux, modes: vec![Mode::LinuxAsync], repetitions: 2..3 };
+        (part.number, part.record.samples[0].sample.repetition) = (7, 0);
+        let document = sketch().fill(&[part]).unwrap();
+        let sample = &document.samples[0];
+        assert_eq!((sample.mode, sample.repetition, sample.boot), (Mode::LinuxAsync, 2, 7));
+    }
+
+    #[test]
     fn a_document_is_written_whole_and_the_one_before_is_kept() {
         let scratch = Scratch::dir("document-test").unwrap();
-        let first = sketch().fill(&record());
+        let first = sketch().fill(&parts()).unwrap();
         let second = Document { samples: vec![], ..first.clone() };
         let file = write(&first, scratch.path()).unwrap();
         write(&second, scratch.path()).unwrap();

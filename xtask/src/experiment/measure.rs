@@ -8,17 +8,19 @@ use anyhow::{Context, Result, bail, ensure};
 use apf_report::document::{Document, Mode};
 use unikernel::grid::{self, Axis};
 
-use super::Options;
+use super::boots::{self, Boot};
 use super::catalogue::{Definition, Effort};
 use super::cost;
 use super::document::{self, Revision, Sketch};
+use super::{Options, peer};
 use crate::drive::latency::PageLatency;
 use crate::drive::record::Record;
-use crate::drive::spec::{Outcome, Spec};
+use crate::drive::spec::{Outcome, Spec, System, Vmm};
 use crate::probe::{self, Verdict};
 use crate::process::guard;
 use crate::run::{fit_for_exact, place, vmm_program};
 use crate::setup::{self, Needs, Tools};
+use crate::versions::VERSIONS;
 use crate::{build, dirs, guest_memory};
 
 /// Parameter that is the page latency, where an experiment varies it.
@@ -27,10 +29,14 @@ const LATENCY: &str = "page_latency_ms";
 /// What one experiment is going to measure.
 pub struct Plan {
     pub definition: &'static Definition,
+    vmm: Vmm,
     memory_mib: u32,
     pub axes: Vec<Axis>,
     pub repetitions: u32,
+    boots: Vec<Boot>,
     sample: Duration,
+    /// Pages that a sample reads, where the guest does not find that out by itself.
+    pages: u32,
     /// For page-ins that no parameter says the latency of.
     page_latency: PageLatency,
     /// Whether the user's latency takes the place of the parameter's.
@@ -43,9 +49,7 @@ impl Plan {
     /// # Errors
     /// An option does not fit the experiment.
     pub fn new(definition: &'static Definition, options: &Options) -> Result<Self> {
-        if options.exact {
-            fit_for_exact(options.vmm, options.smp)?;
-        }
+        let vmm = vmm(definition, options)?;
         ensure!(
             options.exact || !definition.profiled,
             "{} counts instructions: it takes --exact",
@@ -83,11 +87,15 @@ impl Plan {
         let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
         let page_latency = options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest));
         options.evict.leaves_time_for(page_latency.mean())?;
+        let repetitions = options.repetitions.unwrap_or(repetitions);
         Ok(Self {
             definition,
+            vmm,
             memory_mib,
             axes,
-            repetitions: options.repetitions.unwrap_or(repetitions),
+            repetitions,
+            boots: boots::plan(definition.modes, repetitions),
+            pages: peer::pages(effort),
             sample: Duration::from_millis(sample_ms),
             page_latency,
             latency_is_given: options.page_latency.is_some(),
@@ -105,36 +113,51 @@ impl Plan {
         if varied { format!("the parameter {LATENCY}") } else { self.page_latency.to_string() }
     }
 
-    /// The VM that measures these modes at the points of these axes.
+    /// The VM of a boot that does this work.
     ///
     /// # Errors
     /// The VMM is not there.
-    pub fn spec(&self, place: &Place, options: &Options, modes: &[Mode], axes: &[Axis]) -> Result<Spec> {
-        let modes: Vec<_> = modes.iter().map(|mode| mode.name()).collect();
+    pub fn spec(&self, place: &Place, options: &Options, boot: &Boot, work: &Work<'_>) -> Result<Spec> {
         let region_mib = self.definition.region_mib;
-        let mut guest_args: Vec<String> = [
-            ("--experiment", self.definition.name.to_owned()),
-            ("--modes", modes.join(",")),
-            ("--repetitions", self.repetitions.to_string()),
-            ("--sample-ms", self.sample.as_millis().to_string()),
-            ("--region-mib", region_mib.to_string()),
-            ("--seed", options.seed.to_string()),
-            ("--log", "warn".to_owned()),
-        ]
-        .into_iter()
-        .chain(axes.iter().map(|axis| ("--at", axis.to_string())))
-        .flat_map(|(name, value)| [name.to_owned(), value])
-        .collect();
+        // Where guests take turns, each repetition has contents and an order of its own.
+        let seed = options.seed.wrapping_add(boot.repetitions.start.into());
+        let loads: Vec<String> = work.loads.iter().map(f64::to_string).collect();
+        let mut words = vec![
+            ("experiment", work.experiment.to_owned()),
+            ("modes", boot.mode_names()),
+            ("repetitions", boot.count().to_string()),
+            ("sample-ms", self.sample.as_millis().to_string()),
+            ("region-mib", region_mib.to_string()),
+            ("pages", self.pages.to_string()),
+            ("seed", seed.to_string()),
+            ("log", "warn".to_owned()),
+        ];
+        words.extend((!loads.is_empty()).then(|| ("loads", loads.join(","))));
+        words.extend(work.axes.iter().map(|axis| ("at", axis.to_string())));
+        // Linux takes no more than 32 words for its first process.
+        let mut guest_args: Vec<String> =
+            words.into_iter().map(|(name, value)| format!("--{name}={value}")).collect();
         guest_args.extend(self.latency_is_given.then(|| "--latency-is-given".to_owned()));
         // Several times what a sample takes on an idle machine, making tasks included.
-        let each = self.sample * 5 + self.page_latency.mean() * 60 + Duration::from_secs(10);
+        let mut each = self.sample * 5 + self.page_latency.mean() * 60 + Duration::from_secs(10);
+        if self.definition.has_linux() {
+            // It has parts that end when all is read or served, however long that takes.
+            each += self.sample * 20 + (self.page_latency.mean() + Duration::from_millis(5)) * self.pages * 4;
+        }
+        let samples = grid::points(&self.axes).len() * boot.modes.len() * boot.count() as usize;
+        let (image, loader, kernel_args) = match (boot.system, &place.linux) {
+            (System::Linux, Some((archive, kernel))) => (archive, kernel, linux_words(&boot.modes)),
+            (System::Linux, None) => bail!("internal: Linux is booted but was not asked for"),
+            (System::Hermit, _) => (&place.built.image, &place.built.loader, vec![]),
+        };
         Ok(Spec {
-            vmm: options.vmm,
+            vmm: self.vmm,
             exact: options.exact,
             profile: self.definition.profiled,
-            program: vmm_program(options.vmm, &place.tools)?,
-            image: place.built.image.clone(),
-            loader: place.built.loader.clone(),
+            system: boot.system,
+            program: vmm_program(self.vmm, &place.tools)?,
+            image: image.clone(),
+            loader: loader.clone(),
             pager: place.built.pager.clone(),
             memory_mib: self.memory_mib,
             cores: options.smp,
@@ -143,12 +166,48 @@ impl Plan {
             seed: options.seed,
             pages: 0,
             region_pages: region_mib * 256,
-            samples_s: each.as_secs() * self.samples() as u64,
+            samples_s: each.as_secs() * samples as u64,
             show_console: options.console,
             vmm_args: vec![],
+            kernel_args,
             guest_args,
         })
     }
+}
+
+/// What boots the guests of `definition`.
+///
+/// # Errors
+/// It cannot be what the options say.
+pub fn vmm(definition: &Definition, options: &Options) -> Result<Vmm> {
+    let vmm = match (definition.has_linux(), options.vmm) {
+        (true, Some(Vmm::Uhyve)) => {
+            bail!("{}: --vmm uhyve cannot boot Linux: both guests run under QEMU", definition.name)
+        }
+        (true, _) => Vmm::Qemu,
+        (false, vmm) => vmm.unwrap_or(Vmm::Uhyve),
+    };
+    if options.exact {
+        fit_for_exact(vmm, options.smp).with_context(|| definition.name)?;
+    }
+    Ok(vmm)
+}
+
+/// The words for Linux's kernel: the serial port for the program alone, an end instead of
+/// a halt after a panic, and async page faults or none. All else is as Debian has it.
+fn linux_words(modes: &[Mode]) -> Vec<String> {
+    let off = (!modes.contains(&Mode::LinuxAsync)).then_some("no-kvmapf");
+    let words = ["console=ttyS0", "quiet", "loglevel=1", "panic=-1"].into_iter().chain(off);
+    words.map(str::to_owned).collect()
+}
+
+/// What the guests of one boot are asked.
+pub struct Work<'a> {
+    /// The experiment by the guest's name for it.
+    pub experiment: &'a str,
+    pub axes: &'a [Axis],
+    /// Requests in a second at each point, where that is no parameter.
+    pub loads: &'a [f64],
 }
 
 /// Where experiments run, and what is booted.
@@ -156,6 +215,8 @@ pub struct Place {
     verdict: Verdict,
     tools: Tools,
     built: build::Built,
+    /// Linux's initramfs and kernel, if it is a guest.
+    linux: Option<(PathBuf, PathBuf)>,
 }
 
 impl Place {
@@ -163,18 +224,19 @@ impl Place {
     ///
     /// # Errors
     /// Something is missing, or does not compile.
-    pub fn prepare(options: &Options) -> Result<Self> {
+    pub fn prepare(plans: &[Plan], options: &Options) -> Result<Self> {
         let (host, exact) = (options.host, options.exact);
         let verdict = if exact { probe::choose_exact(host) } else { probe::choose(host) }?;
         println!("host: {verdict}");
         let lab = matches!(verdict, Verdict::Lab { .. });
-        let (uhyve, qemu) = match options.vmm {
-            crate::drive::spec::Vmm::Uhyve => (true, false),
-            crate::drive::spec::Vmm::Qemu => (false, true),
-        };
-        let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab, grub: false })?;
+        let needs = |vmm| plans.iter().any(|plan| plan.vmm == vmm);
+        let (uhyve, qemu) = (needs(Vmm::Uhyve), needs(Vmm::Qemu));
+        let linux = plans.iter().any(|plan| plan.definition.has_linux());
+        let tools = setup::ensure(Needs { guest: true, uhyve, qemu, lab, linux, grub: false })?;
         let built = build::all(&tools)?;
-        Ok(Self { verdict, tools, built })
+        let linux =
+            if linux { Some((build::linux::build(&tools)?, tools.linux()?.kernel.clone())) } else { None };
+        Ok(Self { verdict, tools, built, linux })
     }
 
     /// Runs an experiment and writes its document, also when it is interrupted
@@ -188,14 +250,14 @@ impl Place {
         let folder = folder(options, name)?;
         let run = folder.join("run");
         println!("\n{name}: {}", plan.definition.question);
-        let spec = plan.spec(self, options, plan.definition.modes, &plan.axes)?;
         let sketch = Sketch {
             definition: plan.definition,
             host: self.verdict.name(),
             exact: options.exact,
-            vmm: options.vmm.name(),
+            vmm: plan.vmm.name(),
+            guest_kernel: self.guest_kernel(plan),
             cores: options.smp,
-            memory_mib: spec.memory_mib,
+            memory_mib: plan.memory_mib,
             page_latency: plan.page_latency_text(),
             evict: options.evict.clone(),
             seed: options.seed,
@@ -207,31 +269,45 @@ impl Place {
             return Self::finish(&sketch.fill_with(samples, &record), &folder);
         }
         // An earlier run's samples must not be taken for this one's.
-        crate::drive::clean(&run);
+        for number in 0..plan.boots.len() {
+            crate::drive::clean(&boots::folder(&run, number, plan.boots.len()));
+        }
         let farewell = guard::before_leaving({
-            let (sketch, run, folder) = (sketch.clone(), run.clone(), folder.clone());
-            move || match Record::read(&run) {
-                Ok(record) if !record.samples.is_empty() => {
-                    let count = record.samples.len();
-                    match document::write(&sketch.fill(&record), &folder) {
+            let (sketch, run, folder, boots) =
+                (sketch.clone(), run.clone(), folder.clone(), plan.boots.clone());
+            move || match sketch.fill(&boots::parts(&run, &boots)) {
+                Some(document) => {
+                    let count = document.samples.len();
+                    match document::write(&document, &folder) {
                         Ok(file) => eprintln!("{count} finished samples are kept: {}", file.display()),
                         Err(error) => eprintln!("error: {error:#}"),
                     }
                 }
-                _ => eprintln!("no sample was finished yet"),
+                None => eprintln!("no sample was finished yet"),
             }
         });
-        self.drive(&spec, &run)?;
+        let loads = if plan.definition.has_linux() { self.loads(plan, options, &run)? } else { vec![] };
+        for (number, boot) in plan.boots.iter().enumerate() {
+            let work = Work { experiment: name, axes: &plan.axes, loads: &loads };
+            let spec = plan.spec(self, options, boot, &work)?;
+            if plan.boots.len() > 1 {
+                println!("boot {} of {}: {}", number + 1, plan.boots.len(), names(&boot.modes));
+            }
+            self.drive(&spec, &boots::folder(&run, number, plan.boots.len()))?;
+        }
         drop(farewell);
-        let record = Record::read(&run)?;
+        let document = sketch.fill(&boots::parts(&run, &plan.boots)).context("no sample at all")?;
         ensure!(
-            record.samples.len() == plan.samples(),
+            document.samples.len() == plan.samples(),
             "{} samples, not {}",
-            record.samples.len(),
+            document.samples.len(),
             plan.samples()
         );
-        Self::finish(&sketch.fill(&record), &folder)?;
-        let wrong: u64 = record.samples.iter().map(|outcome| outcome.sample.wrong_pages).sum();
+        if plan.definition.has_linux() {
+            peer::check(&document.samples)?;
+        }
+        Self::finish(&document, &folder)?;
+        let wrong: u64 = document.samples.iter().filter_map(|sample| sample.counts.get("wrong_pages")).sum();
         ensure!(wrong == 0, "{wrong} pages had a wrong content");
         Ok(())
     }
@@ -258,6 +334,38 @@ impl Place {
     pub fn symbols(&self) -> &Path {
         &self.built.symbols
     }
+
+    /// Asks both guests, async, what they can serve, and returns the load for all.
+    fn loads(&self, plan: &Plan, options: &Options, run: &Path) -> Result<Vec<f64>> {
+        let capacities = [(System::Hermit, Mode::Async), (System::Linux, Mode::LinuxAsync)].map(
+            |(system, mode)| -> Result<Vec<_>> {
+                println!("what {} can serve", mode.name());
+                let boot = Boot { system, modes: vec![mode], repetitions: 0..1 };
+                let folder = run.join(format!("capacity-{}", mode.name()));
+                let work = Work { experiment: "capacity", axes: &plan.axes, loads: &[] };
+                self.drive(&plan.spec(self, options, &boot, &work)?, &folder)?;
+                let samples = Record::read(&folder)?.samples;
+                Ok(samples.into_iter().map(|outcome| outcome.sample.metrics).collect())
+            },
+        );
+        let [hermit, linux] = capacities;
+        let loads = peer::loads(&grid::points(&plan.axes), &hermit?, &linux?)?;
+        let told: Vec<String> = loads.iter().map(f64::to_string).collect();
+        println!("load, 70 % of what the slower one serves: {} requests a second", told.join(", "));
+        Ok(loads)
+    }
+
+    fn guest_kernel(&self, plan: &Plan) -> String {
+        let hermit = format!("Hermit {}", VERSIONS.hermit.kernel);
+        match &self.tools.linux {
+            Some(linux) if plan.definition.has_linux() => format!("{hermit} and Linux {}", linux.release),
+            _ => hermit,
+        }
+    }
+}
+
+fn names(modes: &[Mode]) -> String {
+    modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ")
 }
 
 fn memory_mib(definition: &Definition, options: &Options) -> Result<u32> {
@@ -290,13 +398,17 @@ mod tests {
     use super::*;
 
     fn plan(args: &[&str]) -> Result<Plan> {
+        plan_of("overlap", args)
+    }
+
+    fn plan_of(name: &str, args: &[&str]) -> Result<Plan> {
         #[derive(Debug, clap::Parser)]
         struct Cli {
             #[command(flatten)]
             options: Options,
         }
         let cli = <Cli as clap::Parser>::try_parse_from([&["x"], args].concat())?;
-        Plan::new(catalogue::find("overlap")?, &cli.options)
+        Plan::new(catalogue::find(name)?, &cli.options)
     }
 
     #[test]
@@ -306,6 +418,17 @@ mod tests {
         let plan = plan.unwrap();
         assert_eq!((plan.samples(), plan.repetitions), (2 * 3 * 3, 3));
         assert_eq!(plan.page_latency_text(), "the parameter page_latency_ms");
+    }
+
+    #[test]
+    fn peer_boots_both_guests_under_qemu() {
+        let plan = plan_of("peer", &["--repetitions", "3", "--at", "tasks=8"]).unwrap();
+        assert_eq!((plan.vmm, plan.samples(), plan.boots.len()), (Vmm::Qemu, 3 * 4, 3 * 3));
+        assert!(!linux_words(&[Mode::LinuxAsync]).contains(&"no-kvmapf".to_owned()));
+        assert!(linux_words(&[Mode::LinuxBlocked]).contains(&"no-kvmapf".to_owned()));
+        let error = plan_of("peer", &["--vmm", "uhyve"]).err().unwrap();
+        assert!(error.to_string().contains("both guests run under QEMU"), "{error}");
+        assert_eq!(plan_of("overlap", &[]).unwrap().vmm, Vmm::Uhyve);
     }
 
     #[test]
@@ -333,8 +456,8 @@ mod tests {
         for (args, named) in
             [(["--exact", "--vmm", "qemu"], "under uhyve only"), (["--exact", "--smp", "2"], "one core")]
         {
-            let error = plan(&args).err().unwrap();
-            assert!(error.to_string().contains(named), "{error}");
+            let error = format!("{:#}", plan(&args).err().unwrap());
+            assert!(error.contains(named), "{error}");
         }
     }
 }

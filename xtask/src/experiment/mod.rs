@@ -2,11 +2,13 @@
 //!
 //! - [`catalogue`]: what an experiment is, and which there are; one file for each:
 //!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`],
-//!   [`prefetch`], [`cost`]
+//!   [`prefetch`], [`cost`], [`peer`]
 //! - [`measure`]: one experiment, from a plan to its document
+//! - [`boots`]: which guests are booted for it, in which order, and what came of each
 //! - [`document`]: the document's parts that are not samples
 //! - [`statistics`]: medians and spreads, for claims
 
+mod boots;
 mod catalogue;
 mod compute;
 mod cost;
@@ -15,6 +17,7 @@ mod halt;
 mod latency;
 mod measure;
 mod overlap;
+mod peer;
 mod prefetch;
 mod statistics;
 mod storm;
@@ -87,9 +90,9 @@ struct Options {
     /// only, under uhyve, one core
     #[arg(long)]
     exact: bool,
-    /// What boots the guest
-    #[arg(long, value_enum, default_value_t = Vmm::Uhyve)]
-    vmm: Vmm,
+    /// What boots the guest [default: uhyve; for peer qemu]
+    #[arg(long, value_enum)]
+    vmm: Option<Vmm>,
     /// The guest's virtual CPUs
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     smp: u32,
@@ -124,8 +127,15 @@ pub fn run(args: &ExperimentArgs) -> Result<()> {
             run_each(&definitions, options)
         }
         What::All { options } => {
-            // What counts instructions would keep the others from the host's clock.
-            let fits = |definition: &&'static Definition| options.exact || !definition.profiled;
+            let fits = |definition: &&'static Definition| {
+                // What keeps the others from running is an error.
+                let fits = !definition.has_linux() || measure::vmm(definition, options).is_ok();
+                if !fits {
+                    println!("{} is left out: it runs its guests under QEMU", definition.name);
+                }
+                // What counts instructions would keep the others from the host's clock.
+                fits && (options.exact || !definition.profiled)
+            };
             run_each(&catalogue::ALL.into_iter().filter(fits).collect::<Vec<_>>(), options)
         }
     }
@@ -137,7 +147,7 @@ fn run_each(definitions: &[&'static Definition], options: &Options) -> Result<()
         .iter()
         .map(|definition| measure::Plan::new(definition, options))
         .collect::<Result<_>>()?;
-    let place = measure::Place::prepare(options)?;
+    let place = measure::Place::prepare(&plans, options)?;
     let mut failed = Vec::new();
     for plan in &plans {
         // One that fails does not keep the others from running.

@@ -68,7 +68,8 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let verdict = args.time.is_some().then(|| probe::choose(args.host)).transpose()?;
     let boots = verdict.is_some();
     let lab = matches!(verdict, Some(Verdict::Lab { .. }));
-    let tools = setup::ensure(Needs { guest: true, grub: true, uhyve: boots, qemu: boots, lab })?;
+    let tools =
+        setup::ensure(Needs { guest: true, grub: true, uhyve: boots, qemu: boots, lab, linux: false })?;
     let loader = build::loader::build(&tools)?;
     let app = match &args.app {
         Some(app) => app.clone(),

@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 
 use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Spec, Vmm};
+use crate::drive::spec::{Spec, System, Vmm};
 use crate::probe::{self, Host, Verdict};
 use crate::report::Document;
 use crate::setup::{self, Needs, Tools};
@@ -295,6 +295,7 @@ impl RunArgs {
             vmm: self.vmm,
             exact: self.exact,
             profile: false,
+            system: System::Hermit,
             program,
             image: built.image.clone(),
             loader: built.loader.clone(),
@@ -309,6 +310,7 @@ impl RunArgs {
             samples_s: 0,
             show_console: self.console,
             vmm_args: self.vmm_arg.clone(),
+            kernel_args: vec![],
             guest_args,
         }
     }

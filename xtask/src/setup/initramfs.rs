@@ -1,4 +1,5 @@
-//! The archive the lab boots from: busybox, `images/lab/init`, kernel modules.
+//! The archive the lab boots from: busybox, `images/lab/init`, kernel modules. And that of a
+//! Linux guest: its one program.
 
 use std::{
     collections::BTreeSet,
@@ -33,8 +34,7 @@ pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
     for dir in ["bin", "dev", "proc", "sys", "modules", "host"] {
         archive.add(Builder::new(dir).mode(DIR), &[])?;
     }
-    // The kernel opens it for the first process before anything is mounted.
-    archive.add(Builder::new("dev/console").mode(CHAR_DEVICE).rdev_major(5).rdev_minor(1), &[])?;
+    archive.console()?;
     archive.add(Builder::new("init").mode(EXECUTABLE), INIT.as_bytes())?;
     archive.add(Builder::new("bin/busybox").mode(EXECUTABLE), &read(busybox)?)?;
     for (index, path) in order.iter().enumerate() {
@@ -42,6 +42,22 @@ pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         archive.add(Builder::new(&format!("modules/{index:02}-{name}")).mode(REGULAR), &read(path)?)?;
     }
+    archive.finish()
+}
+
+/// Writes to `target` the archive that a Linux guest boots from: `program` is its first
+/// process, and mounts what it needs.
+///
+/// # Errors
+/// The program cannot be read, or the file not written.
+pub fn of_program(target: &Path, program: &Path) -> Result<()> {
+    let file = File::create(target).with_context(|| format!("cannot write {}", target.display()))?;
+    let mut archive = Archive::new(BufWriter::new(file));
+    for dir in ["dev", "proc"] {
+        archive.add(Builder::new(dir).mode(DIR), &[])?;
+    }
+    archive.console()?;
+    archive.file(Path::new("init"), true, &read(program)?)?;
     archive.finish()
 }
 
@@ -71,6 +87,11 @@ impl<W: Write> Archive<W> {
         self.folders_of(name)?;
         let mode = if executable { EXECUTABLE } else { REGULAR };
         self.add(Builder::new(&name.to_string_lossy()).mode(mode), bytes)
+    }
+
+    /// The kernel opens it for the first process before anything is mounted.
+    fn console(&mut self) -> Result<()> {
+        self.add(Builder::new("dev/console").mode(CHAR_DEVICE).rdev_major(5).rdev_minor(1), &[])
     }
 
     fn folders_of(&mut self, name: &Path) -> Result<()> {

@@ -28,6 +28,20 @@ impl fmt::Display for LabParts {
     }
 }
 
+/// Debian's kernel, for guests.
+#[derive(Clone, Debug)]
+pub struct Linux {
+    pub kernel: PathBuf,
+    /// `uname -r` in there.
+    pub release: String,
+}
+
+impl fmt::Display for Linux {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Linux {} ({})", self.release, self.kernel.display())
+    }
+}
+
 /// What is unpacked: kernel, modules, busybox.
 struct Unpacked {
     root: PathBuf,
@@ -71,10 +85,7 @@ pub fn is_unpacked() -> bool {
 /// The packages cannot be had.
 pub fn ensure() -> Result<LabParts> {
     let emulator = emulator::ensure()?;
-    let unpacked = match Unpacked::at(root()) {
-        Some(unpacked) => unpacked,
-        None => unpack()?,
-    };
+    let unpacked = unpacked()?;
     let initramfs = dirs::apf().join("lab/initramfs.cpio");
     let stamp_file = dirs::apf().join("lab/initramfs.stamp");
     let stamp = format!("{}\n{}\n{}", unpacked.release, initramfs::MODULES, initramfs::INIT);
@@ -89,6 +100,19 @@ pub fn ensure() -> Result<LabParts> {
         fs::write(&stamp_file, stamp)?;
     }
     Ok(LabParts { emulator, kernel: unpacked.kernel(), initramfs, release: unpacked.release })
+}
+
+/// Finds or downloads the kernel alone.
+///
+/// # Errors
+/// The package cannot be had.
+pub fn linux() -> Result<Linux> {
+    let unpacked = unpacked()?;
+    Ok(Linux { kernel: unpacked.kernel(), release: unpacked.release })
+}
+
+fn unpacked() -> Result<Unpacked> {
+    Unpacked::at(root()).map_or_else(unpack, Ok)
 }
 
 fn unpack() -> Result<Unpacked> {

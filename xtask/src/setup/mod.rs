@@ -27,7 +27,7 @@ use clap::Args;
 
 pub use self::{
     grub::Grub,
-    lab::LabParts,
+    lab::{LabParts, Linux},
     qemu::Qemu,
     toolchain::{BuildTools, Toolchain},
 };
@@ -59,6 +59,8 @@ pub struct Needs {
     pub grub: bool,
     /// The lab: its emulator, kernel and initramfs.
     pub lab: bool,
+    /// Linux as a guest: the kernel that the lab boots.
+    pub linux: bool,
 }
 
 /// What was asked for, found; what was not asked for is `None`.
@@ -70,6 +72,7 @@ pub struct Tools {
     pub qemu: Option<Qemu>,
     pub grub: Option<Grub>,
     pub lab: Option<LabParts>,
+    pub linux: Option<Linux>,
 }
 
 impl Tools {
@@ -105,6 +108,11 @@ impl Tools {
     pub fn lab(&self) -> Result<&LabParts> {
         self.lab.as_ref().ok_or_else(|| not_asked_for("lab"))
     }
+
+    /// The kernel of Linux guests.
+    pub fn linux(&self) -> Result<&Linux> {
+        self.linux.as_ref().ok_or_else(|| not_asked_for("linux"))
+    }
 }
 
 fn not_asked_for(what: &str) -> anyhow::Error {
@@ -137,7 +145,7 @@ pub fn run(args: &SetupArgs) -> Result<()> {
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
-    ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab }, Voice::All)?;
+    ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab, linux: lab }, Voice::All)?;
     println!("everything is in place");
     Ok(())
 }
@@ -184,6 +192,11 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
         voice.found("lab", &lab);
         tools.lab = Some(lab);
     }
+    if need.linux {
+        let linux = lab::linux()?;
+        voice.found("Linux as a guest", &linux);
+        tools.linux = Some(linux);
+    }
     Ok(tools)
 }
 
@@ -211,6 +224,9 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
              apt to fetch them with: use a Debian {} machine or container, or a machine whose KVM runs guests",
             debian.codename
         );
+    }
+    if need.linux && !lab::is_unpacked() && !apt::on_debian() {
+        bail!("a Linux guest boots Debian's kernel, and this machine has no apt to fetch it with");
     }
     if need.lab {
         let missing = emulator::missing_packages().into_iter();

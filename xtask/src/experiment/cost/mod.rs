@@ -19,10 +19,11 @@ use apf_report::document::{Better, Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
 use super::Options;
+use super::boots::Boot;
 use super::catalogue::{Definition, Effort};
-use super::measure::{Place, Plan};
+use super::measure::{Place, Plan, Work};
 use crate::drive::record::{Record, SampleOutcome};
-use crate::drive::spec::{PROFILE, Spec};
+use crate::drive::spec::{PROFILE, Spec, System};
 use functions::{Functions, Instructions};
 use parts::Part;
 
@@ -71,7 +72,9 @@ fn axes(effort: Effort) -> Vec<Axis> {
 pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Result<(Vec<Sample>, Record)> {
     let counted = |mode, pages| {
         let axes = [Axis::new("page_latency_ms", &[0.0]), Axis::new("pages", &[pages])];
-        let mut spec = plan.spec(place, options, &[mode], &axes)?;
+        let boot = boot(mode, plan.repetitions);
+        let work = Work { experiment: DEFINITION.name, axes: &axes, loads: &[] };
+        let mut spec = plan.spec(place, options, &boot, &work)?;
         spec.guest_args.push("--profiled".into());
         Counted::from(place, &spec, &folder.join(format!("run-{}-{pages}", mode.name())))
     };
@@ -88,12 +91,16 @@ pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Resu
             samples.push(Sample {
                 metrics: metrics(&instructions, faults),
                 parameters: BTreeMap::from([("pages".to_owned(), pages)]),
-                ..super::document::sample(&many.outcome)
+                ..super::document::sample(&boot(mode, plan.repetitions), 0, &many.outcome)
             });
             record = Some(many.record);
         }
     }
     Ok((samples, record.context("nothing to run")?))
+}
+
+fn boot(mode: Mode, repetitions: u32) -> Boot {
+    Boot { system: System::Hermit, modes: vec![mode], repetitions: 0..repetitions }
 }
 
 /// What came of one boot.

@@ -1,0 +1,43 @@
+//! Hermit and Linux side by side in real VMs.
+
+use serde_json::Value;
+use tests::{Xtask, number};
+
+/// Would fail if a guest did not boot, if Linux had no async page faults, or had
+/// them with `no-kvmapf`, if a page were wrong, or if eight of its tasks did not
+/// overlap their waits.
+#[test]
+fn the_same_program_runs_on_linux_with_async_page_faults_and_without() {
+    const TASKS: f64 = 8.0;
+    let Some(xtask) = Xtask::find("peer") else { return };
+    let ended = xtask.experiment(&["peer", "--quick", "--repetitions", "1", "--at", "tasks=8"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let document = xtask.document("peer").expect("a document");
+    let samples = document["samples"].as_array().expect("samples");
+    assert_eq!(samples.len(), 4);
+    let of = |mode: &str| -> &Value {
+        samples.iter().find(|s| s["mode"] == mode).unwrap_or_else(|| panic!("no sample {mode}"))
+    };
+    for sample in samples {
+        assert_eq!(number(sample, "counts.wrong_pages"), 0.0);
+        assert_eq!(number(sample, "parameters.tasks"), TASKS);
+        assert_eq!(number(sample, "metrics.pages"), 512.0);
+        assert!(number(sample, "counts.host_served_pages") >= 512.0, "{sample}");
+        assert!(number(sample, "metrics.requests_per_second") > 0.0, "{sample}");
+        let histograms = sample["histograms"].as_array().expect("histograms");
+        let touches = histograms.iter().find(|h| h["name"] == "touch").expect("touches");
+        let counts = touches["buckets"].as_array().expect("buckets").iter();
+        assert_eq!(counts.map(|bucket| bucket[1].as_u64().expect("a count")).sum::<u64>(), 512);
+    }
+    for guest in ["async", "linux-async"] {
+        let sample = of(guest);
+        assert!(number(sample, "counts.ready") >= 512.0, "{sample}");
+        assert!(number(sample, "counts.host_ready") >= number(sample, "counts.ready"), "{sample}");
+        assert!(number(sample, "metrics.ms_per_page") < 2.5, "half of 5 ms: {sample}");
+    }
+    for guest in ["blocked", "linux-blocked"] {
+        let sample = of(guest);
+        assert_eq!(number(sample, "counts.ready"), 0.0);
+        assert!(number(sample, "metrics.ms_per_page") >= 5.0, "{sample}");
+    }
+}

@@ -1,0 +1,42 @@
+//! The same program as the unikernel, for Linux, and the initramfs it is alone in.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::app;
+use super::guest::cargo;
+use crate::dirs;
+use crate::process::{Scratch, command};
+use crate::setup::{Tools, initramfs};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Builds the program with the compiler and options of the unikernel, static, and
+/// returns the initramfs that has it as `/init`.
+///
+/// # Errors
+/// It does not compile or link, or the initramfs cannot be written.
+pub fn build(tools: &Tools) -> Result<PathBuf> {
+    let folder = dirs::sub("linux")?;
+    cargo(tools.toolchain()?)
+        .args(["build", "--locked", "--release", "--bin", "unikernel", "--target", TARGET, "--target-dir"])
+        .arg(&folder)
+        // There is no library in the initramfs.
+        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .cwd(dirs::root().join("unikernel"))
+        .quiet()
+        .doing("building the program for Linux")
+        .logged(&dirs::log("linux-build")?)
+        .context("the program cannot be built for Linux")?;
+    let linked = command::must_exist(folder.join(TARGET).join("release/unikernel"), "the program for Linux")?;
+    let program = Scratch::guard(folder.join(format!("init.{}", std::process::id())));
+    app::without_symbols(tools, &linked, program.path())?;
+    // Moved into place: another run may be booting it.
+    let (archive, new) =
+        (folder.join("initramfs.cpio"), Scratch::guard(program.path().with_extension("cpio")));
+    initramfs::of_program(new.path(), program.path()).context("cannot make the Linux guest's initramfs")?;
+    fs::rename(new.path(), &archive).with_context(|| format!("cannot write {}", archive.display()))?;
+    Ok(archive)
+}

@@ -1,0 +1,235 @@
+//! `peer`: Hermit beside a Linux guest that runs the same program, as its only process,
+//! with the same memory, VMM and pager.
+
+use anyhow::{Result, ensure};
+use apf_report::document::{Better, Claim, Mode, Reference, Sample};
+use unikernel::grid::{Axis, Point};
+
+use super::catalogue::{Definition, Effort, MS_PER_PAGE, PAGES};
+use super::statistics::{Values, at, metric, values_of};
+
+/// The experiment.
+pub const DEFINITION: Definition = Definition {
+    name: "peer",
+    question: "What do the same lines of a program reach on Hermit and as the only process of a Linux \
+               guest, each with async page faults and without?",
+    variable: ("tasks", "tasks that fault"),
+    panel: Some(("page_latency_ms", "page latency in ms")),
+    baseline: Mode::LinuxAsync,
+    falsified_by: "a Linux guest with async page faults that does as well",
+    metrics: &[
+        MS_PER_PAGE,
+        ("compute_kept", "share of its work that a computing task keeps", Better::Higher),
+        ("core_ms_per_page", "core time that a page costs the computing task, in ms", Better::Lower),
+        ("p999_ms", "99.9th percentile of request latency in ms, at 70 % load", Better::Lower),
+        ("p99_ms", "99th percentile of request latency in ms, at 70 % load", Better::Lower),
+        ("p90_ms", "90th percentile of request latency in ms, at 70 % load", Better::Lower),
+        ("p50_ms", "median request latency in ms, at 70 % load", Better::Lower),
+        ("max_ms", "largest request latency in ms, at 70 % load", Better::Lower),
+        ("touch_p50_ms", "median time of a touch, as its task sees it, in ms", Better::Lower),
+        ("touch_p99_ms", "99th percentile of a touch's time in ms", Better::Lower),
+        (CAPACITY, "requests in a second, all there from the begin on", Better::Higher),
+        ("pages_per_second", "pages read in a second beside the computing task", Better::Higher),
+        ("served_per_second", "requests served in a second, at 70 % load", Better::Higher),
+        ("late_seconds", "time after the last planned request until all were served, in s", Better::Lower),
+        ("requests_per_second", "requests planned in a second, at 70 % load", Better::Neither),
+        PAGES,
+        ("fault_cost_ms", "a fault of Hermit without latency, by halt, in ms", Better::Lower),
+    ],
+    modes: &[Mode::Blocked, Mode::Async, Mode::LinuxBlocked, Mode::LinuxAsync],
+    profiled: false,
+    axes,
+    region_mib: 32,
+    memory_mib: 256,
+    references,
+    claims,
+};
+
+/// What the load is a share of.
+pub const CAPACITY: &str = "capacity_per_second";
+/// That share.
+const LOAD: f64 = 0.7;
+
+fn axes(_effort: Effort) -> Vec<Axis> {
+    vec![Axis::new("page_latency_ms", &[5.0]), Axis::new("tasks", &[1.0, 8.0, 32.0])]
+}
+
+/// Pages that are read at each point.
+pub const fn pages(effort: Effort) -> u32 {
+    match effort {
+        Effort::Quick => 512,
+        Effort::Full => 2048,
+    }
+}
+
+/// Requests in a second at each of `points`: a share of what the slower of both guests
+/// serves async. Each guest gets the same.
+///
+/// # Errors
+/// A guest has not told its capacity at a point.
+pub fn loads(points: &[Point], hermit: &[Point], linux: &[Point]) -> Result<Vec<f64>> {
+    ensure!(
+        hermit.len() == points.len() && linux.len() == points.len(),
+        "a capacity is missing: {} points, {} of Hermit, {} of Linux",
+        points.len(),
+        hermit.len(),
+        linux.len()
+    );
+    let capacity = |metrics: &Point| metrics.get(CAPACITY).copied().unwrap_or_default();
+    let least = hermit.iter().zip(linux).map(|(a, b)| capacity(a).min(capacity(b)));
+    // To four digits: the figure is told, and typed by whoever wants the same.
+    let loads: Vec<f64> = least.map(|capacity| (capacity * LOAD * 10.0).round() / 10.0).collect();
+    ensure!(loads.iter().all(|&load| load > 0.0), "a guest served no request");
+    Ok(loads)
+}
+
+/// Whether every guest was what it is taken for: async page faults where they are on, and
+/// none where they are off. Then the host tells nothing: its trace has the faults for which
+/// it stops the core as well.
+///
+/// # Errors
+/// One was not.
+pub fn check(samples: &[Sample]) -> Result<()> {
+    for sample in samples {
+        let (mode, count) = (sample.mode.name(), |name: &str| sample.counts.get(name).copied());
+        let taken = count("ready").unwrap_or(0);
+        match sample.mode {
+            Mode::Blocked | Mode::LinuxBlocked => {
+                ensure!(taken == 0, "{mode}: the guest took {taken} ready interrupts, and should take none");
+            }
+            Mode::Async | Mode::LinuxAsync | Mode::Halt => {
+                ensure!(
+                    taken > 0,
+                    "{mode}: the guest took no ready interrupt: its page faults were not async"
+                );
+                // Where tracing is not accessible there is no count.
+                let raised = count("host_ready").unwrap_or(taken);
+                ensure!(
+                    taken <= raised,
+                    "{mode}: the guest took {taken} ready interrupts of {raised} of the host"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `L / min(T, 64·cores)`, as in `overlap`.
+fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
+    const OUTSTANDING: f64 = 64.0;
+    let tasks = values_of(samples, "tasks");
+    let points: Vec<_> = values_of(samples, "page_latency_ms")
+        .into_iter()
+        .flat_map(|latency| tasks.iter().map(move |&tasks| (tasks, latency)))
+        .map(|(tasks, latency)| {
+            let point = Point::from([("tasks".into(), tasks), ("page_latency_ms".into(), latency)]);
+            (point, latency / tasks.min(OUTSTANDING * f64::from(cores)))
+        })
+        .collect();
+    let label = "ideal: L / min(T, 64·cores)".into();
+    if points.is_empty() { vec![] } else { vec![Reference { metric: "ms_per_page".into(), label, points }] }
+}
+
+fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
+    let limits = [
+        (
+            "reading pages with 32 tasks takes at most a third of Linux's time, both async, at 5 ms a page",
+            32.0,
+            "ms_per_page",
+            1.0 / 3.0,
+        ),
+        (
+            "with one faulting task a page costs the computing task at most half of what it does on Linux, both \
+          async, at 5 ms a page",
+            1.0,
+            "core_ms_per_page",
+            0.5,
+        ),
+        (
+            "the 99.9th percentile of requests to 32 tasks is at most half of Linux's, both async, at 70 % of \
+          what the slower one serves, at 5 ms a page",
+            32.0,
+            "p999_ms",
+            0.5,
+        ),
+    ];
+    limits
+        .into_iter()
+        .filter_map(|(text, tasks, name, limit)| against_linux(samples, text, tasks, name, limit))
+        .collect()
+}
+
+/// Hermit's median is at most `limit` times Linux's.
+fn against_linux(samples: &[Sample], text: &str, tasks: f64, name: &str, limit: f64) -> Option<Claim> {
+    let point = [("tasks", tasks), ("page_latency_ms", 5.0)];
+    let of = |mode| metric(at(samples, mode, &point), name);
+    let (hermit, linux) = (of(Mode::Async)?, of(Mode::LinuxAsync)?);
+    let ratio = hermit.median() / linux.median();
+    let told = |values: &Values| values.spread(1.0).to_string();
+    Some(Claim {
+        text: text.into(),
+        measured: format!("{ratio:.2} times: {} and {} ms", told(&hermit), told(&linux)),
+        holds: linux.median() > 0.0 && ratio <= limit,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::statistics::tests::sample;
+
+    fn told(mode: Mode, tasks: f64, name: &str, value: f64) -> Sample {
+        sample(mode, &[("tasks", tasks), ("page_latency_ms", 5.0)], &[(name, value)])
+    }
+
+    #[test]
+    fn claims_hold_or_not_by_the_figures() {
+        let of = |read: f64, cost: f64, tail: f64| {
+            let both = |tasks, name, hermit, linux| {
+                [told(Mode::Async, tasks, name, hermit), told(Mode::LinuxAsync, tasks, name, linux)]
+            };
+            let samples = [
+                both(32.0, "ms_per_page", read, 3.0),
+                both(1.0, "core_ms_per_page", cost, 2.0),
+                both(32.0, "p999_ms", tail, 40.0),
+            ];
+            claims(&samples.concat(), 1).iter().map(|claim| claim.holds).collect::<Vec<_>>()
+        };
+        assert_eq!(of(1.0, 1.0, 20.0), [true, true, true]);
+        assert_eq!(of(1.01, 1.01, 20.1), [false, false, false]);
+    }
+
+    #[test]
+    fn the_load_is_a_share_of_what_the_slower_guest_serves() {
+        let of = |capacities: &[f64]| -> Vec<Point> {
+            capacities.iter().map(|&c| Point::from([(CAPACITY.into(), c)])).collect()
+        };
+        let points = of(&[0.0, 0.0]);
+        assert_eq!(loads(&points, &of(&[100.0, 4000.0]), &of(&[200.0, 1000.0])).unwrap(), [70.0, 700.0]);
+        assert!(loads(&points, &of(&[100.0]), &of(&[200.0, 1000.0])).is_err());
+        assert!(loads(&points, &of(&[100.0, 0.0]), &of(&[200.0, 1000.0])).is_err());
+    }
+
+    #[test]
+    fn a_guest_that_is_not_what_it_is_taken_for_is_found() {
+        let with = |mode, ready: u64, host: Option<u64>| {
+            let mut sample = told(mode, 1.0, "ms_per_page", 1.0);
+            sample.counts.insert("ready".into(), ready);
+            sample.counts.extend(host.map(|count| ("host_ready".to_owned(), count)));
+            check(&[sample]).map_err(|error| error.to_string())
+        };
+        assert_eq!(with(Mode::LinuxAsync, 9, Some(9)), Ok(()));
+        assert_eq!(with(Mode::LinuxAsync, 9, None), Ok(()));
+        // The host counts what it stops the core for.
+        assert_eq!(with(Mode::LinuxBlocked, 0, Some(9)), Ok(()));
+        for (sample, named) in [
+            (with(Mode::LinuxAsync, 0, Some(9)), "linux-async: the guest took no ready"),
+            (with(Mode::LinuxAsync, 9, Some(1)), "9 ready interrupts of 1"),
+            (with(Mode::LinuxBlocked, 3, None), "linux-blocked: the guest took 3"),
+            (with(Mode::Blocked, 3, Some(0)), "should take none"),
+        ] {
+            let error = sample.unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}
