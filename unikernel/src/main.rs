@@ -70,6 +70,10 @@ struct Options {
     /// Of other experiments: about how long a sample takes, in milliseconds
     #[arg(long, default_value_t = 1000)]
     sample_ms: u64,
+    /// Of other experiments: faults that are recorded one by one in each sample of the first
+    /// repetition, on each core
+    #[arg(long, default_value_t = 1024)]
+    record: usize,
     /// Of peer: requests a second at each point, in their order
     #[arg(long, value_delimiter = ',')]
     loads: Vec<f64>,
@@ -174,6 +178,7 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
         profiled: options.profiled,
         region_pages,
         pages: options.pages,
+        record: options.record,
         loads: &options.loads,
         seed: options.seed,
     };

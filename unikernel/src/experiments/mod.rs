@@ -56,9 +56,6 @@ pub fn find(name: &str) -> Option<Measure> {
     }
 }
 
-/// Faults that are recorded one by one in a sample, on each core.
-const RECORDED: usize = 1024;
-
 /// What is to be measured.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -75,6 +72,8 @@ pub struct Plan<'a> {
     pub region_pages: usize,
     /// Pages that a sample reads, where it does not find that out by itself.
     pub pages: usize,
+    /// Faults that are recorded one by one in a sample, on each core.
+    pub record: usize,
     /// Requests a second at each point, where that is no parameter; none if it is empty.
     pub loads: &'a [f64],
     pub seed: u64,
@@ -96,7 +95,7 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
             for &mode in plan.modes {
                 bench.mode = mode;
                 // Once is enough to look at, and keeps documents small.
-                let record = if repetition == 0 && !plan.profiled { RECORDED } else { 0 };
+                let record = if repetition == 0 && !plan.profiled { plan.record } else { 0 };
                 let service = platform::start(mode, waits, record)?;
                 bench.begin_sample();
                 let mut measured = measure(&bench, point);

@@ -132,6 +132,8 @@ impl Plan {
             ("seed", seed.to_string()),
             ("log", "warn".to_owned()),
         ];
+        // Linux records none, and each boot has a first repetition.
+        words.extend(self.definition.has_linux().then(|| ("record", "0".to_owned())));
         words.extend((!loads.is_empty()).then(|| ("loads", loads.join(","))));
         words.extend(work.axes.iter().map(|axis| ("at", axis.to_string())));
         // Linux takes no more than 32 words for its first process.
