@@ -38,8 +38,8 @@ fn the_same_program_runs_on_linux_with_async_page_faults_and_without() {
         assert!(ms(overlapped) < ms(alone) / 1.5, "{overlapped} {alone}");
     }
     for guest in ["blocked", "linux-blocked"] {
-        let sample = of(guest);
-        assert_eq!(number(sample, "counts.ready"), 0.0);
-        assert!(number(sample, "metrics.ms_per_page") >= 5.0, "{sample}");
+        assert_eq!(number(of(guest), "counts.ready"), 0.0);
     }
+    // Of Linux that would not be true: its timer ends the host's stop of the core.
+    assert!(number(of("blocked"), "metrics.ms_per_page") >= 5.0, "{document}");
 }
