@@ -66,6 +66,11 @@ pub fn restore() {
     ask(|request| Message::Restore { request });
 }
 
+/// Has the host end its counts of a sample.
+pub fn measured() {
+    ask(|request| Message::SampleMeasured { request });
+}
+
 fn ask(message: impl FnOnce(u64) -> Message) {
     let request = MAILBOX.next_request();
     tell(&message(request));

@@ -92,7 +92,13 @@ pub enum Message {
         /// Where.
         point: Point,
     },
-    /// A sample has ended.
+    /// A sample has been measured and the service is off: please count for it no longer, then
+    /// acknowledge.
+    SampleMeasured {
+        /// Number of the request in the mailbox.
+        request: u64,
+    },
+    /// What it came to.
     Sample(Box<Sample>),
     /// A check begins.
     CheckBegins {

@@ -9,6 +9,7 @@
 //! | `peer` | overlap, computing and requests, for guests of any system |
 //! | `prefetch` | announced memory against plain faulting |
 //! | `storm` | many tasks, all memory evicted |
+//! | `swap` | the host's own swap in place of the pager |
 //! | `sweep` | what a page costs at any latency |
 //! | `tail` | request latencies under an open-loop load |
 //! | `bench` | what they share: memory, tasks, eviction |
@@ -24,6 +25,7 @@ mod overlap;
 mod peer;
 mod prefetch;
 mod storm;
+mod swap;
 mod sweep;
 mod tail;
 
@@ -50,6 +52,7 @@ pub fn find(name: &str) -> Option<Measure> {
         "halt" => Some(halt::measure),
         "prefetch" => Some(prefetch::measure),
         "storm" => Some(storm::measure),
+        "swap" => Some(swap::measure),
         "sweep" => Some(sweep::measure),
         "tail" => Some(tail::measure),
         _ => None,
@@ -91,7 +94,9 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
     for repetition in 0..plan.repetitions {
         for (index, point) in points.iter().enumerate() {
             bench.begin_point(plan.loads.get(index).copied());
-            let cost = fault_cost(&mut bench)?;
+            // Where no latency is set there is none to be without.
+            let timed = point.contains_key("page_latency_ms");
+            let cost = if timed { fault_cost(&mut bench)? } else { None };
             for &mode in plan.modes {
                 bench.mode = mode;
                 // Once is enough to look at, and keeps documents small.
@@ -105,6 +110,8 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
                 if let Some(service) = service {
                     service.stop();
                 }
+                // What is said of it touches memory that was never touched before.
+                host::measured();
                 host::tell(&Message::Sample(Box::new(Sample {
                     mode,
                     point: point.clone(),

@@ -120,18 +120,22 @@ pub struct Pagemap(File);
 
 impl Pagemap {
     const ENTRY_BYTES: usize = size_of::<u64>();
-    const PRESENT_OR_SWAPPED: u64 = 1 << 63 | 1 << 62;
+    /// Pages in memory.
+    pub const PRESENT: u64 = 1 << 63;
+    /// And those that the host has swapped out.
+    pub const PRESENT_OR_SWAPPED: u64 = Self::PRESENT | 1 << 62;
 
     pub fn open() -> Result<Self, Error> {
         File::open("/proc/self/pagemap").map(Self).map_err(Error::NoPagemap)
     }
 
-    /// Calls `each` for every one of `pages` of `ram`, in order, with whether it has contents in
-    /// the mapping: reading it then does not end in userfaultfd.
+    /// Calls `each` for every one of `pages` of `ram`, in order, with whether it is one of `those`.
+    /// Present or swapped, it has contents in the mapping: reading it does not end in userfaultfd.
     pub fn scan(
         &self,
         ram: &GuestRam,
         pages: Range<usize>,
+        those: u64,
         mut each: impl FnMut(usize, bool),
     ) -> Result<(), Error> {
         let mut entries = vec![0; pages.len().min(8192) * Self::ENTRY_BYTES];
@@ -141,7 +145,7 @@ impl Pagemap {
             let at = ram.address(page) / PAGE_BYTES * Self::ENTRY_BYTES;
             self.0.read_exact_at(&mut entries[..bytes], at as u64).map_err(Error::Pagemap)?;
             for entry in entries[..bytes].as_chunks().0 {
-                each(page, u64::from_ne_bytes(*entry) & Self::PRESENT_OR_SWAPPED != 0);
+                each(page, u64::from_ne_bytes(*entry) & those != 0);
                 page += 1;
             }
         }
@@ -244,7 +248,8 @@ mod tests {
         let start = page.as_ptr().addr().next_multiple_of(PAGE_BYTES);
         let ram = GuestRam { start, bytes: 2 * PAGE_BYTES };
         let mut seen = Vec::new();
-        Pagemap::open().unwrap().scan(&ram, 0..2, |page, present| seen.push((page, present))).unwrap();
+        let pagemap = Pagemap::open().unwrap();
+        pagemap.scan(&ram, 0..2, Pagemap::PRESENT, |page, present| seen.push((page, present))).unwrap();
         assert_eq!(seen, [(0, true), (1, true)]);
     }
 }

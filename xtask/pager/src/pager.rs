@@ -209,7 +209,7 @@ impl Pager {
         // Also when it failed: the waiters of the pages that are back are awake.
         self.forget_served();
         restored?;
-        let mailboxes = self.mailboxes(ack)?;
+        let mailboxes = self.mailboxes(ack, Pagemap::PRESENT_OR_SWAPPED)?;
         self.acknowledge(&mailboxes, ack);
         self.stats.restores += 1;
         Ok(Restored {
@@ -239,11 +239,19 @@ impl Pager {
         Ok(())
     }
 
-    /// The pages that are mailboxes with this request, in memory or in the store.
-    fn mailboxes(&self, request: Option<u64>) -> Result<Vec<usize>, Error> {
+    /// Acknowledges that request in the guest's mailboxes, as far as they are in memory or in the
+    /// store. Tells how many.
+    pub fn acknowledge_only(&mut self, ack: u64) -> Result<u64, Error> {
+        let mailboxes = self.mailboxes(Some(ack), Pagemap::PRESENT)?;
+        self.acknowledge(&mailboxes, Some(ack));
+        Ok(mailboxes.len() as u64)
+    }
+
+    /// The pages that are mailboxes with this request, in memory (of `those`) or in the store.
+    fn mailboxes(&self, request: Option<u64>, those: u64) -> Result<Vec<usize>, Error> {
         let Some(request) = request else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        self.pagemap.scan(&self.ram, 0..self.ram.pages(), |page, present| {
+        self.pagemap.scan(&self.ram, 0..self.ram.pages(), those, |page, present| {
             let asks = if present {
                 // SAFETY: present, and this thread is the one that drops pages.
                 unsafe { self.ram.asks_for(page, request) }

@@ -47,6 +47,13 @@ pub enum Request {
         #[serde(default)]
         ack: Option<u64>,
     },
+    /// Acknowledge this request number in the guest's mailboxes, and do nothing else. Only pages
+    /// in memory are looked at, so that none comes back that the host has swapped out. Answered by
+    /// [`Response::Acknowledged`].
+    Acknowledge {
+        /// The number.
+        ack: u64,
+    },
     /// What has happened so far. Answered by [`Response::Stats`].
     Stats {},
 }
@@ -150,6 +157,11 @@ pub enum Response {
     EvictionsEnded {},
     /// To [`Request::Restore`].
     Restored(Restored),
+    /// To [`Request::Acknowledge`].
+    Acknowledged {
+        /// Mailboxes that were found.
+        mailboxes: u64,
+    },
     /// To [`Request::Stats`].
     Stats(Stats),
     /// The request could not be understood, or could not be done.

@@ -89,6 +89,12 @@ impl Service {
                 self.pager.iter_mut().for_each(Pager::end_evictions);
                 self.failure.clone().map_or(Ok(Response::EvictionsEnded {}), Err)
             }
+            Request::Acknowledge { ack } => {
+                self.attach()?;
+                self.page(|pager, _| {
+                    pager.acknowledge_only(ack).map(|mailboxes| Response::Acknowledged { mailboxes })
+                })
+            }
             Request::Restore { ack } => {
                 self.attach()?;
                 self.page(|pager, _| pager.restore(ack).map(Response::Restored))

@@ -14,6 +14,7 @@ fn requests_as_they_are_written() {
     for (request, json) in [
         (Request::Status {}, r#"{"request":"status"}"#),
         (Request::Stats {}, r#"{"request":"stats"}"#),
+        (Request::Acknowledge { ack: 5 }, r#"{"request":"acknowledge","ack":5}"#),
         (Request::EndEvictions {}, r#"{"request":"end_evictions"}"#),
         (
             Request::Evict { ack: Some(7), only: None, eviction: Eviction::Lru { share: 0.5 }, seed: 3 },
@@ -76,6 +77,7 @@ fn responses_survive_the_way() {
         Response::Status(status),
         Response::LatencySet {},
         Response::EvictionsEnded {},
+        Response::Acknowledged { mailboxes: 1 },
         Response::Evicted(evicted),
         Response::Restored(restored),
         Response::Stats(Stats { served_pages: 9, ..Stats::default() }),

@@ -7,6 +7,7 @@
 //! - [`guest`]: the guest's console, line by line
 //! - [`pager`]: talking to the pager inside the VMM
 //! - [`samples`], [`record`]: an experiment's samples while they come, and as a file
+//! - [`swap`]: the host's own swap in place of the pager
 //! - [`trace`]: the host kernel's own count of async page faults
 
 pub mod evict;
@@ -16,11 +17,13 @@ mod pager;
 pub mod record;
 mod samples;
 pub mod spec;
+pub mod swap;
 mod trace;
 mod vmm;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -32,12 +35,15 @@ use evict::Eviction;
 use guest::{Guest, Line};
 use latency::Latency;
 use pager::Pager;
-use samples::Samples;
+use samples::{Counts, Samples};
 use spec::{HostCounts, Outcome, PassOutcome, Spec};
+use swap::Swap;
 use trace::Trace;
 
 /// How often the pager is asked how far it is.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// A page that is looked at all the time is in memory before long.
+const MAILBOX_LIMIT: Duration = Duration::from_secs(20);
 /// Marks a line of this program that tells how far it is.
 pub const PROGRESS_PREFIX: &str = "@progress ";
 
@@ -77,6 +83,8 @@ struct Drive<'a> {
     check: Option<String>,
     /// The experiment that is running.
     samples: Option<Samples>,
+    /// In place of the pager, which then only acknowledges.
+    swap: Option<Swap>,
     out: &'a Path,
     done: bool,
     _scratch: Scratch,
@@ -87,7 +95,9 @@ impl<'a> Drive<'a> {
         let scratch = Scratch::dir("drive")?;
         let socket = scratch.path().join("pager");
         let trace = Trace::start();
-        let guest = Guest::start(vmm::command(spec, &socket), &out.join(spec::CONSOLE))?;
+        let swap = spec.swap.as_deref().map(Swap::begin).transpose()?;
+        let start = || Guest::start(vmm::command(spec, &socket), &out.join(spec::CONSOLE));
+        let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
         let mut outcome = Outcome::default();
         let trace = match trace {
             Ok(trace) => Some(trace),
@@ -109,6 +119,7 @@ impl<'a> Drive<'a> {
             last_sign: Instant::now(),
             check: None,
             samples: None,
+            swap,
             out,
             done: false,
             _scratch: scratch,
@@ -175,6 +186,7 @@ impl<'a> Drive<'a> {
                 self.outcome.service_off = Some(reason);
             }
             Message::Begin { mode } => self.current = Some((mode, self.host_counts()?)),
+            Message::Evict { request, .. } if self.swap.is_some() => self.push_out(request)?,
             Message::Evict { request, only, page_latency_us, seed } => {
                 if self.samples.is_none() {
                     let what = only.as_ref().map_or("all", |_| "some");
@@ -194,29 +206,37 @@ impl<'a> Drive<'a> {
                 let stats = self.pager.stats()?;
                 self.served_before = stats.served_pages;
                 if let Some(samples) = &mut self.samples {
-                    samples.evicted(&evicted, &stats);
+                    samples.evicted(evicted.evicted_pages, Counts { pager: stats, ..Counts::default() });
                 }
                 self.last_sign = Instant::now();
             }
             Message::Restore { request } => {
                 progress("bringing everything back");
                 self.pager.attach()?;
-                self.pager.restore(request)?;
+                match &self.swap {
+                    Some(swap) => {
+                        swap.bring_back()?;
+                        self.acknowledge(request)?;
+                    }
+                    None => _ = self.pager.restore(request)?,
+                }
                 self.last_sign = Instant::now();
             }
             Message::Samples { total } => {
                 self.samples = Some(Samples::begin(self.spec, self.out, self.outcome.tsc_mhz, total)?);
             }
             Message::SampleBegins { mode, point } => {
-                let (host, served) = (self.traced_counts()?, self.served_pages());
-                self.samples()?.sample_begins(mode, &point, host, served);
+                let counts = self.counts()?;
+                self.samples()?.sample_begins(mode, point, counts);
                 progress(&self.samples()?.progress());
             }
-            Message::Sample(sample) => {
+            Message::SampleMeasured { request } => {
                 self.pager.end_evictions()?;
-                let (host, stats) = (self.traced_counts()?, self.pager.stats()?);
-                self.samples()?.sample(*sample, host, &stats)?;
+                let counts = self.counts()?;
+                self.samples()?.measured(counts);
+                self.acknowledge(request)?;
             }
+            Message::Sample(sample) => self.samples()?.sample(*sample)?,
             Message::CheckBegins { name } => {
                 progress(&format!("check {name}"));
                 self.check = Some(name);
@@ -246,10 +266,38 @@ impl<'a> Drive<'a> {
         self.samples.as_mut().context("a sample of no experiment")
     }
 
-    /// Pages that were touched and came back, so far. Before the first eviction
-    /// there is no pager to ask.
-    fn served_pages(&mut self) -> u64 {
-        self.pager.stats().map_or(0, |stats| stats.served_pages)
+    /// Has the host's own swap take all that goes.
+    fn push_out(&mut self, request: u64) -> Result<()> {
+        self.pager.attach()?;
+        let swap = self.swap.as_ref().context("no swap")?;
+        let samples = self.samples.as_mut().context("swap takes memory from samples only")?;
+        swap.set_page_cluster(samples.parameter("page_cluster").context("no page_cluster")?)?;
+        swap.push_out()?;
+        let counts = swap.counts(self.guest.id())?;
+        samples.evicted(counts.out_pages, Counts { swap: Some(counts), ..Counts::default() });
+        self.acknowledge(request)
+    }
+
+    /// Lets the guest go on, which looks at its mailbox all the time.
+    fn acknowledge(&mut self, request: u64) -> Result<()> {
+        let started = Instant::now();
+        while !self.pager.acknowledge(request)? {
+            if started.elapsed() > MAILBOX_LIMIT {
+                bail!("the pager did not find the guest's mailbox in its memory");
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.last_sign = Instant::now();
+        Ok(())
+    }
+
+    fn counts(&mut self) -> Result<Counts> {
+        Ok(Counts {
+            trace: self.traced_counts()?,
+            // Before the first eviction there is none to ask.
+            pager: self.pager.stats().unwrap_or_default(),
+            swap: self.swap.as_ref().map(|swap| swap.counts(self.guest.id())).transpose()?,
+        })
     }
 
     fn host_counts(&mut self) -> Result<HostCounts> {

@@ -84,6 +84,14 @@ impl Pager {
         }
     }
 
+    /// Acknowledges `request` to the guest, and tells whether its mailbox was found.
+    pub fn acknowledge(&mut self, request: u64) -> Result<bool> {
+        match self.ask(&Request::Acknowledge { ack: request })? {
+            Response::Acknowledged { mailboxes } => Ok(mailboxes > 0),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
     /// Ends periodic evictions, and tells whether they went well.
     pub fn end_evictions(&mut self) -> Result<()> {
         match self.ask(&Request::EndEvictions {})? {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use unikernel::sample::Sample;
 
 use super::spec::{HostCounts, Spec};
+use super::swap::SwapCounts;
 use crate::process::Cmd;
 
 /// The record's file: one [`Entry`] a line.
@@ -46,13 +47,25 @@ pub struct SampleOutcome {
     pub sample: Sample,
     /// `None` where the host's tracing is not accessible.
     pub host: Option<HostCounts>,
-    /// Pages that the pager brought back because they were touched, whether the
-    /// guest was told or its core stopped.
-    pub served_pages: u64,
-    /// Evictions, periodic ones included.
-    pub evictions: u64,
-    /// Pages that the first one left out of memory, and those that the others took out again.
-    pub evicted_pages: u64,
+    pub paged: Paged,
+}
+
+/// What paged, and what it counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Paged {
+    /// This project's pager.
+    Pager {
+        /// Pages that it brought back because they were touched, whether the
+        /// guest was told or its core stopped.
+        served_pages: u64,
+        /// Evictions, periodic ones included.
+        evictions: u64,
+        /// Pages that the first one left out of memory, and those that the others took out again.
+        evicted_pages: u64,
+    },
+    /// The host's own swap.
+    Swap(SwapCounts),
 }
 
 impl Machine {
@@ -150,16 +163,15 @@ mod tests {
                 faults: vec![],
             },
             host: None,
-            served_pages: 7,
-            evictions: 1,
-            evicted_pages: 9,
+            paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
         };
         let lines = [Entry::Machine(machine), Entry::Guest { tsc_mhz: 2000 }, Entry::Sample(sample.into())]
             .map(|entry| serde_json::to_string(&entry).unwrap() + "\n")
             .concat();
         let whole = Record::parse(&lines).unwrap();
-        assert_eq!((whole.tsc_mhz, whole.samples.len(), whole.samples[0].served_pages), (2000, 1, 7));
+        assert_eq!((whole.tsc_mhz, whole.samples.len()), (2000, 1));
         assert_eq!(whole.samples[0].sample.point["tasks"], 4.0);
+        assert!(matches!(whole.samples[0].paged, Paged::Pager { served_pages: 7, .. }));
         let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
         assert_eq!(torn.samples.len(), 0);
         assert!(Record::parse("").is_none());

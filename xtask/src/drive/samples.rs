@@ -9,9 +9,10 @@ use unikernel::grid::Point;
 use unikernel::sample::Sample;
 use unikernel::wire::Mode;
 
-use super::pager::{Evicted, Stats};
-use super::record::{Entry, Machine, Recorder, SampleOutcome};
+use super::pager::Stats;
+use super::record::{Entry, Machine, Paged, Recorder, SampleOutcome};
 use super::spec::{HostCounts, Spec};
+use super::swap::SwapCounts;
 
 /// How far it is.
 pub struct Samples {
@@ -26,20 +27,23 @@ pub struct Samples {
 /// The sample that is running, with the host's counts at its begin.
 struct Current {
     label: String,
-    host: Option<HostCounts>,
-    served: u64,
-    evictions: Evictions,
+    point: Point,
+    began: Counts,
+    /// Pages that the first eviction left out, and what had been counted then.
+    evicted: Option<(u64, Counts)>,
+    /// The same at its end.
+    ended: Option<Counts>,
 }
 
-/// Those of a sample.
-#[derive(Default)]
-struct Evictions {
-    /// Completed before it.
-    before: u64,
-    /// Pages that its first one left out of memory.
-    out: u64,
-    /// Pages that evictions had dropped until then.
-    dropped: u64,
+/// What the host has counted so far.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// `None` where its tracing is not accessible.
+    pub trace: Option<HostCounts>,
+    /// Zeros before the first eviction, when there is no pager to ask.
+    pub pager: Stats,
+    /// Where its own swap takes the pager's place.
+    pub swap: Option<SwapCounts>,
 }
 
 impl Samples {
@@ -55,12 +59,17 @@ impl Samples {
     }
 
     /// A sample begins.
-    pub fn sample_begins(&mut self, mode: Mode, point: &Point, host: Option<HostCounts>, served: u64) {
+    pub fn sample_begins(&mut self, mode: Mode, point: Point, began: Counts) {
         if self.done == 0 {
             self.began = Instant::now();
         }
-        let label = label(mode, point);
-        self.current = Some(Current { label, host, served, evictions: Evictions::default() });
+        let label = label(mode, &point);
+        self.current = Some(Current { label, point, began, evicted: None, ended: None });
+    }
+
+    /// A parameter of the sample that is running, if there is one.
+    pub fn parameter(&self, name: &str) -> Option<f64> {
+        self.current.as_ref()?.point.get(name).copied()
     }
 
     /// Whether one is under way.
@@ -68,31 +77,33 @@ impl Samples {
         self.current.is_some()
     }
 
-    /// Memory was paged out: for the sample that is running, if there is one.
-    pub fn evicted(&mut self, evicted: &Evicted, stats: &Stats) {
+    /// Memory was paged out, and so many pages are out: for the sample that is
+    /// running, if there is one.
+    pub fn evicted(&mut self, out: u64, counts: Counts) {
         if let Some(current) = &mut self.current {
-            current.evictions = Evictions {
-                before: stats.evictions - 1,
-                out: evicted.evicted_pages,
-                dropped: stats.dropped_pages,
-            };
+            current.evicted = Some((out, counts));
         }
     }
 
-    /// It has ended: written down.
+    /// It has been measured.
+    pub fn measured(&mut self, counts: Counts) {
+        if let Some(current) = &mut self.current {
+            current.ended = Some(counts);
+        }
+    }
+
+    /// What it came to: written down.
     ///
     /// # Errors
-    /// It never began, or cannot be written.
-    pub fn sample(&mut self, sample: Sample, host: Option<HostCounts>, stats: &Stats) -> Result<()> {
-        let begin = self.current.take().context("a sample that never began")?;
+    /// It never began, or never ended, or cannot be written.
+    pub fn sample(&mut self, sample: Sample) -> Result<()> {
+        let Current { began, evicted, ended, .. } =
+            self.current.take().context("a sample that never began")?;
+        let ended = ended.context("a sample that was never measured")?;
         self.done += 1;
-        self.recorder.add(&Entry::Sample(Box::new(SampleOutcome {
-            sample,
-            host: host.zip(begin.host).map(|(now, begin)| now.since(&begin)),
-            served_pages: stats.served_pages.saturating_sub(begin.served),
-            evictions: stats.evictions - begin.evictions.before,
-            evicted_pages: begin.evictions.out + stats.dropped_pages - begin.evictions.dropped,
-        })))
+        let host = ended.trace.zip(began.trace).map(|(now, begin)| now.since(&begin));
+        let paged = paged(&began, evicted, &ended);
+        self.recorder.add(&Entry::Sample(Box::new(SampleOutcome { sample, host, paged })))
     }
 
     /// "12 of 60 samples, about 2m left; now async, tasks=4".
@@ -114,6 +125,19 @@ impl Samples {
     }
 }
 
+/// What was paged from a sample's begin over its eviction to its end.
+fn paged(began: &Counts, evicted: Option<(u64, Counts)>, ended: &Counts) -> Paged {
+    let (out, at) = evicted.unwrap_or_else(|| (0, ended.clone()));
+    match (began.swap, ended.swap) {
+        (Some(begin), Some(end)) => Paged::Swap(SwapCounts { out_pages: out, ..end.since(&begin) }),
+        _ => Paged::Pager {
+            served_pages: ended.pager.served_pages.saturating_sub(began.pager.served_pages),
+            evictions: ended.pager.evictions.saturating_sub(began.pager.evictions),
+            evicted_pages: out + ended.pager.dropped_pages.saturating_sub(at.pager.dropped_pages),
+        },
+    }
+}
+
 /// "async, tasks=4".
 fn label(mode: Mode, point: &Point) -> String {
     let parameters = point.iter().map(|(name, value)| format!("{name}={value}"));
@@ -128,5 +152,15 @@ mod tests {
     fn a_sample_is_named_by_its_mode_and_point() {
         let point = Point::from([("tasks".to_owned(), 4.0), ("page_latency_ms".to_owned(), 0.5)]);
         assert_eq!(label(Mode::Async, &point), "async, page_latency_ms=0.5, tasks=4");
+    }
+
+    #[test]
+    fn pages_are_counted_from_begin_to_end_and_evictions_from_the_first_on() {
+        let counts = |served_pages, evictions, dropped_pages| Counts {
+            pager: Stats { served_pages, evictions, dropped_pages, ..Stats::default() },
+            ..Counts::default()
+        };
+        let paged = paged(&counts(10, 1, 50), Some((40, counts(10, 2, 90))), &counts(45, 4, 97));
+        assert_eq!(paged, Paged::Pager { served_pages: 35, evictions: 3, evicted_pages: 47 });
     }
 }

@@ -71,6 +71,8 @@ pub struct Spec {
     pub page_latency: PageLatency,
     /// Of passes and samples.
     pub evict: Evict,
+    /// The disk that the host swaps to, where its own swap takes the pager's place.
+    pub swap: Option<PathBuf>,
     /// Of latencies and evictions.
     pub seed: u64,
     /// Pages that each pass reads, or all checks, and pages of the memory that is filled:

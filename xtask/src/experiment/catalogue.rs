@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::Axis;
 
-use super::{compute, cost, halt, latency, overlap, peer, prefetch, storm, sweep, tail};
+use super::{compute, cost, halt, latency, overlap, peer, prefetch, storm, swap, sweep, tail};
 
 /// A question, and how it is put to the guest.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Definition {
     /// The guest's memory, unless the user says otherwise. A tenth of it is for
     /// the stacks of tasks.
     pub memory_mib: u32,
+    /// What takes memory away, and brings it back.
+    pub paged_by: PagedBy,
     /// Curves to hold the samples against.
     pub references: fn(&[Sample], u32) -> Vec<Reference>,
     /// What it demands of the samples.
@@ -45,6 +47,15 @@ impl Definition {
     pub fn has_linux(&self) -> bool {
         self.modes.iter().any(|mode| mode.is_linux())
     }
+}
+
+/// Who pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagedBy {
+    /// This project's pager, in the VMM.
+    Pager,
+    /// The host's own swap, on a scratch disk.
+    Swap,
 }
 
 /// How much is measured.
@@ -65,7 +76,7 @@ pub const FAULT_COST: (&str, &str, Better) =
     ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);
 
 /// Every experiment.
-pub const ALL: [&Definition; 10] = [
+pub const ALL: [&Definition; 11] = [
     &overlap::DEFINITION,
     &compute::DEFINITION,
     &latency::DEFINITION,
@@ -76,6 +87,7 @@ pub const ALL: [&Definition; 10] = [
     &storm::DEFINITION,
     &prefetch::DEFINITION,
     &peer::DEFINITION,
+    &swap::DEFINITION,
 ];
 
 /// The experiment of this name.

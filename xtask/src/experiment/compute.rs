@@ -3,7 +3,7 @@
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::{Axis, Point};
 
-use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
 use super::statistics::{Values, at, metric, values_of};
 
 /// The experiment.
@@ -25,6 +25,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 16,
     memory_mib: 256,
+    paged_by: PagedBy::Pager,
     references,
     claims,
 };

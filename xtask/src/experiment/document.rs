@@ -13,7 +13,7 @@ use unikernel::wire;
 use super::boots::{Boot, Part};
 use super::catalogue::Definition;
 use crate::drive::evict::Evict;
-use crate::drive::record::{Record, SampleOutcome};
+use crate::drive::record::{Paged, Record, SampleOutcome};
 use crate::drive::spec::System;
 use crate::process::Cmd;
 
@@ -131,11 +131,19 @@ pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
     // High-water marks of the whole run, which say nothing of one sample.
     counts.retain(|name, _| !name.starts_with("most_"));
     counts.insert("wrong_pages".into(), sample.wrong_pages);
-    counts.extend([
-        ("host_served_pages".into(), outcome.served_pages),
-        ("host_evictions".into(), outcome.evictions),
-        ("host_evicted_pages".into(), outcome.evicted_pages),
-    ]);
+    let paged = match outcome.paged {
+        Paged::Pager { served_pages, evictions, evicted_pages } => [
+            ("host_served_pages", served_pages),
+            ("host_evictions", evictions),
+            ("host_evicted_pages", evicted_pages),
+        ],
+        Paged::Swap(swap) => [
+            ("host_out_pages", swap.out_pages),
+            ("host_major_faults", swap.major_faults),
+            ("host_swapped_in_pages", swap.swapped_in),
+        ],
+    };
+    counts.extend(paged.map(|(name, count)| (name.to_owned(), count)));
     if let Some(host) = outcome.host {
         counts.extend([
             ("host_not_present".into(), host.not_present),
@@ -217,6 +225,7 @@ mod tests {
     use super::*;
     use crate::drive::record::Machine;
     use crate::drive::spec::HostCounts;
+    use crate::drive::swap::SwapCounts;
     use crate::process::Scratch;
     use unikernel::grid::Point;
     use unikernel::sample::Distribution;
@@ -238,7 +247,11 @@ mod tests {
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
-        let samples = vec![SampleOutcome { sample, host, served_pages: 11, evictions: 2, evicted_pages: 12 }];
+        let samples = vec![SampleOutcome {
+            sample,
+            host,
+            paged: Paged::Pager { served_pages: 11, evictions: 2, evicted_pages: 12 },
+        }];
         let boot = Boot { system: System::Hermit, modes: vec![Mode::Async], repetitions: 0..5 };
         [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples } }]
     }
@@ -273,6 +286,18 @@ mod tests {
         assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
         assert_eq!(sketch().fill(&[]), None);
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn swap_counts_what_was_out_and_read_and_no_pager() {
+        let [mut part] = parts();
+        part.record.samples[0].paged =
+            Paged::Swap(SwapCounts { out_pages: 9, major_faults: 4, swapped_in: 8 });
+        let document = sketch().fill(&[part]).unwrap();
+        let counts = &document.samples[0].counts;
+        assert_eq!((counts["host_out_pages"], counts["host_major_faults"]), (9, 4));
+        assert_eq!(counts["host_swapped_in_pages"], 8);
+        assert!(!counts.contains_key("host_served_pages"));
     }
 
     #[test]

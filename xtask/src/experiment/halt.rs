@@ -3,7 +3,7 @@
 use apf_report::document::{Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{at, metric};
 
 /// The experiment.
@@ -20,6 +20,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 16,
     memory_mib: 256,
+    paged_by: PagedBy::Pager,
     references: |_, _| vec![],
     claims,
 };

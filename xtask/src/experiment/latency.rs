@@ -4,7 +4,7 @@ use apf_report::distribution::Distribution;
 use apf_report::document::{Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::at;
 
 /// The experiment.
@@ -22,6 +22,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 16,
     memory_mib: 256,
+    paged_by: PagedBy::Pager,
     references: |_, _| vec![],
     claims,
 };

@@ -9,7 +9,7 @@ use apf_report::document::{Document, Mode};
 use unikernel::grid::{self, Axis};
 
 use super::boots::{self, Boot};
-use super::catalogue::{Definition, Effort};
+use super::catalogue::{Definition, Effort, PagedBy};
 use super::cost;
 use super::document::{self, Revision, Sketch};
 use super::{Options, peer};
@@ -21,7 +21,7 @@ use crate::process::guard;
 use crate::run::{fit_for_exact, place, vmm_program};
 use crate::setup::{self, Needs, Tools};
 use crate::versions::VERSIONS;
-use crate::{build, dirs, guest_memory};
+use crate::{build, dirs, guest_memory, lab};
 
 /// Parameter that is the page latency, where an experiment varies it.
 const LATENCY: &str = "page_latency_ms";
@@ -85,6 +85,7 @@ impl Plan {
             "--at {LATENCY}: above 10s is not an experiment"
         );
         let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
+        fits(definition, options)?;
         let page_latency = options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest));
         options.evict.leaves_time_for(page_latency.mean())?;
         let repetitions = options.repetitions.unwrap_or(repetitions);
@@ -109,6 +110,9 @@ impl Plan {
 
     /// For what no parameter says: a value, or where it is varied.
     fn page_latency_text(&self) -> String {
+        if self.definition.paged_by == PagedBy::Swap {
+            return "the disk's".into();
+        }
         let varied = !self.latency_is_given && self.axes.iter().any(|axis| axis.name == LATENCY);
         if varied { format!("the parameter {LATENCY}") } else { self.page_latency.to_string() }
     }
@@ -165,6 +169,7 @@ impl Plan {
             cores: options.smp,
             page_latency: self.page_latency.clone(),
             evict: options.evict.clone(),
+            swap: (self.definition.paged_by == PagedBy::Swap).then(|| lab::DISK.into()),
             seed: options.seed,
             pages: 0,
             region_pages: region_mib * 256,
@@ -241,6 +246,19 @@ impl Place {
         Ok(Self { verdict, tools, built, linux })
     }
 
+    /// Whether an experiment can be run here.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn takes(&self, definition: &Definition) -> Result<()> {
+        ensure!(
+            definition.paged_by == PagedBy::Pager || matches!(self.verdict, Verdict::Lab { .. }),
+            "it runs in the lab only (--host lab): it swaps to a scratch disk, and sets vm.page-cluster for \
+             the whole machine"
+        );
+        Ok(())
+    }
+
     /// Runs an experiment and writes its document, also when it is interrupted
     /// and there are samples.
     ///
@@ -249,6 +267,7 @@ impl Place {
     /// document stays as it is.
     pub fn run(&self, plan: &Plan, options: &Options) -> Result<()> {
         let name = plan.definition.name;
+        self.takes(plan.definition)?;
         let folder = folder(options, name)?;
         let run = folder.join("run");
         println!("\n{name}: {}", plan.definition.question);
@@ -370,6 +389,20 @@ fn names(modes: &[Mode]) -> String {
     modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether options fit an experiment, of which the pager may have no part in.
+///
+/// # Errors
+/// One does not.
+pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
+    if definition.paged_by == PagedBy::Pager {
+        return Ok(());
+    }
+    ensure!(options.page_latency.is_none(), "--page-latency: swap takes as long as its disk does");
+    ensure!(options.evict.is_all(), "--evict {}: swap pushes out all that goes", options.evict);
+    ensure!(!options.exact, "--exact: time would not wait for swap's disk");
+    Ok(())
+}
+
 fn memory_mib(definition: &Definition, options: &Options) -> Result<u32> {
     let Some(memory) = options.memory else { return Ok(definition.memory_mib) };
     let mib = memory.as_u64() >> 20;
@@ -454,6 +487,10 @@ mod tests {
         ] {
             let error = format!("{:#}", plan(&args).err().unwrap());
             assert!(error.contains(named), "{error}");
+        }
+        for args in [&["--page-latency", "5ms"][..], &["--evict", "lru:0.5"], &["--exact"]] {
+            let error = plan_of("swap", args).err().unwrap().to_string();
+            assert!(error.contains(args[0]) && error.contains("swap"), "{error}");
         }
         for (args, named) in
             [(["--exact", "--vmm", "qemu"], "under uhyve only"), (["--exact", "--smp", "2"], "one core")]

@@ -2,7 +2,7 @@
 //!
 //! - [`catalogue`]: what an experiment is, and which there are; one file for each:
 //!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`],
-//!   [`prefetch`], [`cost`], [`peer`]
+//!   [`prefetch`], [`cost`], [`peer`], [`swap`]
 //! - [`measure`]: one experiment, from a plan to its document
 //! - [`boots`]: which guests are booted for it, in which order, and what came of each
 //! - [`document`]: the document's parts that are not samples
@@ -21,6 +21,7 @@ mod peer;
 mod prefetch;
 mod statistics;
 mod storm;
+mod swap;
 mod sweep;
 mod tail;
 
@@ -124,24 +125,38 @@ pub fn run(args: &ExperimentArgs) -> Result<()> {
         }
         What::Run { names, options } => {
             let definitions = names.iter().map(|name| catalogue::find(name)).collect::<Result<Vec<_>>>()?;
-            run_each(&definitions, options)
+            run_each(&definitions, options, Missing::Fails)
         }
         What::All { options } => {
             let fits = |definition: &&'static Definition| {
                 // What keeps the others from running is an error.
-                let fits = !definition.has_linux() || measure::vmm(definition, options).is_ok();
-                if !fits {
+                let qemu = !definition.has_linux() || measure::vmm(definition, options).is_ok();
+                if !qemu {
                     println!("{} is left out: it runs its guests under QEMU", definition.name);
                 }
+                let paged = measure::fits(definition, options);
+                if let Err(why) = &paged {
+                    println!("{} is left out: {why:#}", definition.name);
+                }
                 // What counts instructions would keep the others from the host's clock.
-                fits && (options.exact || !definition.profiled)
+                qemu && paged.is_ok() && (options.exact || !definition.profiled)
             };
-            run_each(&catalogue::ALL.into_iter().filter(fits).collect::<Vec<_>>(), options)
+            let definitions: Vec<_> = catalogue::ALL.into_iter().filter(fits).collect();
+            run_each(&definitions, options, Missing::IsLeftOut)
         }
     }
 }
 
-fn run_each(definitions: &[&'static Definition], options: &Options) -> Result<()> {
+/// What becomes of an experiment that cannot be run where guests run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// It was asked for by its name.
+    Fails,
+    /// It is one of all.
+    IsLeftOut,
+}
+
+fn run_each(definitions: &[&'static Definition], options: &Options, missing: Missing) -> Result<()> {
     // Everything is checked before the first one takes its minutes.
     let plans: Vec<_> = definitions
         .iter()
@@ -150,6 +165,12 @@ fn run_each(definitions: &[&'static Definition], options: &Options) -> Result<()
     let place = measure::Place::prepare(&plans, options)?;
     let mut failed = Vec::new();
     for plan in &plans {
+        if missing == Missing::IsLeftOut
+            && let Err(why) = place.takes(plan.definition)
+        {
+            println!("\n{} is left out: {why:#}", plan.definition.name);
+            continue;
+        }
         // One that fails does not keep the others from running.
         if let Err(error) = place.run(plan, options) {
             guard::park_if_interrupted();

@@ -3,7 +3,7 @@
 use apf_report::document::{Claim, Mode, Reference, Sample};
 use unikernel::grid::{Axis, Point};
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES};
+use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{Values, at, metric, values_of};
 
 /// Faults that the host keeps outstanding for each core.
@@ -25,6 +25,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 16,
     memory_mib: 256,
+    paged_by: PagedBy::Pager,
     references,
     claims,
 };

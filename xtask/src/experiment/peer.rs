@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use unikernel::grid::{Axis, Point};
 
-use super::catalogue::{Definition, Effort, MS_PER_PAGE, PAGES};
+use super::catalogue::{Definition, Effort, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{Values, at, metric, values_of};
 
 /// The experiment.
@@ -41,6 +41,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 32,
     memory_mib: 256,
+    paged_by: PagedBy::Pager,
     references,
     claims,
 };

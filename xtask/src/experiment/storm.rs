@@ -4,7 +4,7 @@
 use apf_report::document::{Better, Claim, Mode, Sample};
 use unikernel::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST};
+use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
 use super::statistics::{at, metric, values_of};
 
 /// The experiment.
@@ -26,6 +26,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 32,
     memory_mib: 768,
+    paged_by: PagedBy::Pager,
     references: |_, _| vec![],
     claims,
 };

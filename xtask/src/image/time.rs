@@ -53,6 +53,7 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
         env: Vec::new(),
         cwd: dirs::root(),
         timeout: Duration::from_secs(120) + LIMIT * 4,
+        disk_mib: None,
         time: lab::Time::Host,
         profile: None,
     };

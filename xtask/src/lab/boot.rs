@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{ChildStdout, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
@@ -82,7 +82,16 @@ fn exchange(parts: &LabParts, job: &Job, scratch: &Path) -> Result<machine::Exch
             packed
         }
     };
-    Ok(machine::Exchange { initramfs, results })
+    let disk = job.disk_mib.map(|mib| disk(scratch, mib)).transpose()?;
+    Ok(machine::Exchange { initramfs, results, disk })
+}
+
+/// An empty disk, which takes room on the host only as far as it is written.
+fn disk(scratch: &Path, mib: u32) -> Result<PathBuf> {
+    let path = scratch.join("disk");
+    let made = File::create(&path).and_then(|file| file.set_len(u64::from(mib) << 20));
+    made.with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
 }
 
 /// Reads the job's port until it closes, which is when QEMU ends, or until the job

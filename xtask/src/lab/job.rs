@@ -30,6 +30,8 @@ pub struct Job {
     pub cwd: PathBuf,
     /// From power-on to the exit code, by the host's clock.
     pub timeout: Duration,
+    /// Size of an empty disk that it has, as [`super::DISK`].
+    pub disk_mib: Option<u32>,
     pub time: Time,
     /// Where the emulator is to list all blocks of code and how often they ran, if at all.
     pub profile: Option<PathBuf>,

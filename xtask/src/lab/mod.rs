@@ -35,6 +35,9 @@ use crate::{
 /// Where the writable share is mounted in the lab.
 pub const SHARE: &str = "/run/apf";
 
+/// The lab's disk, where a job wants one.
+pub const DISK: &str = "/dev/vda";
+
 /// `cargo xtask lab -- COMMAND…`
 #[derive(Debug, Args)]
 pub struct LabArgs {
@@ -77,6 +80,7 @@ pub fn verb(args: &LabArgs) -> Result<u8> {
         env: Vec::new(),
         cwd,
         timeout: Duration::from_secs(args.timeout_s),
+        disk_mib: None,
         time,
         profile: None,
     };

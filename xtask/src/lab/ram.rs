@@ -157,6 +157,7 @@ mod tests {
             env: vec![],
             cwd: "/".into(),
             timeout: Duration::ZERO,
+            disk_mib: None,
             time: Time::Host,
             profile: None,
         };

@@ -304,6 +304,7 @@ impl RunArgs {
             cores: self.cores(),
             page_latency: self.page_latency(),
             evict: self.evict.clone(),
+            swap: None,
             seed: self.seed,
             pages: self.pages_to_wait_for(),
             region_pages: self.region_pages(),

@@ -4,7 +4,7 @@ use super::{Pager, micros};
 use crate::choice;
 use crate::error::Error;
 use crate::latency::Sampler;
-use crate::memory::PAGE_BYTES;
+use crate::memory::{PAGE_BYTES, Pagemap};
 use crate::pages::PageState;
 use crate::periodic::Periodic;
 use crate::protocol::{Evicted, Eviction, Parts};
@@ -26,7 +26,7 @@ impl Pager {
         let started = Instant::now();
         self.periodic = None;
         self.noting = matches!(eviction, Eviction::Lru { .. });
-        let mailboxes = self.mailboxes(ack)?;
+        let mailboxes = self.mailboxes(ack, Pagemap::PRESENT_OR_SWAPPED)?;
         let parts = match only {
             Some(parts) => self.locate(parts, *mailboxes.first().ok_or(Error::NoMailbox)?)?,
             None => std::iter::once(0..self.ram.pages()).collect(),
@@ -163,7 +163,7 @@ impl Pager {
         let Self { pagemap, ram, store, pages, .. } = self;
         let mut copied = 0;
         for run in runs {
-            pagemap.scan(ram, run.clone(), |page, present| {
+            pagemap.scan(ram, run.clone(), Pagemap::PRESENT_OR_SWAPPED, |page, present| {
                 if present {
                     // SAFETY: present, and write-protected: it neither goes nor changes.
                     store.put(page, |contents| unsafe { ram.read(page, contents) });

@@ -124,6 +124,17 @@ fn restore_brings_everything_back() {
     assert_eq!(vmm.evict(Some(999)).mailboxes, 0, "nobody asked for this");
     vmm.restore(None);
     vmm.tell("acked 14");
+    // Alone, wherever it is.
+    for (request, evict_before) in [(15, false), (16, true)] {
+        vmm.tell(&format!("request {request}"));
+        if evict_before {
+            vmm.evict(None);
+        }
+        let answer = vmm.ask(&Request::Acknowledge { ack: request });
+        assert_eq!(answer, Response::Acknowledged { mailboxes: 1 });
+        vmm.restore(None);
+        vmm.tell(&format!("acked {request}"));
+    }
 
     vmm.tell("verify");
     assert_eq!(vmm.stats().served_pages, 0, "everything came by restore");

@@ -20,7 +20,7 @@ use unikernel::grid::Axis;
 
 use super::Options;
 use super::boots::Boot;
-use super::catalogue::{Definition, Effort};
+use super::catalogue::{Definition, Effort, PagedBy};
 use super::measure::{Place, Plan, Work};
 use crate::drive::record::{Record, SampleOutcome};
 use crate::drive::spec::{PROFILE, Spec, System};
@@ -50,6 +50,7 @@ pub const DEFINITION: Definition = Definition {
     axes,
     region_mib: 48,
     memory_mib: 256,
+    paged_by: PagedBy::Pager,
     references: |_, _| vec![],
     claims,
 };
