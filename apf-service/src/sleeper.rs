@@ -15,8 +15,9 @@
 //! ```
 //!
 //! Of the two exchanges one is second, and sees what the other side did before its
-//! own: the waker finds the task, or the task the changed word. A wake-up from another core reaches the sleeper's core as an
-//! interrupt, so with interrupts off it comes after the block.
+//! own: the waker finds the task, or the task the changed word. A wake-up from
+//! another core reaches the sleeper's core as an interrupt, so with interrupts off it
+//! comes after the block.
 #![forbid(unsafe_code)]
 
 use core::num::NonZeroU64;

@@ -80,10 +80,9 @@ struct Options {
     /// Of other experiments: page-ins take as long as the host was told, whatever the point says
     #[arg(long)]
     latency_is_given: bool,
-    /// Of other experiments: the host counts instructions, so async waits are by schedule, even
-    /// where halting is cheaper, and single faults are not recorded
+    /// Of other experiments: async waits are by schedule, even where halting is cheaper
     #[arg(long)]
-    profiled: bool,
+    always_schedule: bool,
 }
 
 impl Options {
@@ -175,7 +174,7 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
         repetitions: options.repetitions,
         sample_ms: options.sample_ms,
         latency_is_given: options.latency_is_given,
-        profiled: options.profiled,
+        always_schedule: options.always_schedule,
         region_pages,
         pages: options.pages,
         record: options.record,

@@ -73,11 +73,11 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Of what was recorded in nanoseconds.
+    /// Of what was recorded, `per_us` to a microsecond.
     #[must_use]
-    pub fn of_nanoseconds(name: &str, recorded: &Histogram) -> Self {
+    pub fn of(name: &str, per_us: f64, recorded: &Histogram) -> Self {
         let buckets = recorded.nonempty().map(|(low, count)| (low, count.into())).collect();
-        Self { name: name.into(), per_us: 1000.0, buckets }
+        Self { name: name.into(), per_us, buckets }
     }
 
     /// What was recorded since `earlier`, which is of the same thing.

@@ -49,10 +49,10 @@ pub extern "C" fn wait(argument: u64) {
 ///                       yes: block
 /// ```
 ///
-/// No wake-up falls between ([`sleeper`](crate::sleeper)). The task comes back with the priority of one just woken: it has
-/// waited for the host, and lets a computing task of its own priority go on as
-/// soon as it blocks again; without that, in a kernel without time slices, it
-/// would wait for the computing task to yield.
+/// No wake-up falls between ([`sleeper`](crate::sleeper)). The task comes back with
+/// the priority of one just woken: it has waited for the host, and lets a computing
+/// task of its own priority go on as soon as it blocks again; without that, in a
+/// kernel without time slices, it would wait for the computing task to yield.
 fn schedule(slot: &Slot, ticket: Ticket) {
     if slot.is_ready(ticket) {
         return;

@@ -52,7 +52,7 @@ pub fn stop() {
 ///   seen = work
 ///   drain: nothing there
 ///                                    event → queue
-///                                    work += 1; futex_wake(work)
+///                                    work += 1; wake
 ///   sleep unless work != seen  ───►  does not sleep
 /// ```
 ///

@@ -31,6 +31,9 @@ const COST_MS: f64 = 0.5;
 /// Pages of a calibration.
 const CALIBRATION_PAGES: usize = 256;
 
+/// The distribution of how long reads took.
+pub const READ: &str = "read";
+
 /// What a sample came to.
 #[derive(Debug, Default)]
 pub struct Measured {
@@ -266,8 +269,7 @@ impl Pages {
     /// What reading them came to: how many were wrong, and how long each took, the
     /// same measure however faults wait.
     pub fn measured(&self) -> Measured {
-        let buckets: Vec<_> = self.times.nonempty().map(|(low, count)| (low, count.into())).collect();
-        let read = Distribution { name: "read".into(), per_us: platform::tsc_mhz().into(), buckets };
+        let read = Distribution::of(READ, platform::tsc_mhz().into(), &self.times);
         Measured {
             wrong_pages: self.wrong.load(Ordering::Relaxed),
             histograms: (!read.buckets.is_empty()).then_some(read).into_iter().collect(),

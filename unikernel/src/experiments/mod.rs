@@ -69,9 +69,8 @@ pub struct Plan<'a> {
     pub sample_ms: u64,
     /// Page-ins take as long as the host was told, whatever the point says.
     pub latency_is_given: bool,
-    /// The host counts instructions: asynchronous waits are by schedule wherever that is safe,
-    /// even if halting is cheaper, and single faults are not recorded.
-    pub profiled: bool,
+    /// Asynchronous waits are by schedule wherever that is safe, even if halting is cheaper.
+    pub always_schedule: bool,
     pub region_pages: usize,
     /// Pages that a sample reads, where it does not find that out by itself.
     pub pages: usize,
@@ -89,7 +88,7 @@ pub struct Plan<'a> {
 pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
     let mut bench = Bench::new(plan);
     let points = grid::points(plan.axes);
-    let waits = if plan.profiled { Waits::ByContext } else { Waits::Auto };
+    let waits = if plan.always_schedule { Waits::ByContext } else { Waits::Auto };
     host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
     for repetition in 0..plan.repetitions {
         for (index, point) in points.iter().enumerate() {
@@ -100,7 +99,7 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
             for &mode in plan.modes {
                 bench.mode = mode;
                 // Once is enough to look at, and keeps documents small.
-                let record = if repetition == 0 && !plan.profiled { plan.record } else { 0 };
+                let record = if repetition == 0 { plan.record } else { 0 };
                 let service = platform::start(mode, waits, record)?;
                 bench.begin_sample();
                 let mut measured = measure(&bench, point);

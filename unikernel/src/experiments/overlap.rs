@@ -15,23 +15,17 @@ use super::bench::{Bench, Measured, Pages};
 pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let tasks = point["tasks"] as usize;
     let pages = bench.pages(bench.pages_for(tasks, point["page_latency_ms"]));
-    read(bench, point, &pages, |pages| pages.read_all(|| ()))
+    read(bench, tasks, &pages, || bench.evict(point))
 }
 
-/// The same with these pages; each task takes of them as `body` does.
-pub fn read(
-    bench: &Bench,
-    point: &Point,
-    pages: &Arc<Pages>,
-    body: impl Fn(&Pages) + Clone + Send + 'static,
-) -> Measured {
-    let tasks = point["tasks"] as usize;
+/// Has `tasks` tasks read these pages, which go by `evict` when the tasks are there.
+pub fn read(bench: &Bench, tasks: usize, pages: &Arc<Pages>, evict: impl FnOnce()) -> Measured {
     let start = Arc::new(Barrier::new(tasks + 1));
     let readers = bench.tasks(tasks, &start, {
         let pages = pages.clone();
-        move |_| body(&pages)
+        move |_| pages.read_all(|| ())
     });
-    bench.evict(point);
+    evict();
     let began = Instant::now();
     start.wait();
     for reader in readers {

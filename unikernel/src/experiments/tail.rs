@@ -95,7 +95,7 @@ pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request],
         worker.join().expect("worker");
     }
     let seconds = began.elapsed().as_secs_f64();
-    Served { count: plan.len(), seconds, latencies: Distribution::of_nanoseconds("request", &latencies) }
+    Served { count: plan.len(), seconds, latencies: Distribution::of("request", 1000.0, &latencies) }
 }
 
 impl Served {

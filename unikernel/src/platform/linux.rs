@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use apf_service::Waits;
+use apf_service::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use unikernel::wire::Mode;
@@ -18,9 +19,6 @@ pub const CAN_HALT: bool = false;
 /// On the kernel's command line: no async page faults
 /// (Documentation/admin-guide/kernel-parameters.txt).
 const OFF: &str = "no-kvmapf";
-/// KVM_FEATURE_ASYNC_PF and KVM_FEATURE_ASYNC_PF_INT, in EAX of the CPUID leaf
-/// 0x4000_0001 (Documentation/virt/kvm/x86/cpuid.rst). Since 5.8 Linux needs both.
-const FEATURES: u32 = 1 << 4 | 1 << 14;
 
 /// While faults are async there is nothing of this program that runs for it.
 pub struct Running;
@@ -67,7 +65,8 @@ pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running
 fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
     let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
     match (mode, features, off) {
-        (Mode::Async, Some(features), false) if features & FEATURES == FEATURES => Ok(()),
+        // Since 5.8 Linux needs what the service needs.
+        (Mode::Async, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
         (Mode::Async, Some(features), false) => {
             Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))
         }
@@ -81,10 +80,8 @@ fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), S
 
 /// What KVM offers its guest, if there is KVM below.
 fn kvm_features() -> Option<u32> {
-    const SIGNATURE: u32 = 0x4000_0000;
-    let leaf = __cpuid(SIGNATURE);
-    let name = [leaf.ebx, leaf.ecx, leaf.edx].map(u32::to_le_bytes).concat();
-    (name == b"KVMKVMKVM\0\0\0").then(|| __cpuid(SIGNATURE + 1).eax)
+    let leaf = __cpuid(CPUID_SIGNATURE);
+    ([leaf.ebx, leaf.ecx, leaf.edx] == SIGNATURE).then(|| __cpuid(CPUID_FEATURES).eax)
 }
 
 /// Where `pointer` points in the machine's physical memory; `None` where nothing

@@ -2,228 +2,34 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use apf_report::document::{Document, Mode};
-use unikernel::grid::{self, Axis};
+use unikernel::grid;
 
 use super::boots::{self, Boot};
-use super::catalogue::{Definition, Effort, PagedBy};
+use super::catalogue::{Definition, PagedBy};
 use super::cost;
 use super::document::{self, Revision, Sketch};
+use super::plan::{Plan, Work};
 use super::{Options, peer};
-use crate::drive::latency::PageLatency;
 use crate::drive::record::Record;
 use crate::drive::spec::{Outcome, Spec, System, Vmm};
 use crate::probe::{self, Verdict};
 use crate::process::guard;
-use crate::run::{fit_for_exact, place, vmm_program};
+use crate::run::place;
 use crate::setup::{self, Needs, Tools};
 use crate::versions::VERSIONS;
-use crate::{build, dirs, guest_memory, lab};
-
-/// Parameter that is the page latency, where an experiment varies it.
-const LATENCY: &str = "page_latency_ms";
-
-/// What one experiment is going to measure.
-pub struct Plan {
-    pub definition: &'static Definition,
-    vmm: Vmm,
-    memory_mib: u32,
-    pub axes: Vec<Axis>,
-    pub repetitions: u32,
-    boots: Vec<Boot>,
-    sample: Duration,
-    /// Pages that a sample reads, where the guest does not find that out by itself.
-    pages: u32,
-    /// For page-ins that no parameter says the latency of.
-    page_latency: PageLatency,
-    /// Whether the user's latency takes the place of the parameter's.
-    latency_is_given: bool,
-}
-
-impl Plan {
-    /// The plan of `definition` as the options change it.
-    ///
-    /// # Errors
-    /// An option does not fit the experiment.
-    pub fn new(definition: &'static Definition, options: &Options) -> Result<Self> {
-        let vmm = vmm(definition, options)?;
-        ensure!(
-            options.exact || !definition.profiled,
-            "{} counts instructions: it takes --exact",
-            definition.name
-        );
-        let (effort, sample_ms, repetitions) =
-            if options.quick { (Effort::Quick, 700, 2) } else { (Effort::Full, 2000, 5) };
-        let mut axes = (definition.axes)(effort);
-        for given in &options.at {
-            let known: Vec<_> = axes.iter().map(|axis| axis.name.clone()).collect();
-            let axis = axes.iter_mut().find(|axis| axis.name == given.name).with_context(|| {
-                format!("--at {given}: {} has no such parameter, but {}", definition.name, known.join(", "))
-            })?;
-            axis.clone_from(given);
-        }
-        let memory_mib = memory_mib(definition, options)?;
-        let room = guest_memory::room(memory_mib);
-        let most = axes.iter().filter(|axis| axis.name.contains("tasks")).flat_map(|axis| &axis.values);
-        let most = most.fold(0.0, |a: f64, b| a.max(*b));
-        ensure!(
-            most <= room,
-            "{}: {most} tasks are more than {memory_mib} MiB have room for ({room:.0}): give --memory or fewer",
-            definition.name
-        );
-        if let (Some(latency), Some(axis)) =
-            (&options.page_latency, axes.iter_mut().find(|axis| axis.name == LATENCY))
-        {
-            axis.values = vec![latency.mean().as_secs_f64() * 1000.0];
-        }
-        let longest_ms = axes.iter().filter(|axis| axis.name == LATENCY).flat_map(|axis| &axis.values);
-        ensure!(
-            longest_ms.clone().all(|ms| *ms <= 10_000.0),
-            "--at {LATENCY}: above 10s is not an experiment"
-        );
-        let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
-        fits(definition, options)?;
-        let page_latency = options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest));
-        options.evict.leaves_time_for(page_latency.mean())?;
-        let repetitions = options.repetitions.unwrap_or(repetitions);
-        Ok(Self {
-            definition,
-            vmm,
-            memory_mib,
-            axes,
-            repetitions,
-            boots: boots::plan(definition.modes, repetitions),
-            pages: peer::pages(effort),
-            sample: Duration::from_millis(sample_ms),
-            page_latency,
-            latency_is_given: options.page_latency.is_some(),
-        })
-    }
-
-    /// How many samples it has.
-    fn samples(&self) -> usize {
-        grid::points(&self.axes).len() * self.definition.modes.len() * self.repetitions as usize
-    }
-
-    /// For what no parameter says: a value, or where it is varied.
-    fn page_latency_text(&self) -> String {
-        if self.definition.paged_by == PagedBy::Swap {
-            return "the disk's".into();
-        }
-        let varied = !self.latency_is_given && self.axes.iter().any(|axis| axis.name == LATENCY);
-        if varied { format!("the parameter {LATENCY}") } else { self.page_latency.to_string() }
-    }
-
-    /// The VM of a boot that does this work.
-    ///
-    /// # Errors
-    /// The VMM is not there.
-    pub fn spec(&self, place: &Place, options: &Options, boot: &Boot, work: &Work<'_>) -> Result<Spec> {
-        let region_mib = self.definition.region_mib;
-        // Where guests take turns, each repetition has contents and an order of its own.
-        let seed = options.seed.wrapping_add(boot.repetitions.start.into());
-        let loads: Vec<String> = work.loads.iter().map(f64::to_string).collect();
-        let mut words = vec![
-            ("experiment", work.experiment.to_owned()),
-            ("modes", boot.mode_names()),
-            ("repetitions", boot.count().to_string()),
-            ("sample-ms", self.sample.as_millis().to_string()),
-            ("region-mib", region_mib.to_string()),
-            ("pages", self.pages.to_string()),
-            ("seed", seed.to_string()),
-            ("log", "warn".to_owned()),
-        ];
-        // Linux records none, and each boot has a first repetition.
-        words.extend(self.definition.has_linux().then(|| ("record", "0".to_owned())));
-        words.extend((!loads.is_empty()).then(|| ("loads", loads.join(","))));
-        words.extend(work.axes.iter().map(|axis| ("at", axis.to_string())));
-        // Linux takes no more than 32 words for its first process.
-        let mut guest_args: Vec<String> =
-            words.into_iter().map(|(name, value)| format!("--{name}={value}")).collect();
-        guest_args.extend(self.latency_is_given.then(|| "--latency-is-given".to_owned()));
-        // Several times what a sample takes on an idle machine, making tasks included.
-        let mut each = self.sample * 5 + self.page_latency.mean() * 60 + Duration::from_secs(10);
-        if self.definition.has_linux() {
-            // It has parts that end when all is read or served, however long that takes.
-            each += self.sample * 20 + (self.page_latency.mean() + Duration::from_millis(5)) * self.pages * 4;
-        }
-        let samples = grid::points(&self.axes).len() * boot.modes.len() * boot.count() as usize;
-        let (image, loader, kernel_args) = match (boot.system, &place.linux) {
-            (System::Linux, Some((archive, kernel))) => (archive, kernel, linux_words(&boot.modes)),
-            (System::Linux, None) => bail!("internal: Linux is booted but was not asked for"),
-            (System::Hermit, _) => (&place.built.image, &place.built.loader, vec![]),
-        };
-        Ok(Spec {
-            vmm: self.vmm,
-            exact: options.exact,
-            profile: self.definition.profiled,
-            system: boot.system,
-            program: vmm_program(self.vmm, &place.tools)?,
-            image: image.clone(),
-            loader: loader.clone(),
-            pager: place.built.pager.clone(),
-            memory_mib: self.memory_mib,
-            cores: options.smp,
-            page_latency: self.page_latency.clone(),
-            evict: options.evict.clone(),
-            swap: (self.definition.paged_by == PagedBy::Swap).then(|| lab::DISK.into()),
-            seed: options.seed,
-            pages: 0,
-            region_pages: region_mib * 256,
-            samples_s: each.as_secs() * samples as u64,
-            show_console: options.console,
-            vmm_args: vec![],
-            kernel_args,
-            guest_args,
-        })
-    }
-}
-
-/// What boots the guests of `definition`.
-///
-/// # Errors
-/// It cannot be what the options say.
-pub fn vmm(definition: &Definition, options: &Options) -> Result<Vmm> {
-    let vmm = match (definition.has_linux(), options.vmm) {
-        (true, Some(Vmm::Uhyve)) => {
-            bail!("{}: --vmm uhyve cannot boot Linux: both guests run under QEMU", definition.name)
-        }
-        (true, _) => Vmm::Qemu,
-        (false, vmm) => vmm.unwrap_or(Vmm::Uhyve),
-    };
-    if options.exact {
-        fit_for_exact(vmm, options.smp).with_context(|| definition.name)?;
-    }
-    Ok(vmm)
-}
-
-/// The words for Linux's kernel: the serial port for the program alone, an end instead of
-/// a halt after a panic, and async page faults or none. All else is as Debian has it.
-fn linux_words(modes: &[Mode]) -> Vec<String> {
-    let off = (!modes.contains(&Mode::LinuxAsync)).then_some("no-kvmapf");
-    let words = ["console=ttyS0", "quiet", "loglevel=1", "panic=-1"].into_iter().chain(off);
-    words.map(str::to_owned).collect()
-}
-
-/// What the guests of one boot are asked.
-pub struct Work<'a> {
-    /// The experiment by the guest's name for it.
-    pub experiment: &'a str,
-    pub axes: &'a [Axis],
-    /// Requests in a second at each point, where that is no parameter.
-    pub loads: &'a [f64],
-}
+use crate::{build, dirs};
 
 /// Where experiments run, and what is booted.
 pub struct Place {
     verdict: Verdict,
-    tools: Tools,
-    built: build::Built,
+    pub tools: Tools,
+    pub built: build::Built,
     /// Linux's initramfs and kernel, if it is a guest.
-    linux: Option<(PathBuf, PathBuf)>,
+    pub linux: Option<(PathBuf, PathBuf)>,
 }
 
 impl Place {
@@ -351,11 +157,6 @@ impl Place {
         }
     }
 
-    /// The image with its symbols.
-    pub fn symbols(&self) -> &Path {
-        &self.built.symbols
-    }
-
     /// Asks both guests, async, what they can serve, and returns the load for all.
     fn loads(&self, plan: &Plan, options: &Options, run: &Path) -> Result<Vec<f64>> {
         let capacities = [(System::Hermit, Mode::Async), (System::Linux, Mode::LinuxAsync)].map(
@@ -389,27 +190,6 @@ fn names(modes: &[Mode]) -> String {
     modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether options fit an experiment, of which the pager may have no part in.
-///
-/// # Errors
-/// One does not.
-pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
-    if definition.paged_by == PagedBy::Pager {
-        return Ok(());
-    }
-    ensure!(options.page_latency.is_none(), "--page-latency: swap takes as long as its disk does");
-    ensure!(options.evict.is_all(), "--evict {}: swap pushes out all that goes", options.evict);
-    ensure!(!options.exact, "--exact: time would not wait for swap's disk");
-    Ok(())
-}
-
-fn memory_mib(definition: &Definition, options: &Options) -> Result<u32> {
-    let Some(memory) = options.memory else { return Ok(definition.memory_mib) };
-    let mib = memory.as_u64() >> 20;
-    ensure!((128..=2048).contains(&mib), "--memory {memory}: from 128MiB to 2GiB");
-    Ok(u32::try_from(mib)?)
-}
-
 fn folder(options: &Options, name: &str) -> Result<PathBuf> {
     let Some(dir) = &options.out else { return dirs::sub(&format!("experiments/{name}")) };
     let dir = dir.join(name);
@@ -425,78 +205,4 @@ fn summary(document: &Document) -> String {
         format!("  {verdict}  {}\n         {}", claim.text, claim.measured)
     };
     document.claims.iter().map(line).collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::catalogue;
-    use super::*;
-
-    fn plan(args: &[&str]) -> Result<Plan> {
-        plan_of("overlap", args)
-    }
-
-    fn plan_of(name: &str, args: &[&str]) -> Result<Plan> {
-        #[derive(Debug, clap::Parser)]
-        struct Cli {
-            #[command(flatten)]
-            options: Options,
-        }
-        let cli = <Cli as clap::Parser>::try_parse_from([&["x"], args].concat())?;
-        Plan::new(catalogue::find(name)?, &cli.options)
-    }
-
-    #[test]
-    fn options_change_the_plan() {
-        let plan =
-            plan(&["--quick", "--at", "tasks=1,16", "--at", "page_latency_ms=5", "--repetitions", "3"]);
-        let plan = plan.unwrap();
-        assert_eq!((plan.samples(), plan.repetitions), (2 * 3 * 3, 3));
-        assert_eq!(plan.page_latency_text(), "the parameter page_latency_ms");
-    }
-
-    #[test]
-    fn peer_boots_both_guests_under_qemu() {
-        let plan = plan_of("peer", &["--repetitions", "3", "--at", "tasks=8"]).unwrap();
-        assert_eq!((plan.vmm, plan.samples(), plan.boots.len()), (Vmm::Qemu, 3 * 4, 3 * 3));
-        assert!(!linux_words(&[Mode::LinuxAsync]).contains(&"no-kvmapf".to_owned()));
-        assert!(linux_words(&[Mode::LinuxBlocked]).contains(&"no-kvmapf".to_owned()));
-        let error = plan_of("peer", &["--vmm", "uhyve"]).err().unwrap();
-        assert!(error.to_string().contains("both guests run under QEMU"), "{error}");
-        assert_eq!(plan_of("overlap", &[]).unwrap().vmm, Vmm::Uhyve);
-    }
-
-    #[test]
-    fn a_given_latency_takes_the_place_of_the_parameter() {
-        let plan = plan(&["--quick", "--page-latency", "uniform:1ms..5ms"]).unwrap();
-        assert_eq!(plan.axes[0].to_string(), "page_latency_ms=3");
-        assert_eq!(plan.page_latency_text(), "uniform:1ms..5ms");
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_and_named() {
-        for (args, named) in [
-            (["--at", "task=1"], "no such parameter, but page_latency_ms, tasks"),
-            (["--at", "tasks=9999"], "room for"),
-            (["--memory", "3GiB"], "2GiB"),
-            (["--at", "page_latency_ms=20000"], "10s"),
-            (["--at", "tasks=x"], "`x`"),
-            (["--page-latency", "uniform:5ms"], "uniform:1ms..5ms"),
-            (["--evict", "fraction:2"], "at most 1"),
-            (["--evict", "periodic:400ms"], "10 page-ins of 50ms"),
-        ] {
-            let error = format!("{:#}", plan(&args).err().unwrap());
-            assert!(error.contains(named), "{error}");
-        }
-        for args in [&["--page-latency", "5ms"][..], &["--evict", "lru:0.5"], &["--exact"]] {
-            let error = plan_of("swap", args).err().unwrap().to_string();
-            assert!(error.contains(args[0]) && error.contains("swap"), "{error}");
-        }
-        for (args, named) in
-            [(["--exact", "--vmm", "qemu"], "under uhyve only"), (["--exact", "--smp", "2"], "one core")]
-        {
-            let error = format!("{:#}", plan(&args).err().unwrap());
-            assert!(error.contains(named), "{error}");
-        }
-    }
 }

@@ -3,6 +3,7 @@
 //! - [`catalogue`]: what an experiment is, and which there are; one file for each:
 //!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`],
 //!   [`prefetch`], [`cost`], [`peer`], [`swap`]
+//! - [`plan`]: what one experiment is going to measure, as the options say
 //! - [`measure`]: one experiment, from a plan to its document
 //! - [`boots`]: which guests are booted for it, in which order, and what came of each
 //! - [`document`]: the document's parts that are not samples
@@ -18,6 +19,7 @@ mod latency;
 mod measure;
 mod overlap;
 mod peer;
+mod plan;
 mod prefetch;
 mod statistics;
 mod storm;
@@ -39,6 +41,8 @@ use crate::drive::spec::Vmm;
 use crate::probe::Host;
 use crate::process::guard;
 use catalogue::Definition;
+use measure::Place;
+use plan::Plan;
 
 /// `cargo xtask experiment`
 #[derive(Debug, Args)]
@@ -130,11 +134,11 @@ pub fn run(args: &ExperimentArgs) -> Result<()> {
         What::All { options } => {
             let fits = |definition: &&'static Definition| {
                 // What keeps the others from running is an error.
-                let qemu = !definition.has_linux() || measure::vmm(definition, options).is_ok();
+                let qemu = !definition.has_linux() || plan::vmm(definition, options).is_ok();
                 if !qemu {
                     println!("{} is left out: it runs its guests under QEMU", definition.name);
                 }
-                let paged = measure::fits(definition, options);
+                let paged = plan::fits(definition, options);
                 if let Err(why) = &paged {
                     println!("{} is left out: {why:#}", definition.name);
                 }
@@ -158,11 +162,9 @@ enum Missing {
 
 fn run_each(definitions: &[&'static Definition], options: &Options, missing: Missing) -> Result<()> {
     // Everything is checked before the first one takes its minutes.
-    let plans: Vec<_> = definitions
-        .iter()
-        .map(|definition| measure::Plan::new(definition, options))
-        .collect::<Result<_>>()?;
-    let place = measure::Place::prepare(&plans, options)?;
+    let plans: Vec<_> =
+        definitions.iter().map(|definition| Plan::new(definition, options)).collect::<Result<_>>()?;
+    let place = Place::prepare(&plans, options)?;
     let mut failed = Vec::new();
     for plan in &plans {
         if missing == Missing::IsLeftOut

@@ -38,7 +38,7 @@ pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
     let command = Cmd::new(&parts.emulator.qemu.path)
         .args(["-cpu", "max", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot"])
         .arg("-kernel")
-        .arg(&parts.kernel)
+        .arg(&parts.linux.kernel)
         .arg("-initrd")
         .arg(&exchange.initramfs)
         .arg("-chardev")

@@ -16,19 +16,17 @@ use crate::{dirs, process::Scratch, versions::VERSIONS};
 #[derive(Clone, Debug)]
 pub struct LabParts {
     pub emulator: Emulator,
-    pub kernel: PathBuf,
+    pub linux: Linux,
     pub initramfs: PathBuf,
-    /// `uname -r` in there.
-    pub release: String,
 }
 
 impl fmt::Display for LabParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "QEMU {}, Linux {} ({})", self.emulator.qemu, self.release, self.kernel.display())
+        write!(f, "QEMU {}, {}", self.emulator.qemu, self.linux)
     }
 }
 
-/// Debian's kernel, for guests.
+/// Debian's kernel, the lab's and for guests.
 #[derive(Clone, Debug)]
 pub struct Linux {
     pub kernel: PathBuf,
@@ -54,6 +52,10 @@ impl Unpacked {
         let release = releases.next()?.file_name().into_string().ok()?;
         let unpacked = Self { root, release };
         (unpacked.kernel().is_file() && unpacked.busybox().is_file()).then_some(unpacked)
+    }
+
+    fn linux(self) -> Linux {
+        Linux { kernel: self.kernel(), release: self.release }
     }
 
     fn kernel(&self) -> PathBuf {
@@ -99,7 +101,7 @@ pub fn ensure() -> Result<LabParts> {
         fs::rename(new.path(), &initramfs)?;
         fs::write(&stamp_file, stamp)?;
     }
-    Ok(LabParts { emulator, kernel: unpacked.kernel(), initramfs, release: unpacked.release })
+    Ok(LabParts { emulator, linux: unpacked.linux(), initramfs })
 }
 
 /// Finds or downloads the kernel alone.
@@ -107,8 +109,7 @@ pub fn ensure() -> Result<LabParts> {
 /// # Errors
 /// The package cannot be had.
 pub fn linux() -> Result<Linux> {
-    let unpacked = unpacked()?;
-    Ok(Linux { kernel: unpacked.kernel(), release: unpacked.release })
+    Ok(unpacked()?.linux())
 }
 
 fn unpacked() -> Result<Unpacked> {

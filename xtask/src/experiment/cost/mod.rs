@@ -21,7 +21,8 @@ use unikernel::grid::Axis;
 use super::Options;
 use super::boots::Boot;
 use super::catalogue::{Definition, Effort, PagedBy};
-use super::measure::{Place, Plan, Work};
+use super::measure::Place;
+use super::plan::{Plan, Work};
 use crate::drive::record::{Record, SampleOutcome};
 use crate::drive::spec::{PROFILE, Spec, System};
 use functions::{Functions, Instructions};
@@ -76,7 +77,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Resu
         let boot = boot(mode, plan.repetitions);
         let work = Work { experiment: DEFINITION.name, axes: &axes, loads: &[] };
         let mut spec = plan.spec(place, options, &boot, &work)?;
-        spec.guest_args.push("--profiled".into());
+        spec.guest_args.push("--always-schedule".into());
         Counted::from(place, &spec, &folder.join(format!("run-{}-{pages}", mode.name())))
     };
     let mut samples = Vec::new();
@@ -119,7 +120,7 @@ impl Counted {
         let profile = run.join(PROFILE);
         let profile =
             fs::read_to_string(&profile).with_context(|| format!("cannot read {}", profile.display()))?;
-        let functions = Functions::read(place.symbols(), outcome.entry)?;
+        let functions = Functions::read(&place.built.symbols, outcome.entry)?;
         Ok(Self { instructions: functions.count(&profile)?, outcome: sample, record })
     }
 
