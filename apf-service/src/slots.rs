@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use crate::classify::Wait;
 use crate::protocol::Token;
 use crate::sleeper::Sleeper;
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU8, AtomicU32, AtomicU64};
 use crate::time::Tsc;
 
 /// Slots of a core. More than [`OUTSTANDING_PER_VCPU`](crate::protocol::OUTSTANDING_PER_VCPU),
@@ -184,6 +184,16 @@ pub struct Slots {
     /// Bit set: slot in use by a halting waiter.
     halting: [AtomicU64; BLOCKS],
     in_use: AtomicU32,
+    /// Which slot was last taken by a scheduled waiter whose token falls here. A
+    /// place may be another token's by now: whoever looks compares.
+    by_token: [AtomicU8; SLOTS],
+}
+
+/// Where [`Slots::by_token`] has a token. KVM counts its faults in the bits above
+/// the lowest twelve, which are the core's number (`kvm_arch_setup_async_pf`), so
+/// that those outstanding are neighbours, and each has a place for itself.
+const fn place(token: Token) -> usize {
+    (token.0 >> 12) as usize % SLOTS
 }
 
 impl Default for Slots {
@@ -193,6 +203,7 @@ impl Default for Slots {
             used: core::array::from_fn(|_| AtomicU64::new(0)),
             halting: core::array::from_fn(|_| AtomicU64::new(0)),
             in_use: AtomicU32::new(0),
+            by_token: core::array::from_fn(|_| AtomicU8::new(0)),
         }
     }
 }
@@ -226,8 +237,11 @@ impl Slots {
             Wait::Halt => State::Halt,
         };
         slot.word.store(word(use_count, state), Release);
-        if wait == Wait::Halt {
-            self.halting[index / 64].fetch_or(1 << (index % 64), Relaxed);
+        match wait {
+            Wait::Schedule => self.by_token[place(token)].store(index as u8, Relaxed),
+            Wait::Halt => {
+                self.halting[index / 64].fetch_or(1 << (index % 64), Relaxed);
+            }
         }
         Some(Ticket::new(use_count, index))
     }
@@ -260,6 +274,20 @@ impl Slots {
         self.halting_slots()
             .filter(|slot| slot.token.load(Relaxed) == token.0)
             .any(|slot| slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now))
+    }
+
+    /// Ends the scheduled wait for `token`, and tells its slot, whose sleeper is to
+    /// be woken. `None` if there is no such wait, or another token has taken its
+    /// place: the service thread knows.
+    pub fn release_scheduled(&self, token: Token, now: Tsc) -> Option<&Slot> {
+        let slot = &self.slots[usize::from(self.by_token[place(token)].load(Relaxed)) % SLOTS];
+        let is_its = slot.token.load(Relaxed) == token.0;
+        (is_its && slot.end(slot.word.load(Relaxed) >> 2, State::Schedule, now, now)).then_some(slot)
+    }
+
+    /// Whether the wait by schedule of `ticket` goes on.
+    pub fn is_scheduled(&self, ticket: Ticket) -> bool {
+        self.get(ticket).word.load(Acquire) == Slot::waiting_value(ticket)
     }
 
     /// Ends every halting wait.
@@ -364,6 +392,22 @@ mod tests {
         assert!(s.release_halting(Token(2), Tsc(9)));
         assert_eq!(s.tokens().collect::<Vec<_>>(), [Token(1)]);
         assert!(s.get(halting).is_ready(halting) && !s.get(scheduled).is_ready(scheduled));
+    }
+
+    #[test]
+    fn a_scheduled_wait_is_found_by_its_token_unless_another_took_its_place() {
+        let s = slots();
+        let token = |n: u32| Token(n << 12 | 5);
+        let older = s.take(token(1), Wait::Schedule, Tsc(0)).unwrap();
+        let other = s.take(token(2), Wait::Schedule, Tsc(0)).unwrap();
+        let same_place = s.take(token(1 + SLOTS as u32), Wait::Schedule, Tsc(0)).unwrap();
+        assert!(s.release_scheduled(token(3), Tsc(1)).is_none() && s.is_scheduled(older));
+        assert!(s.release_scheduled(token(1), Tsc(1)).is_none() && s.is_scheduled(older));
+        for (n, ticket) in [(2, other), (1 + SLOTS as u32, same_place)] {
+            assert!(core::ptr::eq(s.release_scheduled(token(n), Tsc(1)).unwrap(), s.get(ticket)));
+            assert!(!s.is_scheduled(ticket) && s.get(ticket).is_ready(ticket));
+            assert!(s.release_scheduled(token(n), Tsc(1)).is_none(), "once");
+        }
     }
 
     #[test]

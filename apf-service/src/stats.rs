@@ -90,6 +90,11 @@ pub struct CoreStats {
     pub halt_released: Counter,
     /// Ready tokens that released a waiter that halts on another core.
     pub halt_released_elsewhere: Counter,
+    /// Ready tokens that released a scheduled waiter, in the interrupt itself.
+    pub handed_off: Counter,
+    /// Waits by schedule that were over before the service thread had heard of
+    /// them: handed off, or their core was disarmed. It counts them.
+    pub over: Counter,
     /// Not-presents with a token that cannot name a fault; retried at once.
     pub impossible_token: Counter,
     /// Most slots ever in use at once. A task keeps its slot until it runs again.

@@ -6,7 +6,7 @@ use core::sync::atomic as atomics;
 #[cfg(loom)]
 use loom::sync::atomic as atomics;
 
-pub use atomics::{AtomicU32, AtomicU64};
+pub use atomics::{AtomicU8, AtomicU32, AtomicU64};
 
 /// Orders all stores before it ahead of all loads behind it (on x86 `mfence`:
 /// the only order of two accesses that the processor does not keep by itself,

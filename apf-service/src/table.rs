@@ -96,6 +96,14 @@ impl Table {
         None
     }
 
+    /// Forgets the faults whose wait is over: a ready interrupt may have released
+    /// them, or their core in being disarmed. `waits` tells whether a ticket's goes on.
+    pub fn forget_over(&mut self, waits: impl Fn(CoreId, Ticket) -> bool) {
+        for (core, faults) in (0..).map(CoreId).zip(&mut self.cores) {
+            faults.outstanding.retain(|_, fault| waits(core, fault.ticket));
+        }
+    }
+
     /// Takes in one event. `release` is called for each waiter to be released,
     /// with the time at which its page was ready.
     pub fn apply(&mut self, event: &Event, mut release: impl FnMut(CoreId, Ticket, Tsc)) -> Outcome {
@@ -324,6 +332,17 @@ mod tests {
         assert!(matches!(outcome, Outcome::Displaced(older) if older.ticket == Ticket(11)));
         assert_eq!(released, [11]);
         assert_eq!(apply(&mut t, event(Kind::Ready, 1, 0)).1, [12]);
+    }
+
+    #[test]
+    fn a_wait_that_is_over_is_forgotten() {
+        let mut t = Table::new(1);
+        for n in 1..=3 {
+            apply(&mut t, event(Kind::NotPresent, n, 10 + n));
+        }
+        t.forget_over(|core, ticket| (core, ticket) == (CoreId(0), Ticket(12)));
+        assert_eq!(t.outstanding(), 1);
+        assert!(matches!(apply(&mut t, event(Kind::Ready, 2, 0)).0, Outcome::Released(_)));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use core::ops::Range;
 use core::sync::atomic::{
-    AtomicU16, AtomicU32, AtomicU64,
+    AtomicBool, AtomicU16, AtomicU32, AtomicU64,
     Ordering::{Relaxed, Release},
 };
 
@@ -26,6 +26,9 @@ use crate::time::Tsc;
 
 /// Events a core's queue holds: a not-present and a ready for every slot.
 const QUEUE: usize = 2 * crate::slots::SLOTS;
+/// After so many waits that the interrupt itself has ended, the service thread
+/// is woken to clear away their events, long before these fill the queue.
+const HAND_OFFS_UNTOLD: u64 = OUTSTANDING_PER_VCPU as u64;
 
 /// How a not-present goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +46,7 @@ pub enum PageFault {
     /// Not an async one, or of a kind unknown: the kernel's own handler's.
     NotOurs,
     /// Go on at the interrupted instruction.
-    Return {
-        /// Whether there is work for the service thread.
-        wake_service: bool,
-    },
+    Return(Work),
     /// Wait on this ticket's slot, in this way.
     Wait(Ticket, Wait),
     /// Injected with interrupts off: the context can neither wait nor go on.
@@ -59,18 +59,29 @@ pub enum Ready {
     /// No token (drained by an earlier interrupt).
     Empty,
     /// A token was taken: acknowledge it.
-    Taken {
-        /// Whether there is work for the service thread.
-        wake_service: bool,
-    },
+    Taken(Work),
 }
 
-/// The other cores, as one core's interrupt side sees them.
-pub trait Others {
-    /// Their states.
-    fn each(&self) -> impl Iterator<Item = &VCpu>;
+/// What is to be done at the end of an interrupt; the later includes the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// Nothing.
+    Nothing,
+    /// A task of this core was woken: the scheduler chooses who runs.
+    Reschedule,
+    /// The service thread is to be woken.
+    Service,
+}
+
+/// The machine around one core's interrupt side.
+pub trait Machine {
+    /// The other cores' states.
+    fn others(&self) -> impl Iterator<Item = &VCpu>;
     /// Interrupts `core`, so that a context that halts there looks at its word.
     fn interrupt(&self, core: CoreId);
+    /// Wakes the task of this core that sleeps on `slot`; `false` if it does not
+    /// sleep yet, and so will not.
+    fn wake(&self, slot: &Slot) -> bool;
 }
 
 /// One core's state.
@@ -102,6 +113,8 @@ pub struct VCpu {
     halt_depth: AtomicU32,
     /// A [`Waits`].
     waits: AtomicU32,
+    /// See [`allow_hand_off`](Self::allow_hand_off).
+    hand_off: AtomicBool,
     policy: Policy,
 }
 
@@ -124,6 +137,7 @@ impl VCpu {
             release_due: AtomicU64::new(0),
             halt_depth: AtomicU32::new(0),
             waits: AtomicU32::new(Waits::default() as u32),
+            hand_off: AtomicBool::new(false),
             policy: Policy::default(),
         }
     }
@@ -135,6 +149,13 @@ impl VCpu {
         self.policy.set_limit(halt_below);
     }
 
+    /// The service thread, which owns the table of who waits, says whether a ready
+    /// interrupt may wake the waiter of its token itself. The thread then hears of
+    /// the wait only if it looks while it goes on.
+    pub fn allow_hand_off(&self, allow: bool) {
+        self.hand_off.store(allow, Relaxed);
+    }
+
     /// Begins a new life: nothing of an earlier one matches any more.
     pub fn begin(&self) {
         self.generation.fetch_add(1, Relaxed);
@@ -143,15 +164,16 @@ impl VCpu {
     }
 
     /// Ends this life: the host has just been told to forget what is
-    /// outstanding, so nobody else would release the waiters. `wake` is given
-    /// the slot of each that is scheduled. Leaves the service thread an
-    /// event, so that its table forgets them too.
+    /// outstanding, so nobody else would release the waiters. Leaves the service
+    /// thread an event, so that its table forgets them too.
     ///
     /// A token that is in the area already may be another core's: it is taken.
-    pub fn end(&self, others: &impl Others, now: Tsc, wake: impl FnMut(&Slot)) {
-        self.ready(others, now);
+    pub fn end(&self, machine: &impl Machine, now: Tsc) {
+        self.ready(machine, now);
         self.area.reset();
-        self.slots.release_everyone(now, wake);
+        self.slots.release_everyone(now, |slot| {
+            machine.wake(slot);
+        });
         self.tell(Kind::WakeAll, Token::WAKE_ALL, now);
     }
 
@@ -162,7 +184,7 @@ impl VCpu {
         context: Context,
         kernel_text: &Range<u64>,
         task: impl FnOnce() -> Task,
-        others: &impl Others,
+        machine: &impl Machine,
         now: Tsc,
     ) -> PageFault {
         // The token is the lower half; KVM leaves the upper one 0.
@@ -174,7 +196,7 @@ impl VCpu {
                 return PageFault::NotOurs;
             }
             Reason::LegacyReady => {
-                return PageFault::Return { wake_service: self.take_ready(token, others, now) };
+                return PageFault::Return(self.take_ready(token, machine, now));
             }
             Reason::NotPresent => {}
         }
@@ -184,9 +206,9 @@ impl VCpu {
             return PageFault::BrokenHost(token);
         }
         let wait = self.wait(context, kernel_text, task);
-        match self.not_present(token, wait, context.rip, others, now) {
+        match self.not_present(token, wait, context.rip, machine, now) {
             NotPresent::Wait(ticket) => PageFault::Wait(ticket, self.slots.get(ticket).wait()),
-            NotPresent::Retry => PageFault::Return { wake_service: false },
+            NotPresent::Retry => PageFault::Return(Work::Nothing),
         }
     }
 
@@ -222,7 +244,7 @@ impl VCpu {
         token: Token,
         wait: Wait,
         rip: u64,
-        others: &impl Others,
+        machine: &impl Machine,
         now: Tsc,
     ) -> NotPresent {
         self.stats.not_present.count();
@@ -243,9 +265,9 @@ impl VCpu {
         let outcome = match wait {
             Wait::Schedule => self.schedule(token, rip, now).unwrap_or_else(|| {
                 self.stats.overflow_halts.count();
-                self.halt(token, others, now)
+                self.halt(token, machine, now)
             }),
-            Wait::Halt => self.halt(token, others, now),
+            Wait::Halt => self.halt(token, machine, now),
         };
         if let NotPresent::Wait(ticket) = outcome {
             self.slots.get(ticket).note_rip(rip);
@@ -272,12 +294,12 @@ impl VCpu {
         Some(NotPresent::Wait(ticket))
     }
 
-    fn halt(&self, token: Token, others: &impl Others, now: Tsc) -> NotPresent {
+    fn halt(&self, token: Token, machine: &impl Machine, now: Tsc) -> NotPresent {
         let Some(ticket) = self.slots.take(token, Wait::Halt, now) else {
             self.stats.overflow_retries.count();
             return NotPresent::Retry;
         };
-        if came_elsewhere(others.each().map(|other| &other.recent), token) {
+        if came_elsewhere(machine.others().map(|other| &other.recent), token) {
             self.slots.finish(ticket);
             self.meet_early(token, now);
             return NotPresent::Retry;
@@ -287,8 +309,7 @@ impl VCpu {
     }
 
     /// The host raised the ready interrupt, or may have: takes tokens, since
-    /// the acknowledgement makes the host store the next one at once. Returns
-    /// whether there is work for the service thread.
+    /// the acknowledgement makes the host store the next one at once.
     ///
     /// ```text
     ///   guest                             host (kvm_check_async_pf_completion)
@@ -304,21 +325,21 @@ impl VCpu {
     /// each token, so the next one is not missed.
     pub fn drain(
         &self,
-        others: &impl Others,
+        machine: &impl Machine,
         mut now: impl FnMut() -> Tsc,
         mut acknowledge: impl FnMut(),
-    ) -> bool {
-        let mut work = false;
+    ) -> Work {
+        let mut work = Work::Nothing;
         for taken in 0..2 * OUTSTANDING_PER_VCPU {
-            match self.ready(others, now()) {
+            match self.ready(machine, now()) {
                 Ready::Empty => {
                     if taken == 0 {
                         self.stats.spurious_interrupts.count();
                     }
                     break;
                 }
-                Ready::Taken { wake_service } => {
-                    work |= wake_service;
+                Ready::Taken(more) => {
+                    work = work.max(more);
                     acknowledge();
                 }
             }
@@ -327,45 +348,57 @@ impl VCpu {
     }
 
     /// Takes one token, if there is one.
-    pub fn ready(&self, others: &impl Others, now: Tsc) -> Ready {
+    pub fn ready(&self, machine: &impl Machine, now: Tsc) -> Ready {
         let token = self.area.ready_token();
         if token == Token::NONE {
             return Ready::Empty;
         }
-        let wake_service = self.take_ready(token, others, now);
+        let work = self.take_ready(token, machine, now);
         self.area.clear_token();
-        Ready::Taken { wake_service }
+        Ready::Taken(work)
     }
 
-    /// The page of `token` is ready; returns whether there is work for the
-    /// service thread.
-    fn take_ready(&self, token: Token, others: &impl Others, now: Tsc) -> bool {
+    /// The page of `token` is ready.
+    fn take_ready(&self, token: Token, machine: &impl Machine, now: Tsc) -> Work {
         if token == Token::WAKE_ALL {
             self.stats.wake_all.count();
             self.slots.release_all_halting(now);
             self.tell(Kind::WakeAll, token, now);
-            return true;
+            return Work::Service;
         }
         self.stats.ready.count();
         self.outstanding.store(self.outstanding.load(Relaxed).saturating_sub(1), Relaxed);
         if self.slots.release_halting(token, now) {
             self.stats.halt_released.count();
-            return false;
+            return Work::Nothing;
+        }
+        if self.hand_off.load(Relaxed)
+            && let Some(slot) = self.slots.release_scheduled(token, now)
+        {
+            let slept = machine.wake(slot);
+            self.stats.handed_off.count();
+            let clear = self.stats.handed_off.get().is_multiple_of(HAND_OFFS_UNTOLD);
+            return match (clear, slept) {
+                (true, _) => Work::Service,
+                (false, true) => Work::Reschedule,
+                // It runs already, and keeps its turn.
+                (false, false) => Work::Nothing,
+            };
         }
         self.recent.remember(token, self.life());
-        let slots = others.each().map(|other| (other.core, &other.slots));
+        let slots = machine.others().map(|other| (other.core, &other.slots));
         if let Some(core) = release_elsewhere(slots, token, now) {
             self.recent.take(token, self.life());
             self.stats.halt_released_elsewhere.count();
-            others.interrupt(core);
-            return false;
+            machine.interrupt(core);
+            return Work::Nothing;
         }
         if !self.tell(Kind::Ready, token, now) {
             self.stats.deferred_ready.count();
             // It may have been meant for a task of any core.
-            others.each().for_each(|other| other.note_overflow(now));
+            machine.others().for_each(|other| other.note_overflow(now));
         }
-        true
+        Work::Service
     }
 
     /// Enqueues an event for the service thread. If the queue is full, notes

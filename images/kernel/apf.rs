@@ -67,14 +67,13 @@ fn apf_hook_reschedule() {
 
 #[unsafe(no_mangle)]
 fn apf_hook_boost() -> u8 {
-	let priority = core_scheduler().get_current_task_prio();
-	core_scheduler().set_current_task_priority(priority.max(HIGH_PRIO));
-	priority.into()
+	let raise = |priority: Priority| priority.max(HIGH_PRIO);
+	core_scheduler().apf_priority(raise).into()
 }
 
 #[unsafe(no_mangle)]
 fn apf_hook_set_priority(priority: u8) {
-	core_scheduler().set_current_task_priority(Priority::from(priority));
+	core_scheduler().apf_priority(|_| Priority::from(priority));
 }
 
 #[unsafe(no_mangle)]

@@ -5,9 +5,9 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::entry::{self, PREVIOUS_PAGE_FAULT};
-use super::fault::{self, OtherCores};
+use super::fault::{self, ThisMachine};
 use super::wait::without_interrupts;
-use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, futex, hooks, now, record, this_core, vcpu};
+use super::{CORES, CORES_IN_USE, MAX_CORES, VECTOR, hooks, now, record, this_core, vcpu};
 use crate::abi::ArmError;
 use crate::classify::Waits;
 use crate::event::CoreId;
@@ -72,7 +72,7 @@ pub fn disarm() -> Result<(), ArmError> {
     without_interrupts(|| {
         // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
-        vcpu.end(&OtherCores, now(), |slot| futex::wake(slot.sleeper()));
+        vcpu.end(&ThisMachine, now());
         fault::wake_up_service();
     });
     // SAFETY: a hook in task context.

@@ -83,6 +83,19 @@ extern "C" fn apf_release(core: u32, ticket: Ticket, ready: Tsc) {
     }
 }
 
+/// Whether the wait by schedule of `ticket` on `core` goes on.
+#[unsafe(no_mangle)]
+extern "C" fn apf_waits(core: u32, ticket: Ticket) -> bool {
+    vcpu(core as usize).is_some_and(|vcpu| vcpu.slots.is_scheduled(ticket))
+}
+
+/// Whether ready interrupts may release scheduled waiters themselves, on all cores
+/// that have ever been armed.
+#[unsafe(no_mangle)]
+extern "C" fn apf_allow_hand_off(allow: bool) {
+    vcpus().for_each(|(_, vcpu)| vcpu.allow_hand_off(allow));
+}
+
 /// The running task must not be switched away from, until [`apf_guard_exit`].
 #[unsafe(no_mangle)]
 extern "C" fn apf_guard_enter() {

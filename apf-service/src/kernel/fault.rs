@@ -8,7 +8,8 @@ use crate::classify::Context;
 use crate::event::CoreId;
 use crate::protocol::msr;
 use crate::sleeper::Sleeper;
-use crate::vcpu::{Others, PageFault, VCpu};
+use crate::slots::Slot;
+use crate::vcpu::{Machine, PageFault, VCpu, Work};
 
 /// Counts the occasions on which the service thread has something to do; it
 /// sleeps on this word.
@@ -18,11 +19,12 @@ pub static SERVICE: Sleeper = Sleeper::nobody();
 
 const INTERRUPT_FLAG: u64 = 1 << 9;
 
-/// All cores that have ever been armed, but for this one.
-pub struct OtherCores;
+/// The machine around the core this runs on.
+pub struct ThisMachine;
 
-impl Others for OtherCores {
-    fn each(&self) -> impl Iterator<Item = &VCpu> {
+impl Machine for ThisMachine {
+    /// All cores that have ever been armed, but for this one.
+    fn others(&self) -> impl Iterator<Item = &VCpu> {
         let this = this_core();
         vcpus().filter(move |&(core, _)| core != this).map(|(_, vcpu)| vcpu)
     }
@@ -30,6 +32,10 @@ impl Others for OtherCores {
     fn interrupt(&self, core: CoreId) {
         // SAFETY: a hook that may be called with interrupts off.
         unsafe { hooks::apf_hook_interrupt(core.0.into()) };
+    }
+
+    fn wake(&self, slot: &Slot) -> bool {
+        futex::wake(slot.sleeper())
     }
 }
 
@@ -44,12 +50,13 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
         Context { rip: frame.rip, rsp: frame.rsp, interrupts_enabled: frame.rflags & INTERRUPT_FLAG != 0 };
     // SAFETY: the task is asked for only when no kernel code was interrupted.
     let task = || unsafe { hooks::apf_hook_task() };
-    match vcpu.page_fault(cr2 as u64, context, &kernel_text(), task, &OtherCores, now()) {
+    match vcpu.page_fault(cr2 as u64, context, &kernel_text(), task, &ThisMachine, now()) {
         PageFault::NotOurs => return false,
-        PageFault::Return { wake_service: false } => {}
-        PageFault::Return { wake_service: true } => {
-            wake_up_service();
-            if context.interrupts_enabled {
+        PageFault::Return(work) => {
+            if work == Work::Service {
+                wake_up_service();
+            }
+            if work != Work::Nothing && context.interrupts_enabled {
                 // SAFETY: a hook, called once at the end of what is an
                 // interrupt in all but name.
                 unsafe { hooks::apf_hook_reschedule() };
@@ -66,14 +73,14 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
 pub extern "C" fn on_ready() {
     // SAFETY: the MSR exists, or this core could not have been armed.
     let acknowledge = || unsafe { x86::msr::wrmsr(msr::ASYNC_PF_ACK, 1) };
-    let wake_service = this_vcpu().is_some_and(|vcpu| vcpu.drain(&OtherCores, now, acknowledge));
-    if wake_service {
+    let work = this_vcpu().map_or(Work::Nothing, |vcpu| vcpu.drain(&ThisMachine, now, acknowledge));
+    if work == Work::Service {
         wake_up_service();
     }
     // SAFETY: hooks, called once at the end of the interrupt.
     unsafe {
         hooks::apf_hook_end_of_interrupt(VECTOR);
-        if wake_service {
+        if work != Work::Nothing {
             hooks::apf_hook_reschedule();
         }
     }

@@ -29,11 +29,13 @@ pub fn wait(sleeper: &Sleeper, word: &AtomicU32, expected: u32, limit_us: Option
     }
 }
 
-/// Wakes who sleeps on a word that the caller has just changed. Callable with
-/// interrupts off.
-pub fn wake(sleeper: &Sleeper) {
-    if let Some(task) = sleeper.take() {
+/// Wakes who sleeps on a word that the caller has just changed; `false` if nobody
+/// does. Callable with interrupts off.
+pub fn wake(sleeper: &Sleeper) -> bool {
+    let task = sleeper.take();
+    if let Some(task) = task {
         // SAFETY: a hook that may be called with interrupts off, with a handle of its own making.
         unsafe { hooks::apf_hook_wake(task.get()) };
     }
+    task.is_some()
 }

@@ -24,6 +24,8 @@ mod hermit {
         pub safe fn apf_sleep(seen: u32, limit_us: u64);
         pub safe fn apf_wake_service();
         pub safe fn apf_release(core: u32, ticket: Ticket, ready: Tsc);
+        pub safe fn apf_waits(core: u32, ticket: Ticket) -> bool;
+        pub safe fn apf_allow_hand_off(allow: bool);
         pub safe fn apf_guard_enter();
         pub safe fn apf_guard_exit();
         pub safe fn apf_core_stats(core: u32) -> *const CoreStats;
@@ -93,6 +95,14 @@ mod calls {
 
     pub fn release(core: CoreId, ticket: Ticket, ready: Tsc) {
         hermit::apf_release(core.0.into(), ticket, ready);
+    }
+
+    pub fn waits(core: CoreId, ticket: Ticket) -> bool {
+        hermit::apf_waits(core.0.into(), ticket)
+    }
+
+    pub fn allow_hand_off(allow: bool) {
+        hermit::apf_allow_hand_off(allow);
     }
 
     pub fn guard_enter() {
@@ -192,6 +202,12 @@ mod calls {
     pub fn wake_service() {}
 
     pub fn release(_core: CoreId, _ticket: Ticket, _ready: Tsc) {}
+
+    pub fn waits(_core: CoreId, _ticket: Ticket) -> bool {
+        false
+    }
+
+    pub fn allow_hand_off(_allow: bool) {}
 
     pub fn guard_enter() {}
 

@@ -58,6 +58,12 @@ pub fn stop() {
     announce();
 }
 
+/// Whether somebody listens for each fault as it begins and ends. Of a wait that
+/// its ready interrupt ends there would be nothing to tell.
+pub fn tells_each_fault() -> bool {
+    LevelFilter::current() >= LevelFilter::DEBUG
+}
+
 /// Leaves news that somebody listens for.
 pub fn say(item: News) {
     if item.level() <= LevelFilter::current() && news().is_none_or(|queue| queue.push(item).is_err()) {

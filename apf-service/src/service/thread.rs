@@ -76,7 +76,9 @@ extern "C" fn run(_: usize) {
     let mut budget = Budget::new();
     loop {
         let seen = ffi::work();
+        ffi::allow_hand_off(!tell::tells_each_fault());
         let count = ffi::events(&mut events[..]);
+        table.forget_over(ffi::waits);
         // All waiters of a batch are released before anything is told.
         for (done, event) in batch.iter_mut().zip(&events[..count]) {
             *done = (*event, table.apply(event, ffi::release));

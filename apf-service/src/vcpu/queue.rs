@@ -3,9 +3,9 @@
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::VCpu;
-use crate::event::Event;
-use crate::event::Kind;
+use crate::event::{Event, Kind};
 use crate::protocol::Token;
+use crate::slots::Ticket;
 use crate::time::Tsc;
 
 /// The oldest event of all cores. Were one core's queue emptied before the
@@ -39,7 +39,8 @@ impl VCpu {
         }
     }
 
-    /// This core's oldest event.
+    /// This core's oldest event, but for faults whose wait is over by now: of
+    /// those there is nothing to tell.
     ///
     /// An event that found the queue full is lost with its token, and so
     /// everyone is released, to fault again. That must not overtake the
@@ -59,7 +60,14 @@ impl VCpu {
         if self.overflowed.load(Relaxed) != 0 {
             self.release_due.store(self.overflowed.swap(0, Acquire), Relaxed);
         }
-        self.events.pop().or_else(|| {
+        let is_over = |event: &Event| event.ticket != Ticket::NONE && !self.slots.is_scheduled(event.ticket);
+        let to_tell = || loop {
+            match self.events.pop() {
+                Some(event) if is_over(&event) => self.stats.over.count(),
+                event => break event,
+            }
+        };
+        to_tell().or_else(|| {
             let due = self.release_due.load(Relaxed);
             self.release_due.store(0, Relaxed);
             (due != 0).then(|| self.event(Kind::WakeAll, Token::WAKE_ALL, Tsc(due)))

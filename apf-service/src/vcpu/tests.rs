@@ -3,17 +3,24 @@
 use super::*;
 use alloc::boxed::Box;
 use core::cell::Cell;
+use core::num::NonZeroU64;
+
+use crate::sleeper::Announced;
 
 /// The only core.
 struct Alone;
 
-impl Others for Alone {
-    fn each(&self) -> impl Iterator<Item = &VCpu> {
+impl Machine for Alone {
+    fn others(&self) -> impl Iterator<Item = &VCpu> {
         core::iter::empty()
     }
 
     fn interrupt(&self, core: CoreId) {
         panic!("{core:?} interrupted");
+    }
+
+    fn wake(&self, slot: &Slot) -> bool {
+        slot.sleeper().take().is_some()
     }
 }
 
@@ -23,13 +30,17 @@ struct Other<'a> {
     interrupted: Cell<Option<CoreId>>,
 }
 
-impl Others for Other<'_> {
-    fn each(&self) -> impl Iterator<Item = &VCpu> {
+impl Machine for Other<'_> {
+    fn others(&self) -> impl Iterator<Item = &VCpu> {
         core::iter::once(self.vcpu)
     }
 
     fn interrupt(&self, core: CoreId) {
         self.interrupted.set(Some(core));
+    }
+
+    fn wake(&self, _slot: &Slot) -> bool {
+        false
     }
 }
 
@@ -57,17 +68,58 @@ fn a_scheduled_wait_is_the_services_business() {
     let t = ticket(v.not_present(Token(5), Wait::Schedule, 0xabc, &Alone, Tsc(1)));
     let e = v.next_event().unwrap();
     assert_eq!((e.kind, e.token, e.ticket, e.rip), (Kind::NotPresent, Token(5), t, 0xabc));
-    assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
+    assert_eq!(deliver(&v, 5), Ready::Taken(Work::Service));
     assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
     assert!(!v.slots.get(t).is_ready(t));
     assert_eq!(v.area.ready_token(), Token::NONE);
 }
 
 #[test]
+fn a_scheduled_wait_is_handed_off_where_the_tables_owner_allows_it() {
+    let v = vcpu();
+    v.allow_hand_off(true);
+    let wait = |token| ticket(v.not_present(Token(token), Wait::Schedule, 0xabc, &Alone, Tsc(1)));
+    let t = wait(5);
+    let (slot, task) = (v.slots.get(t), NonZeroU64::MIN);
+    let announced = slot.sleeper().announce(task, slot.word(), Slot::waiting_value(t));
+    assert_eq!(announced, Announced::Block);
+    assert_eq!(deliver(&v, 5), Ready::Taken(Work::Reschedule));
+    assert_eq!(slot.sleeper().take(), None, "it was woken");
+    assert!(v.slots.get(t).is_ready(t));
+    assert_eq!(v.resumed(t, Wait::Schedule, Tsc(10)).released, Tsc(9));
+    assert_eq!((v.next_event(), v.stats.over.get()), (None, 1));
+    // Its ready once more finds nobody, and is the service thread's business.
+    assert_eq!(deliver(&v, 5), Ready::Taken(Work::Service));
+    assert_eq!(v.next_event().unwrap().kind, Kind::Ready);
+    assert_eq!((v.stats.handed_off.get(), v.stats.ready.get()), (1, 2));
+    // Who does not sleep yet keeps the core.
+    wait(7);
+    assert_eq!(deliver(&v, 7), Ready::Taken(Work::Nothing));
+    v.allow_hand_off(false);
+    wait(6);
+    assert_eq!(deliver(&v, 6), Ready::Taken(Work::Service));
+}
+
+#[test]
+fn the_events_of_hand_offs_are_cleared_away_before_they_fill_the_queue() {
+    let v = vcpu();
+    v.allow_hand_off(true);
+    let hand_off = |n: u32| {
+        let t = ticket(v.not_present(Token(n << 12), Wait::Schedule, 0, &Alone, Tsc(1)));
+        let ready = deliver(&v, n << 12);
+        v.resumed(t, Wait::Schedule, Tsc(10));
+        ready
+    };
+    let first = (1..QUEUE as u32).find(|&n| hand_off(n) == Ready::Taken(Work::Service)).unwrap();
+    assert_eq!(u64::from(first), HAND_OFFS_UNTOLD);
+    assert_eq!((v.next_event(), v.stats.over.get()), (None, HAND_OFFS_UNTOLD));
+}
+
+#[test]
 fn a_halting_wait_is_released_by_the_interrupt() {
     let v = vcpu();
     let t = ticket(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)));
-    assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: false });
+    assert_eq!(deliver(&v, 5), Ready::Taken(Work::Nothing));
     assert!(v.slots.get(t).is_ready(t) && v.next_event().is_none());
 }
 
@@ -88,7 +140,7 @@ fn a_ready_on_another_core_releases_who_halts_and_interrupts_its_core() {
     let t = ticket(faulting.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)));
     let other = Other { vcpu: &faulting, interrupted: Cell::new(None) };
     asked.area.host_writes_token(Token(5));
-    assert_eq!(asked.ready(&other, Tsc(9)), Ready::Taken { wake_service: false });
+    assert_eq!(asked.ready(&other, Tsc(9)), Ready::Taken(Work::Nothing));
     assert!(faulting.slots.get(t).is_ready(t));
     assert_eq!(other.interrupted.get(), Some(CoreId(0)));
     assert_eq!(asked.stats.halt_released_elsewhere.get(), 1);
@@ -118,7 +170,7 @@ fn an_empty_interrupt_is_tolerated() {
 fn wake_all_releases_the_halting_and_tells_the_service() {
     let v = vcpu();
     let t = ticket(v.not_present(Token(5), Wait::Halt, 0, &Alone, Tsc(1)));
-    assert_eq!(deliver(&v, u32::MAX), Ready::Taken { wake_service: true });
+    assert_eq!(deliver(&v, u32::MAX), Ready::Taken(Work::Service));
     assert!(v.slots.get(t).is_ready(t));
     assert_eq!(v.next_event().unwrap().kind, Kind::WakeAll);
 }
@@ -128,9 +180,9 @@ fn a_ready_that_finds_the_queue_full_releases_everyone_after_the_drain() {
     let v = vcpu();
     let t = ticket(v.not_present(Token(5), Wait::Schedule, 0, &Alone, Tsc(1)));
     for t in 1..QUEUE as u32 {
-        assert!(matches!(deliver(&v, 1000 + t), Ready::Taken { .. }));
+        assert!(matches!(deliver(&v, 1000 + t), Ready::Taken(_)));
     }
-    assert_eq!(deliver(&v, 5), Ready::Taken { wake_service: true });
+    assert_eq!(deliver(&v, 5), Ready::Taken(Work::Service));
     assert_eq!((v.area.ready_token(), v.stats.deferred_ready.get()), (Token::NONE, 1));
     // A fault meanwhile halts: the halt needs no queue.
     ticket(v.not_present(Token(3000), Wait::Schedule, 0, &Alone, Tsc(1)));
@@ -162,9 +214,9 @@ fn the_drain_acknowledges_each_token_after_clearing_it() {
             v.area.host_writes_token(Token(left));
         }
     };
-    assert!(v.drain(&Alone, || Tsc(1), acknowledge));
+    assert_eq!(v.drain(&Alone, || Tsc(1), acknowledge), Work::Service);
     assert_eq!((left, v.stats.ready.get(), v.stats.spurious_interrupts.get()), (0, 3, 0));
-    assert!(!v.drain(&Alone, || Tsc(1), || unreachable!()));
+    assert_eq!(v.drain(&Alone, || Tsc(1), || unreachable!()), Work::Nothing);
     assert_eq!(v.stats.spurious_interrupts.get(), 1);
 }
 
@@ -239,7 +291,7 @@ fn a_fault_waits_as_its_context_may() {
     assert!(matches!(page_fault(&v, 1, 0x1500, true), PageFault::Wait(_, Wait::Halt)));
     deliver(&v, 5);
     deliver(&v, 5);
-    assert_eq!(page_fault(&v, 1, 0x5000, true), PageFault::Return { wake_service: false });
+    assert_eq!(page_fault(&v, 1, 0x5000, true), PageFault::Return(Work::Nothing));
 }
 
 #[test]
@@ -262,10 +314,10 @@ fn injecting_with_interrupts_off_is_the_hosts_fault() {
 fn a_legacy_ready_takes_the_same_path_without_the_area() {
     let v = vcpu();
     assert!(matches!(page_fault(&v, 1, 0x1500, true), PageFault::Wait(_, Wait::Halt)));
-    assert_eq!(page_fault(&v, 2, 0x1500, true), PageFault::Return { wake_service: false });
+    assert_eq!(page_fault(&v, 2, 0x1500, true), PageFault::Return(Work::Nothing));
     assert_eq!(v.stats.halt_released.get(), 1);
     assert!(matches!(page_fault(&v, 1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
-    assert_eq!(page_fault(&v, 2, 0x5000, true), PageFault::Return { wake_service: true });
+    assert_eq!(page_fault(&v, 2, 0x5000, true), PageFault::Return(Work::Service));
     assert_eq!(core::iter::from_fn(|| v.next_event()).last().unwrap().kind, Kind::Ready);
 }
 
@@ -301,10 +353,10 @@ fn the_end_of_a_life_releases_everyone_and_empties_the_table() {
     let v = vcpu();
     let scheduled = ticket(v.not_present(Token(5), Wait::Schedule, 0, &Alone, Tsc(1)));
     let halting = ticket(v.not_present(Token(6), Wait::Halt, 0, &Alone, Tsc(1)));
-    let mut woken = 0;
-    v.end(&Alone, Tsc(2), |_| woken += 1);
+    v.end(&Alone, Tsc(2));
     assert!(v.slots.get(scheduled).is_ready(scheduled) && v.slots.get(halting).is_ready(halting));
-    assert_eq!((woken, core::iter::from_fn(|| v.next_event()).last().unwrap().kind), (1, Kind::WakeAll));
+    let kinds: alloc::vec::Vec<Kind> = core::iter::from_fn(|| v.next_event()).map(|e| e.kind).collect();
+    assert_eq!((kinds, v.stats.over.get()), (alloc::vec![Kind::WakeAll], 1));
 }
 
 #[test]

@@ -69,7 +69,8 @@ fn no_schedule_breaks_an_invariant() {
     let _ = writeln!(std::io::stderr(), "fake host: {count} schedules, {steps_run} steps, {seconds:.1} s");
 }
 
-const PLAIN: Rules = Rules { cores: 1, hostile: false, legacy: false, ids: 1 << 20, first_id: 1 };
+const PLAIN: Rules =
+    Rules { cores: 1, hostile: false, legacy: false, hand_off: true, ids: 1 << 20, first_id: 1 };
 
 /// Schedules worth a name, and those that once failed.
 const KNOWN: &[(&str, Rules, &[Step])] = &[
@@ -86,6 +87,16 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
             Step::Complete { core: 0, nth: 0 },
             Step::Interrupt { core: 0 },
             Step::Inject { core: 0 },
+        ],
+    ),
+    (
+        "a waiter is handed off that the service thread has entered",
+        PLAIN,
+        &[
+            Step::Fault { core: 0, place: Place::App },
+            Step::Service { events: 1 },
+            Step::Complete { core: 0, nth: 0 },
+            Step::Interrupt { core: 0 },
         ],
     ),
     ("the 65th is synchronous", PLAIN, &[Step::Burst { core: 0, place: Place::App, count: 70 }]),

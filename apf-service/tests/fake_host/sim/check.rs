@@ -132,7 +132,8 @@ impl World {
         let s = &self.stats;
         let queued = sum(&|c| {
             let s = &c.vcpu.stats;
-            s.ready.get() - s.halt_released.get() - s.halt_released_elsewhere.get() - s.deferred_ready.get()
+            let others = [&s.halt_released, &s.halt_released_elsewhere, &s.handed_off, &s.deferred_ready];
+            s.ready.get() - others.iter().map(|counter| counter.get()).sum::<u64>()
         });
         let readies = s.matched.get() + s.remembered.get() + s.duplicate.get();
         ensure(readies <= queued && queued <= readies + s.stale.get(), || {
@@ -144,7 +145,11 @@ impl World {
             format!("{wake_alls} wake-alls, the service counts {}", s.wake_all.get())
         })?;
         let scheduled = sum(&|c| c.vcpu.stats.schedule_waits.get());
-        let faults = s.parked.get() + s.displaced.get() + s.early.get() + s.no_room.get();
+        let faults = s.parked.get()
+            + s.displaced.get()
+            + s.early.get()
+            + s.no_room.get()
+            + sum(&|c| c.vcpu.stats.over.get());
         ensure(faults <= scheduled && scheduled <= faults + s.stale.get(), || {
             format!("{scheduled} waits by schedule, the service counts {faults}")
         })?;

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use apf_service::classify::{Context, Task, Wait};
 use apf_service::event::CoreId;
 use apf_service::protocol::Token;
-use apf_service::slots::Ticket;
+use apf_service::slots::{Slot, Ticket};
 use apf_service::time::Tsc;
-use apf_service::vcpu::{Others, PageFault, VCpu};
+use apf_service::vcpu::{Machine, PageFault, VCpu};
 
 use super::host::Host;
 use super::step::Place;
@@ -58,13 +58,18 @@ pub struct Elsewhere {
     pub interrupted: RefCell<Vec<CoreId>>,
 }
 
-impl Others for Elsewhere {
-    fn each(&self) -> impl Iterator<Item = &VCpu> {
+impl Machine for Elsewhere {
+    fn others(&self) -> impl Iterator<Item = &VCpu> {
         self.vcpus.iter().map(|vcpu| &**vcpu)
     }
 
     fn interrupt(&self, core: CoreId) {
         self.interrupted.borrow_mut().push(core);
+    }
+
+    /// A task runs when the schedule says so.
+    fn wake(&self, _slot: &Slot) -> bool {
+        true
     }
 }
 

@@ -200,6 +200,8 @@ pub struct Rules {
     pub hostile: bool,
     /// Ready as #PF with reason 2, as before Linux 5.8.
     pub legacy: bool,
+    /// Ready interrupts may release scheduled waiters themselves.
+    pub hand_off: bool,
     /// How many ids the host has before tokens recur; KVM has 2^20.
     pub ids: u32,
     /// The id of the first token.
@@ -215,6 +217,7 @@ impl Rules {
             cores: if a < 128 { 1 } else { 1 + a % 4 },
             hostile: b & 0x40 != 0,
             legacy: d % 8 == 0,
+            hand_off: b & 0x80 == 0,
             ids,
             // Near the wrap.
             first_id: ids - 1 - u32::from(d) % ids.min(8),

@@ -9,7 +9,7 @@ use apf_service::slots::{Released, Ticket};
 use apf_service::stats::ServiceStats;
 use apf_service::table::{Outcome, Table};
 use apf_service::time::Tsc;
-use apf_service::vcpu::{PageFault, VCpu, oldest_event};
+use apf_service::vcpu::{PageFault, VCpu, Work, oldest_event};
 
 use super::core::{Core, Waiting, page_fault, retries};
 use super::host::Host;
@@ -50,6 +50,7 @@ impl World {
             old: Vec::new(),
             clock: 0,
         };
+        world.cores.iter().for_each(|core| core.vcpu.allow_hand_off(rules.hand_off));
         (0..world.cores.len()).for_each(|core| world.arm(core));
         world
     }
@@ -178,7 +179,7 @@ impl World {
         }
         let of_others = core.host.disarm();
         let before = core.vcpu.stats.wake_all.get();
-        core.vcpu.end(&elsewhere, now, |_| ());
+        core.vcpu.end(&elsewhere, now);
         (before..=core.vcpu.stats.wake_all.get()).for_each(|_| core.wake_alls.push_back(now.0));
         for wait in &mut core.scheduled {
             wait.excused = true;
@@ -249,7 +250,7 @@ impl World {
         let fault = page_fault(&core.vcpu, 1, token, place, true, &elsewhere, now);
         let overflowed = core.vcpu.stats.overflow_halts.get() > overflows;
         match fault {
-            PageFault::Return { wake_service: false } => {
+            PageFault::Return(Work::Nothing) => {
                 core.resumes += 1;
                 let excuse = delivered || retries(&core.vcpu) > before;
                 excuse.then_some(()).ok_or(format!("{token:?} was retried without a reason"))
@@ -301,7 +302,7 @@ impl World {
         if self.rules.legacy {
             let Some(token) = core.host.take_legacy_ready() else { return Ok(()) };
             let fault = page_fault(&core.vcpu, 2, token, Place::App, true, &elsewhere, now);
-            if !matches!(fault, PageFault::Return { .. }) {
+            if !matches!(fault, PageFault::Return(_)) {
                 return Err(format!("a legacy ready became {fault:?}"));
             }
         } else if core.host.take_interrupt() || spurious {
@@ -324,7 +325,10 @@ impl World {
             return Ok(());
         }
         for _ in 0..budget {
-            let Some(event) = oldest_event(self.cores.iter().map(|core| &*core.vcpu)) else { break };
+            let event = oldest_event(self.cores.iter().map(|core| &*core.vcpu));
+            self.table
+                .forget_over(|core, ticket| self.cores[usize::from(core.0)].vcpu.slots.is_scheduled(ticket));
+            let Some(event) = event else { break };
             let now = self.tick();
             let flooded = self.cores.iter().any(|core| core.flooded);
             let core = &mut self.cores[usize::from(event.core.0)];

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Sample};
-use unikernel::grid::Axis;
+use unikernel::grid::{self, Axis, Point};
 
 use super::Options;
 use super::boots::Boot;
@@ -31,8 +31,8 @@ use parts::Part;
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
     name: "cost",
-    question: "How many instructions does a fault cost, in the guest by part and in all, without any latency?",
-    variable: ("pages", "pages read one after the other"),
+    question: "How many instructions does a fault cost, in the guest by part and in all, from the exception until its task runs again?",
+    variable: (LATENCY, "page latency in ms"),
     panel: None,
     baseline: Mode::Halt,
     falsified_by: "more than 2,500 instructions of the guest for a wait by schedule, or 800 for a halt",
@@ -56,15 +56,21 @@ pub const DEFINITION: Definition = Definition {
     claims,
 };
 
+const PAGES: &str = "pages";
+const LATENCY: &str = "page_latency_ms";
+/// The page is back before the task could block: nobody is put to sleep.
+const AT_ONCE_MS: f64 = 0.0;
+/// The task blocks, and another has the core until the page is back.
+const LATER_MS: f64 = 0.5;
 /// Pages that both runs of a pair read.
 const COMMON: f64 = 256.0;
 
 fn axes(effort: Effort) -> Vec<Axis> {
     let pages = match effort {
-        Effort::Quick => 2048.0,
+        Effort::Quick => 1024.0,
         Effort::Full => 10_240.0,
     };
-    vec![Axis::new("pages", &[pages])]
+    vec![Axis::new(PAGES, &[pages]), Axis::new(LATENCY, &[AT_ONCE_MS, LATER_MS])]
 }
 
 /// Runs it and returns its samples, and the record that says where.
@@ -72,27 +78,32 @@ fn axes(effort: Effort) -> Vec<Axis> {
 /// # Errors
 /// A guest does not come to its end, a page was wrong, or a wait was not as it should be.
 pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Result<(Vec<Sample>, Record)> {
-    let counted = |mode, pages| {
-        let axes = [Axis::new("page_latency_ms", &[0.0]), Axis::new("pages", &[pages])];
+    let counted = |mode, point: &Point, name: &str| {
+        let axes: Vec<_> = point.iter().map(|(name, &value)| Axis::new(name, &[value])).collect();
         let boot = boot(mode, plan.repetitions);
         let work = Work { experiment: DEFINITION.name, axes: &axes, loads: &[] };
         let mut spec = plan.spec(place, options, &boot, &work)?;
         spec.guest_args.push("--always-schedule".into());
-        Counted::from(place, &spec, &folder.join(format!("run-{}-{pages}", mode.name())))
+        Counted::from(place, &spec, &folder.join(name))
     };
     let mut samples = Vec::new();
     let mut record = None;
-    for &mode in plan.definition.modes {
-        for &pages in &plan.axes[0].values {
-            let few = counted(mode, COMMON)?;
-            let many = counted(mode, COMMON + pages)?;
+    for parameters in grid::points(&plan.axes) {
+        let pages = parameters[PAGES];
+        for &mode in plan.definition.modes {
+            let name = format!("{}-{}-{pages}", mode.name(), parameters[LATENCY]);
+            let reading = |pages: f64| {
+                Point::from([(LATENCY.to_owned(), parameters[LATENCY]), (PAGES.to_owned(), pages)])
+            };
+            let few = counted(mode, &reading(COMMON), &format!("{name}-few"))?;
+            let many = counted(mode, &reading(COMMON + pages), &format!("{name}-many"))?;
             let instructions = few.instructions.until(&many.instructions);
             let faults = many.faults() - few.faults();
             check(mode, pages, faults, &many.outcome)?;
-            list(&folder.join(format!("{}.txt", mode.name())), &instructions, faults)?;
+            list(&folder.join(format!("{name}.txt")), &instructions, faults)?;
             samples.push(Sample {
                 metrics: metrics(&instructions, faults),
-                parameters: BTreeMap::from([("pages".to_owned(), pages)]),
+                parameters: parameters.clone(),
                 ..super::document::sample(&boot(mode, plan.repetitions), 0, &many.outcome)
             });
             record = Some(many.record);
@@ -174,13 +185,14 @@ fn list(file: &Path, instructions: &Instructions, faults: u64) -> Result<()> {
 
 fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
     let claim = |mode: Mode, limit: f64, text: &str| {
-        let sample = samples.iter().find(|sample| sample.mode == mode)?;
-        let guest = *sample.metrics.get("guest")?;
+        let of_mode = samples.iter().filter(|sample| sample.mode == mode);
+        let dearest = of_mode.max_by(|a, b| a.metrics["guest"].total_cmp(&b.metrics["guest"]))?;
+        let guest = dearest.metrics["guest"];
         Some(Claim {
             text: text.into(),
             measured: format!(
-                "{guest:.1} instructions of the guest, {:.0} of the host",
-                sample.metrics["host"]
+                "{guest:.1} instructions of the guest, {:.0} of the host, at {} ms a page",
+                dearest.metrics["host"], dearest.parameters[LATENCY]
             ),
             holds: guest <= limit,
         })

@@ -97,11 +97,11 @@ mod tests {
     fn functions_belong_to_the_part_they_work_for() {
         for (function, part) in [
             (
-                "<apf_service::vcpu::VCpu>::page_fault::<apf_service::kernel::fault::OtherCores>",
+                "<apf_service::vcpu::VCpu>::page_fault::<apf_service::kernel::fault::ThisMachine>",
                 Part::NotPresent,
             ),
             ("apf_service::kernel::entry::wait_entry", Part::NotPresent),
-            ("<apf_service::vcpu::VCpu>::take_ready::<apf_service::kernel::fault::OtherCores>", Part::Ready),
+            ("<apf_service::vcpu::VCpu>::take_ready::<apf_service::kernel::fault::ThisMachine>", Part::Ready),
             ("<crossbeam_queue::array_queue::ArrayQueue<apf_service::event::Event>>::pop", Part::Service),
             ("<apf_service::table::Table>::apply", Part::Service),
             ("hermit::synch::futex::futex_wake", Part::Scheduling),
