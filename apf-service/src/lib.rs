@@ -15,7 +15,7 @@
 //!        redirect ────────────────────────────────────────► waits: futex or halt
 //!
 //!   ready interrupt:
-//!        halting waiter? ─────────────────────────────────► released at once
+//!        waiter found? ───────────────────────────────────► released at once
 //!        else enqueue Ready ───► match, wake the futex ───► resumes
 //! ```
 //!

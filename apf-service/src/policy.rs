@@ -16,7 +16,7 @@ const WORTH: u64 = 20;
 /// What one core has learnt of its waits, all in cycles. Written by that core
 /// with interrupts off.
 ///
-/// A halt spares the way over the service thread. It pays where nobody else could
+/// A halt spares the task switches. It pays where nobody else could
 /// use the core: no task is ready to run, and nobody else waits for a page, of
 /// whose arrival the core would have to hear meanwhile. A task that becomes ready
 /// by other means, a timer or a device, has to wait for the page; so halts are

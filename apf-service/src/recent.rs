@@ -11,7 +11,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 const ENTRIES: usize = if cfg!(loom) { 1 } else { OUTSTANDING_PER_VCPU };
 
 /// A ring of the last [`OUTSTANDING_PER_VCPU`] ready tokens handed to the
-/// service thread.
+/// service thread, because no waiter of theirs was found.
 ///
 /// A halting waiter cannot be released by the service thread, which may not
 /// run while the core halts. So a not-present looks here whether its ready came

@@ -48,8 +48,8 @@ pub struct StageHistograms {
     pub fault_to_parked: Histogram,
     /// #PF delivered → ready interrupt: the host's time.
     pub host: Histogram,
-    /// Ready interrupt → wait word set (by the service thread, or by the
-    /// interrupt itself for a halting waiter).
+    /// Ready interrupt → wait word set: 0 where the interrupt itself sets it, else
+    /// the way to the service thread.
     pub ready_to_service: Histogram,
     /// Ready interrupt → running again.
     pub ready_to_running: Histogram,

@@ -136,3 +136,26 @@ fn evictions_take_what_they_are_told_and_come_again() {
         assert!(number(sample, "counts.host_evicted_pages") > REGION_PAGES / 4.0, "{sample}");
     }
 }
+
+/// Would fail if nothing were swapped out, a page came back wrong, no fault became an
+/// async one, the guest counted one that the host knows nothing of, or the host read ahead
+/// where it is told not to, or did not where it is.
+#[test]
+fn the_hosts_own_swap_raises_async_faults_and_reads_ahead() {
+    let Some(xtask) = Xtask::find("experiment-swap") else { return };
+    let ended = xtask.experiment(&["swap", "--quick", "--repetitions", "1", "--host", "lab"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let document = xtask.document("swap").expect("a document");
+    assert_eq!(samples(&document).len(), 3 * 2);
+    let not_present = |sample: &Value| number(sample, "counts.not_present");
+    for sample in samples(&document) {
+        assert_eq!(number(sample, "counts.wrong_pages"), 0.0);
+        assert!(number(sample, "counts.host_out_pages") >= number(sample, "metrics.pages"), "{sample}");
+        assert!(not_present(sample) <= number(sample, "counts.host_not_present"), "{sample}");
+        let [read, faults] = ["host_swapped_in_pages", "host_major_faults"]
+            .map(|name| number(sample, &format!("counts.{name}")));
+        let cluster = number(sample, "parameters.page_cluster");
+        assert_eq!(read / faults > 1.03, cluster > 0.0, "{read} pages in {faults} faults: {sample}");
+    }
+    assert!(samples(&document).iter().map(not_present).sum::<f64>() > 0.0, "{document}");
+}

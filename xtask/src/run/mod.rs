@@ -2,6 +2,7 @@
 //!
 //! - [`place`]: the driver's process, here or in the lab
 
+mod firmware;
 pub mod place;
 
 use std::fs;
@@ -162,17 +163,11 @@ pub fn vmm_program(vmm: Vmm, tools: &Tools) -> Result<PathBuf> {
     })
 }
 
-/// Whether `--exact` can run a guest of so many cores under this VMM.
+/// Whether `--exact` can run a guest of so many cores.
 ///
 /// # Errors
 /// It cannot.
-pub fn fit_for_exact(vmm: Vmm, cores: u32) -> Result<()> {
-    if vmm == Vmm::Qemu {
-        bail!(
-            "--exact runs guests under uhyve only: QEMU looks for its firmware and modules in files that \
-             the exact lab does not have"
-        );
-    }
+pub fn fit_for_exact(cores: u32) -> Result<()> {
     if cores > 1 {
         bail!("--exact runs guests of one core, not {cores}: the exact lab has one processor");
     }
@@ -225,7 +220,7 @@ impl RunArgs {
     /// What no command-line parser can see.
     fn check(&self) -> Result<()> {
         if self.exact {
-            fit_for_exact(self.vmm, self.cores())?;
+            fit_for_exact(self.cores())?;
         }
         if self.pages > self.region_pages() {
             bail!(

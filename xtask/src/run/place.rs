@@ -8,10 +8,11 @@ use std::{env, ffi::OsString, fs};
 
 use anyhow::{Context, Result, bail};
 
+use super::firmware;
 use crate::dirs;
 use crate::drive::{
     self, PROGRESS_PREFIX,
-    spec::{CONSOLE, Outcome, PROFILE, Spec},
+    spec::{CONSOLE, Outcome, PROFILE, Spec, Vmm},
 };
 use crate::lab::{self, Files, Time};
 use crate::probe::Verdict;
@@ -89,7 +90,7 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
     let argv =
         vec![own.clone().into(), "drive".into(), share.join("spec.json").into(), OsString::from(share)];
     let (time, cwd, limit) = if spec.exact {
-        (Time::Instructions(files(spec, own)), "/".into(), spec.limit() * EXACT_SECOND)
+        (Time::Instructions(files(spec, own)?), "/".into(), spec.limit() * EXACT_SECOND)
     } else {
         (Time::Host, dirs::root(), spec.limit())
     };
@@ -108,11 +109,12 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
 }
 
 /// All that the driver and the VMM open.
-fn files(spec: &Spec, driver: PathBuf) -> Files {
-    Files {
-        programs: vec![driver, spec.program.clone(), spec.pager.clone()],
-        others: vec![spec.image.clone(), spec.loader.clone()],
+fn files(spec: &Spec, driver: PathBuf) -> Result<Files> {
+    let mut others = vec![spec.image.clone(), spec.loader.clone()];
+    if spec.vmm == Vmm::Qemu {
+        others.extend(firmware::files(&spec.program)?);
     }
+    Ok(Files { programs: vec![driver, spec.program.clone(), spec.pager.clone()], others })
 }
 
 fn own_program() -> Result<PathBuf> {
