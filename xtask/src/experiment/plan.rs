@@ -146,9 +146,7 @@ impl Plan {
         }
         let samples = grid::points(&self.axes).len() * boot.modes.len() * boot.count() as usize;
         let (image, loader, kernel_args) = match (boot.system, &place.linux) {
-            (System::Linux, Some((program, kernel))) => {
-                (&program.initramfs, kernel, linux_words(&boot.modes))
-            }
+            (System::Linux, Some((archive, kernel))) => (archive, kernel, linux_words(&boot.modes)),
             (System::Linux, None) => bail!("internal: Linux is booted but was not asked for"),
             (System::Hermit, _) => (&place.built.image, &place.built.loader, vec![]),
         };
