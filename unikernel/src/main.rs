@@ -190,8 +190,8 @@ fn samples(measure: experiments::Measure, options: &Options) -> ExitCode {
 
 fn hello(region_pages: usize, pages: usize) {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let entry = host::entry();
-    host::tell(&Message::Hello { tsc_mhz: platform::tsc_mhz(), cores, region_pages, pages, entry });
+    let (tsc_mhz, entry, kernel) = (platform::tsc_mhz(), host::entry(), platform::kernel_code());
+    host::tell(&Message::Hello { tsc_mhz, cores, region_pages, pages, entry, kernel });
 }
 
 fn passes(options: &Options) -> ExitCode {

@@ -50,6 +50,9 @@ pub enum Message {
         pages: usize,
         /// Where the image's entry point is.
         entry: u64,
+        /// Where the kernel's code is, if it is not in the image.
+        #[serde(default)]
+        kernel: Option<Range<u64>>,
     },
     /// A pass begins; the service is on or off as it should be.
     Begin {

@@ -3,6 +3,8 @@
 
 use std::arch::x86_64::__cpuid;
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -114,6 +116,29 @@ fn mhz(cpuinfo: &str) -> Option<u32> {
     Some(mhz.round() as u32).filter(|&mhz| mhz > 0)
 }
 
+/// Where the kernel's code is; `None` for a process that may not know it.
+pub fn kernel_code() -> Option<Range<u64>> {
+    // There are a hundred thousand symbols, and this one is among the first.
+    let symbols = BufReader::new(File::open("/proc/kallsyms").ok()?);
+    let begin = symbols.lines().map_while(Result::ok).find_map(|line| begin_of_code(&line))?;
+    let size = size_of_code(&fs::read_to_string("/proc/iomem").ok()?)?;
+    (begin > 0).then(|| begin..begin + size)
+}
+
+/// `ffffffff9a000000 T _text`: address, kind, name.
+fn begin_of_code(symbol: &str) -> Option<u64> {
+    let address = symbol.strip_suffix(" _text")?.split(' ').next()?;
+    u64::from_str_radix(address, 16).ok()
+}
+
+/// `  1a000000-1ac00fff : Kernel code`: first and last physical address.
+fn size_of_code(memory: &str) -> Option<u64> {
+    let range = memory.lines().find_map(|line| line.trim().strip_suffix(" : Kernel code"))?;
+    let (first, last) = range.split_once('-')?;
+    let [first, last] = [first, last].map(|address| u64::from_str_radix(address, 16).ok());
+    Some(last?.checked_sub(first?)? + 1).filter(|&size| size > 1)
+}
+
 /// Ready interrupts that the kernel has taken, on all cores.
 pub fn ready_interrupts() -> u64 {
     hypervisor_callbacks(&fs::read_to_string("/proc/interrupts").unwrap_or_default())
@@ -153,6 +178,12 @@ mod tests {
         let interrupts = "           CPU0       CPU1\n MCE:  1  1 Machine checks\n HYP:  17  4   Hypervisor callback \
                           interrupts\n HRE:  9  9 Hyper-V\n";
         assert_eq!((hypervisor_callbacks(interrupts), hypervisor_callbacks(" NMI: 3")), (21, 0));
+        assert_eq!(begin_of_code("ffffffff9a000000 T _text"), Some(0xffff_ffff_9a00_0000));
+        assert_eq!(begin_of_code("ffffffff9a000000 T _text_end"), None);
+        let memory = "00100000-0ffdbfff : System RAM\n  01000000-01c00fff : Kernel code\n";
+        assert_eq!(size_of_code(memory), Some(0xc0_1000));
+        // As it is told to those who may not know.
+        assert_eq!(size_of_code("  00000000-00000000 : Kernel code\n"), None);
         assert_eq!(mhz("model\t: 3\ncpu MHz\t\t: 2495.998\n"), Some(2496));
         assert_eq!((mhz(""), mhz("cpu MHz\t\t: 0.000")), (None, None));
         assert_eq!((frame(1 << 63 | 7), frame(7), frame(1 << 63)), (Some(7), None, None));

@@ -7,6 +7,7 @@
 //! | [`start`] | `apf_service` | checks that the kernel is as the mode wants it |
 //! | [`physical_address`] | asks the kernel | `/proc/self/pagemap` |
 //! | [`tsc_mhz`] | asks the kernel | `/proc/cpuinfo` |
+//! | [`kernel_code`] | in the image | `/proc/kallsyms`, `/proc/iomem` |
 //! | [`ready_interrupts`] | none: the service counts | `/proc/interrupts` |
 //!
 //! The rest of `apf_service` (sections without preemption, the prefetcher, its

@@ -9,16 +9,24 @@ use super::app;
 use super::guest::cargo;
 use crate::dirs;
 use crate::process::{Scratch, command};
-use crate::setup::{Tools, initramfs};
+use crate::setup::Tools;
+
+/// The program for Linux.
+#[derive(Debug)]
+pub struct Program {
+    /// An initramfs that has it as `/init`.
+    pub initramfs: PathBuf,
+    /// The program with its symbols.
+    pub symbols: PathBuf,
+}
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the program with the compiler and options of the unikernel, static, and
-/// returns the initramfs that has it as `/init`.
+/// Builds the program with the compiler and options of the unikernel, static.
 ///
 /// # Errors
 /// It does not compile or link, or the initramfs cannot be written.
-pub fn build(tools: &Tools) -> Result<PathBuf> {
+pub fn build(tools: &Tools) -> Result<Program> {
     let folder = dirs::sub("linux")?;
     cargo(tools.toolchain()?)
         .args(["build", "--locked", "--release", "--bin", "unikernel", "--target", TARGET, "--target-dir"])
@@ -30,13 +38,15 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
         .doing("building the program for Linux")
         .logged(&dirs::log("linux-build")?)
         .context("the program cannot be built for Linux")?;
-    let linked = command::must_exist(folder.join(TARGET).join("release/unikernel"), "the program for Linux")?;
+    let symbols =
+        command::must_exist(folder.join(TARGET).join("release/unikernel"), "the program for Linux")?;
     let program = Scratch::guard(folder.join(format!("init.{}", std::process::id())));
-    app::without_symbols(tools, &linked, program.path())?;
+    app::without_symbols(tools, &symbols, program.path())?;
     // Moved into place: another run may be booting it.
-    let (archive, new) =
-        (folder.join("initramfs.cpio"), Scratch::guard(program.path().with_extension("cpio")));
-    initramfs::of_program(new.path(), program.path()).context("cannot make the Linux guest's initramfs")?;
-    fs::rename(new.path(), &archive).with_context(|| format!("cannot write {}", archive.display()))?;
-    Ok(archive)
+    let initramfs = folder.join("initramfs.cpio");
+    let new = Scratch::guard(program.path().with_extension("cpio"));
+    crate::setup::initramfs::of_program(new.path(), program.path())
+        .context("cannot make the Linux guest's initramfs")?;
+    fs::rename(new.path(), &initramfs).with_context(|| format!("cannot write {}", initramfs.display()))?;
+    Ok(Program { initramfs, symbols })
 }

@@ -171,9 +171,9 @@ impl<'a> Drive<'a> {
 
     fn take(&mut self, message: Message) -> Result<()> {
         match message {
-            Message::Hello { tsc_mhz, cores, region_pages, pages, entry } => {
+            Message::Hello { tsc_mhz, cores, region_pages, pages, entry, kernel } => {
                 (self.outcome.tsc_mhz, self.outcome.cores) = (tsc_mhz, cores);
-                self.outcome.entry = entry;
+                (self.outcome.entry, self.outcome.kernel) = (entry, kernel);
                 let work = if pages > 0 {
                     format!(", {pages} of {region_pages} pages to read")
                 } else {

@@ -1,6 +1,7 @@
 //! What to run, and what came of it.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -161,6 +162,8 @@ pub struct Outcome {
     pub cores: usize,
     /// Where the image's entry point was.
     pub entry: u64,
+    /// Where the kernel's code was, if it is not in the image.
+    pub kernel: Option<Range<u64>>,
     pub service_off: Option<String>,
     /// Why there are no counts of the host.
     pub host_trace_unavailable: Option<String>,

@@ -28,8 +28,8 @@ pub struct Place {
     verdict: Verdict,
     pub tools: Tools,
     pub built: build::Built,
-    /// Linux's initramfs and kernel, if it is a guest.
-    pub linux: Option<(PathBuf, PathBuf)>,
+    /// The program for Linux and that guest's kernel, if it is one.
+    pub linux: Option<(build::linux::Program, PathBuf)>,
 }
 
 impl Place {

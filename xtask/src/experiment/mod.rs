@@ -82,6 +82,9 @@ struct Options {
     /// Other values of a parameter: --at tasks=1,64 (may be repeated)
     #[arg(long, value_name = "NAME=VALUES")]
     at: Vec<Axis>,
+    /// Only these modes, of those that the experiment has: --modes blocked,async
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
+    modes: Vec<String>,
     /// How long page-ins take, in place of an experiment's own values; as for `run`
     #[arg(long, value_name = "LATENCY")]
     page_latency: Option<PageLatency>,
@@ -92,10 +95,10 @@ struct Options {
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
     /// One instruction is one nanosecond, whatever else the machine does: slow, in the lab
-    /// only, under uhyve, one core
+    /// only, one core
     #[arg(long)]
     exact: bool,
-    /// What boots the guest [default: uhyve; for peer qemu]
+    /// What boots the guest [default: uhyve; beside Linux qemu]
     #[arg(long, value_enum)]
     vmm: Option<Vmm>,
     /// The guest's virtual CPUs

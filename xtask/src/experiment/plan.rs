@@ -24,6 +24,8 @@ pub struct Plan {
     pub vmm: Vmm,
     pub memory_mib: u32,
     pub axes: Vec<Axis>,
+    /// Of the definition's, in its order.
+    pub modes: Vec<Mode>,
     pub repetitions: u32,
     pub boots: Vec<Boot>,
     sample: Duration,
@@ -57,6 +59,7 @@ impl Plan {
             })?;
             axis.clone_from(given);
         }
+        let modes = modes(definition, options)?;
         let memory_mib = memory_mib(definition, options)?;
         let room = guest_memory::room(memory_mib);
         let most = axes.iter().filter(|axis| axis.name.contains("tasks")).flat_map(|axis| &axis.values);
@@ -86,8 +89,9 @@ impl Plan {
             vmm,
             memory_mib,
             axes,
+            boots: boots::plan(&modes, repetitions),
+            modes,
             repetitions,
-            boots: boots::plan(definition.modes, repetitions),
             pages: peer::pages(effort),
             sample: Duration::from_millis(sample_ms),
             page_latency,
@@ -97,7 +101,7 @@ impl Plan {
 
     /// How many samples it has.
     pub fn samples(&self) -> usize {
-        grid::points(&self.axes).len() * self.definition.modes.len() * self.repetitions as usize
+        grid::points(&self.axes).len() * self.modes.len() * self.repetitions as usize
     }
 
     /// For what no parameter says: a value, or where it is varied.
@@ -146,7 +150,9 @@ impl Plan {
         }
         let samples = grid::points(&self.axes).len() * boot.modes.len() * boot.count() as usize;
         let (image, loader, kernel_args) = match (boot.system, &place.linux) {
-            (System::Linux, Some((archive, kernel))) => (archive, kernel, linux_words(&boot.modes)),
+            (System::Linux, Some((program, kernel))) => {
+                (&program.initramfs, kernel, linux_words(&boot.modes))
+            }
             (System::Linux, None) => bail!("internal: Linux is booted but was not asked for"),
             (System::Hermit, _) => (&place.built.image, &place.built.loader, vec![]),
         };
@@ -225,6 +231,21 @@ pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
     Ok(())
 }
 
+fn modes(definition: &Definition, options: &Options) -> Result<Vec<Mode>> {
+    let name = |mode: &Mode| mode.name();
+    for given in &options.modes {
+        let known: Vec<_> = definition.modes.iter().map(name).collect();
+        ensure!(
+            known.contains(&given.as_str()),
+            "--modes {given}: {} has no such mode, but {}",
+            definition.name,
+            known.join(", ")
+        );
+    }
+    let is_asked = |mode: &&Mode| options.modes.is_empty() || options.modes.iter().any(|it| it == name(mode));
+    Ok(definition.modes.iter().filter(is_asked).copied().collect())
+}
+
 fn memory_mib(definition: &Definition, options: &Options) -> Result<u32> {
     let Some(memory) = options.memory else { return Ok(definition.memory_mib) };
     let mib = memory.as_u64() >> 20;
@@ -261,6 +282,13 @@ mod tests {
     }
 
     #[test]
+    fn modes_are_those_asked_for_in_the_experiments_order() {
+        let plan = plan_of("cost", &["--exact", "--modes", "async,blocked"]).unwrap();
+        assert_eq!(plan.modes, [Mode::Blocked, Mode::Async]);
+        assert_eq!(plan.samples(), plan.boots[0].modes.len() * 2 * plan.repetitions as usize);
+    }
+
+    #[test]
     fn peer_boots_both_guests_under_qemu() {
         let plan = plan_of("peer", &["--repetitions", "3", "--at", "tasks=8"]).unwrap();
         assert_eq!((plan.vmm, plan.samples(), plan.boots.len()), (Vmm::Qemu, 3 * 4, 3 * 3));
@@ -284,6 +312,7 @@ mod tests {
             (["--at", "task=1"], "no such parameter, but page_latency_ms, tasks"),
             (["--at", "tasks=9999"], "room for"),
             (["--memory", "3GiB"], "2GiB"),
+            (["--modes", "async,linux"], "--modes linux: overlap has no such mode, but blocked, halt, async"),
             (["--at", "page_latency_ms=20000"], "10s"),
             (["--at", "tasks=x"], "`x`"),
             (["--page-latency", "uniform:5ms"], "uniform:1ms..5ms"),

@@ -61,7 +61,7 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
     let lines = lines_of(qemu.child.stdout.take().context("no standard output")?)?;
     let stage = follow(job, &lines, on_line).and_then(|stage| {
         qemu.wait(Some(if matches!(job.time, Time::Host) { OFF_LIMIT } else { EXACT_OFF_LIMIT }))?;
-        if stage == Stage::Job && matches!(job.time, Time::Instructions(_)) {
+        if stage == Stage::Job && matches!(job.time, Time::Instructions { .. }) {
             ram::unpack(&exchange.results, &job.share)?;
         }
         Ok(stage)
@@ -76,7 +76,7 @@ fn exchange(parts: &LabParts, job: &Job, scratch: &Path) -> Result<machine::Exch
     let results = scratch.join("results.cpio");
     let initramfs = match &job.time {
         Time::Host => parts.initramfs.clone(),
-        Time::Instructions(files) => {
+        Time::Instructions { files, .. } => {
             let packed = scratch.join("initramfs.cpio");
             ram::pack(&packed, &parts.initramfs, job, files).context("cannot make the exact lab's files")?;
             packed

@@ -42,9 +42,9 @@ pub struct Job {
 pub enum Time {
     /// The host's, and the host's files are there.
     Host,
-    /// Its own: one instruction is one nanosecond. There is one processor, and no
-    /// files but these.
-    Instructions(Files),
+    /// Its own: one instruction is one nanosecond. There is one processor, no files
+    /// but these, and random numbers are those that follow from the seed.
+    Instructions { files: Files, seed: u64 },
 }
 
 impl Job {

@@ -53,7 +53,7 @@ pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
         ]);
     let command = match job.time {
         Time::Host => host_time(with_disk(command, exchange.disk.as_deref()), job),
-        Time::Instructions(_) => exact(command, exchange),
+        Time::Instructions { seed, .. } => exact(command, exchange, seed),
     };
     match &job.profile {
         Some(profile) => profiled(command, &parts.emulator.counter, profile),
@@ -92,10 +92,10 @@ fn host_time(command: Cmd, job: &Job) -> Cmd {
 /// Every instruction takes one nanosecond (`shift=0`), and time in which nothing runs
 /// is skipped (`sleep=off`). Random numbers and the date are those of the last run.
 /// The third serial port has an interrupt of its own: it usually shares the console's.
-fn exact(command: Cmd, exchange: &Exchange) -> Cmd {
+fn exact(command: Cmd, exchange: &Exchange, seed: u64) -> Cmd {
     command
         .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"])
-        .args(["-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"])
+        .args(["-seed", &seed.to_string(), "-rtc", "base=2026-01-01T00:00:00,clock=vm"])
         .arg("-append")
         .arg(format!("{KERNEL_ARGS} {EXACT_KERNEL_ARGS}"))
         .arg("-chardev")

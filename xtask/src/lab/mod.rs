@@ -71,8 +71,11 @@ pub fn verb(args: &LabArgs) -> Result<u8> {
     let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
     let share = Scratch::dir("lab-share")?;
     let here = env::current_dir().context("the current folder is gone")?;
-    let (time, cwd) =
-        if args.exact { (Time::Instructions(args.files()?), "/".into()) } else { (Time::Host, here) };
+    let (time, cwd) = if args.exact {
+        (Time::Instructions { files: args.files()?, seed: 1 }, "/".into())
+    } else {
+        (Time::Host, here)
+    };
     let job = Job {
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,

@@ -90,7 +90,11 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
     let argv =
         vec![own.clone().into(), "drive".into(), share.join("spec.json").into(), OsString::from(share)];
     let (time, cwd, limit) = if spec.exact {
-        (Time::Instructions(files(spec, own)?), "/".into(), spec.limit() * EXACT_SECOND)
+        (
+            Time::Instructions { files: files(spec, own)?, seed: spec.seed },
+            "/".into(),
+            spec.limit() * EXACT_SECOND,
+        )
     } else {
         (Time::Host, dirs::root(), spec.limit())
     };

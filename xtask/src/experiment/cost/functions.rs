@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -10,23 +11,23 @@ use object::{Object, ObjectSymbol, SymbolKind};
 /// Instructions by function; all those outside the image are the host's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Instructions {
-    pub guest: BTreeMap<String, u64>,
-    pub host: u64,
+    pub guest: BTreeMap<String, i64>,
+    pub host: i64,
 }
 
 impl Instructions {
-    /// What `more` has beyond this.
+    /// What `more` has beyond this; less than nothing where this has more.
     pub fn until(&self, more: &Self) -> Self {
-        let before = |name: &String| self.guest.get(name).copied().unwrap_or(0);
-        let more_of = |(name, count): (&String, &u64)| (name.clone(), count.saturating_sub(before(name)));
-        Self {
-            guest: more.guest.iter().map(more_of).filter(|(_, count)| *count > 0).collect(),
-            host: more.host.saturating_sub(self.host),
+        let mut guest = more.guest.clone();
+        for (name, count) in &self.guest {
+            *guest.entry(name.clone()).or_default() -= count;
         }
+        guest.retain(|_, count| *count != 0);
+        Self { guest, host: more.host - self.host }
     }
 
     /// Of all of the guest's functions.
-    pub fn guest_total(&self) -> u64 {
+    pub fn guest_total(&self) -> i64 {
         self.guest.values().sum()
     }
 }
@@ -64,6 +65,13 @@ impl Functions {
         Ok(Self { starts })
     }
 
+    /// These, and all code of `range` under one name.
+    pub fn with(mut self, range: &Range<u64>, name: &str) -> Self {
+        self.starts.insert(range.start, name.to_owned());
+        self.starts.insert(range.end, String::new());
+        self
+    }
+
     fn at(&self, address: u64) -> Option<&str> {
         let (_, name) = self.starts.range(..=address).next_back()?;
         (!name.is_empty()).then_some(name)
@@ -91,11 +99,11 @@ impl Functions {
 }
 
 /// A block's address, and the instructions that ran in it.
-fn block(line: &str) -> Option<(u64, u64)> {
+fn block(line: &str) -> Option<(u64, i64)> {
     let mut fields = line.split(", ");
     let address = u64::from_str_radix(fields.next()?.strip_prefix("0x")?, 16).ok()?;
-    let instructions: u64 = fields.nth(1)?.parse().ok()?;
-    let executions: u64 = fields.next()?.trim().parse().ok()?;
+    let instructions: i64 = fields.nth(1)?.parse().ok()?;
+    let executions: i64 = fields.next()?.trim().parse().ok()?;
     Some((address, instructions * executions))
 }
 
@@ -117,6 +125,9 @@ mod tests {
         let counted = functions().count(PROFILE).unwrap();
         assert_eq!(counted.guest, BTreeMap::from([("a".into(), 53), ("b".into(), 7)]));
         assert_eq!((counted.host, counted.guest_total()), (200, 60));
+        let range = 0x3000..0x4000;
+        let counted = functions().with(&range, "kernel").count(&PROFILE.replace("11ff", "3fff")).unwrap();
+        assert_eq!((counted.guest["kernel"], counted.host), (7, 200));
     }
 
     #[test]
@@ -125,6 +136,7 @@ mod tests {
         let more = functions().count(&PROFILE.replace("5, 10", "5, 30")).unwrap();
         let new = one.until(&more);
         assert_eq!((new.guest, new.host), (BTreeMap::from([("a".into(), 100)]), 0));
+        assert_eq!(more.until(&one).guest, BTreeMap::from([("a".into(), -100)]));
     }
 
     #[test]
