@@ -9,7 +9,8 @@ use crate::slots::Stages;
 use crate::table::Outcome;
 use crate::time::Tsc;
 
-/// A counter that only grows.
+/// A counter that only grows. One context at a time counts: interrupts are off, or
+/// it is the service thread's own. So adding need not be one locked step.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Counter(AtomicU64);
@@ -21,17 +22,19 @@ impl Counter {
 
     /// Counts `more`.
     pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
     /// Counts one.
     pub fn count(&self) {
-        self.0.fetch_add(1, Relaxed);
+        self.add(1);
     }
 
     /// Raises the counter to `value` if it is lower (for high-water marks).
     pub fn raise(&self, value: u64) {
-        self.0.fetch_max(value, Relaxed);
+        if value > self.0.load(Relaxed) {
+            self.0.store(value, Relaxed);
+        }
     }
 
     /// The count so far.

@@ -29,6 +29,10 @@ const QUEUE: usize = 2 * crate::slots::SLOTS;
 /// After so many waits that the interrupt itself has ended, the service thread
 /// is woken to clear away their events, long before these fill the queue.
 const HAND_OFFS_UNTOLD: u64 = OUTSTANDING_PER_VCPU as u64;
+/// After so many cycles without one, some tenth of a second, the first wait that the
+/// interrupt ends wakes the service thread too: if the thread's own pages were taken
+/// out meanwhile, they come back while everyone else's do.
+const PAUSE: u64 = 1 << 28;
 
 /// How a not-present goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +119,8 @@ pub struct VCpu {
     waits: AtomicU32,
     /// See [`allow_hand_off`](Self::allow_hand_off).
     hand_off: AtomicBool,
+    /// When the interrupt last ended a wait by schedule itself.
+    last_hand_off: AtomicU64,
     policy: Policy,
 }
 
@@ -138,6 +144,7 @@ impl VCpu {
             halt_depth: AtomicU32::new(0),
             waits: AtomicU32::new(Waits::default() as u32),
             hand_off: AtomicBool::new(false),
+            last_hand_off: AtomicU64::new(0),
             policy: Policy::default(),
         }
     }
@@ -377,8 +384,10 @@ impl VCpu {
         {
             let slept = machine.wake(slot);
             self.stats.handed_off.count();
-            let clear = self.stats.handed_off.get().is_multiple_of(HAND_OFFS_UNTOLD);
-            return match (clear, slept) {
+            let pause = now.since(Tsc(self.last_hand_off.load(Relaxed)));
+            self.last_hand_off.store(now.0, Relaxed);
+            let tell = pause >= PAUSE || self.stats.handed_off.get().is_multiple_of(HAND_OFFS_UNTOLD);
+            return match (tell, slept) {
                 (true, _) => Work::Service,
                 (false, true) => Work::Reschedule,
                 // It runs already, and keeps its turn.

@@ -58,8 +58,12 @@ fn ticket(n: NotPresent) -> Ticket {
 }
 
 fn deliver(v: &VCpu, token: u32) -> Ready {
+    deliver_at(v, token, 9)
+}
+
+fn deliver_at(v: &VCpu, token: u32, at: u64) -> Ready {
     v.area.host_writes_token(Token(token));
-    v.ready(&Alone, Tsc(9))
+    v.ready(&Alone, Tsc(at))
 }
 
 #[test]
@@ -113,6 +117,25 @@ fn the_events_of_hand_offs_are_cleared_away_before_they_fill_the_queue() {
     let first = (1..QUEUE as u32).find(|&n| hand_off(n) == Ready::Taken(Work::Service)).unwrap();
     assert_eq!(u64::from(first), HAND_OFFS_UNTOLD);
     assert_eq!((v.next_event(), v.stats.over.get()), (None, HAND_OFFS_UNTOLD));
+}
+
+#[test]
+fn the_first_hand_off_after_a_pause_wakes_the_service_thread() {
+    let v = vcpu();
+    v.allow_hand_off(true);
+    let hand_off = |n: u32, at| {
+        let t = ticket(v.not_present(Token(n << 12), Wait::Schedule, 0, &Alone, Tsc(at)));
+        let ready = deliver_at(&v, n << 12, at);
+        v.resumed(t, Wait::Schedule, Tsc(at));
+        ready
+    };
+    let (nothing, service) = (Ready::Taken(Work::Nothing), Ready::Taken(Work::Service));
+    let at = |pauses: u64| pauses * PAUSE;
+    let readies =
+        [(at(1), service), (at(2) - 1, nothing), (at(2), nothing), (at(4), service), (at(4), nothing)];
+    for (n, (at, expected)) in (1..).zip(readies) {
+        assert_eq!(hand_off(n, at), expected, "{at}");
+    }
 }
 
 #[test]
