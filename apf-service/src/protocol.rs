@@ -11,6 +11,9 @@ use core::sync::atomic::{AtomicU32, Ordering};
 pub mod msr {
     /// Guest-physical address of the [`Area`](super::Area) and the enable bits.
     pub const ASYNC_PF_EN: u32 = 0x4b56_4d02;
+    /// Guest-physical address of the [`EndOfInterrupt`](super::EndOfInterrupt) word and,
+    /// in bit 0, whether it is used.
+    pub const EOI_EN: u32 = 0x4b56_4d04;
     /// Vector of the ready interrupt, bits 7:0. Written before `ASYNC_PF_EN`.
     pub const ASYNC_PF_INT: u32 = 0x4b56_4d06;
     /// Writing 1 tells the host that the token was taken and the next may come.
@@ -40,6 +43,7 @@ pub const CPUID_FEATURES: u32 = 0x4000_0001;
 pub const SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
 
 const FEATURE_ASYNC_PF: u32 = 1 << 4;
+const FEATURE_EOI_WORD: u32 = 1 << 6;
 const FEATURE_ASYNC_PF_INT: u32 = 1 << 14;
 
 /// What a host lacks for this service.
@@ -68,6 +72,18 @@ pub fn host_support(signature: [u32; 3], features: u32) -> Result<(), Missing> {
     } else {
         Ok(())
     }
+}
+
+/// Whether the host looks at an [`EndOfInterrupt`] word, by EAX of [`CPUID_FEATURES`].
+#[must_use]
+pub const fn offers_eoi_word(features: u32) -> bool {
+    features & FEATURE_EOI_WORD != 0
+}
+
+/// The value to write to [`msr::EOI_EN`] for a word at `guest_physical`.
+#[must_use]
+pub const fn eoi_value(guest_physical: u64) -> u64 {
+    guest_physical | 1
 }
 
 /// The value to write to [`msr::ASYNC_PF_EN`] for an area at `guest_physical`.
@@ -179,6 +195,43 @@ impl Area {
     }
 }
 
+/// A word by which the end of an interrupt is told without a write to the APIC, which
+/// is an exit of the virtual machine where the processor does not emulate the APIC.
+///
+/// ```text
+///   host                              guest
+///   injects; word = 1
+///                                     reads and clears the word in one instruction
+///                                     was 1: that is the end of the interrupt
+///                                     was 0: writes to the APIC
+///   at the next exit of the core:
+///   word 0? the interrupt is over
+///   word 1? word = 0, wants the APIC
+/// ```
+///
+/// So it is of use only until something else makes the core exit.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct EndOfInterrupt(AtomicU32);
+
+impl EndOfInterrupt {
+    /// Tells the end of the interrupt that is being handled, if the host lets the
+    /// guest do so here; otherwise `false`: the APIC is to be written.
+    pub fn tell(&self) -> bool {
+        self.0.swap(0, Ordering::Relaxed) & 1 != 0
+    }
+
+    /// Forgets what an earlier life left behind.
+    pub fn reset(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// What a host does just before it injects an interrupt (for tests).
+    pub fn host_allows(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +257,16 @@ mod tests {
         assert_eq!(area.take_reason(), Reason::LegacyReady);
         area.host_writes_reason(6);
         assert_eq!(area.take_reason(), Reason::Unknown(6));
+    }
+
+    #[test]
+    fn the_end_of_an_interrupt_is_told_once_for_each_permission() {
+        let word = EndOfInterrupt::default();
+        assert!(!word.tell());
+        word.host_allows();
+        assert!(word.tell() && !word.tell());
+        assert_eq!((offers_eoi_word(1 << 6), offers_eoi_word(!(1 << 6))), (true, false));
+        assert_eq!(eoi_value(0x1_2340), 0x1_2341);
     }
 
     #[test]

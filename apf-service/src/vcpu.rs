@@ -17,7 +17,7 @@ use crate::classify::{Context, Task, Wait, Waits, must_halt};
 use crate::crossing::{came_elsewhere, release_elsewhere};
 use crate::event::{CoreId, Event, Generation, Kind};
 use crate::policy::Policy;
-use crate::protocol::{Area, OUTSTANDING_PER_VCPU, Reason, Token};
+use crate::protocol::{Area, EndOfInterrupt, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::recent::RecentReady;
 use crate::record::Fault;
 use crate::slots::{Released, Slot, Slots, Stages, Ticket};
@@ -94,6 +94,8 @@ pub trait Machine {
 pub struct VCpu {
     /// What the host writes.
     pub area: Area,
+    /// Where the end of its interrupts may be told.
+    pub end_of_interrupt: EndOfInterrupt,
     /// Where waiters wait.
     pub slots: Slots,
     /// What is counted.
@@ -130,6 +132,7 @@ impl VCpu {
     pub fn new(core: CoreId) -> Self {
         Self {
             area: Area::default(),
+            end_of_interrupt: EndOfInterrupt::default(),
             slots: Slots::default(),
             stats: CoreStats::default(),
             recent: RecentReady::default(),
@@ -168,6 +171,7 @@ impl VCpu {
         self.generation.fetch_add(1, Relaxed);
         self.outstanding.store(0, Relaxed);
         self.area.reset();
+        self.end_of_interrupt.reset();
     }
 
     /// Ends this life: the host has just been told to forget what is

@@ -77,9 +77,11 @@ fn apf_hook_set_priority(priority: u8) {
 }
 
 #[unsafe(no_mangle)]
-fn apf_hook_end_of_interrupt(vector: u8) {
+fn apf_hook_end_of_interrupt(vector: u8, told: bool) {
 	increment_irq_counter(vector);
-	apic::eoi();
+	if !told {
+		apic::eoi();
+	}
 }
 
 #[unsafe(no_mangle)]

@@ -43,9 +43,8 @@ fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
         CORES_IN_USE.fetch_max(core + 1, Ordering::AcqRel);
         new
     });
-    // SAFETY: a hook; it walks the page tables.
-    let area = unsafe { hooks::apf_hook_physical(&raw const vcpu.area as u64) };
-    let area = area.filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
+    let area = physical(&raw const vcpu.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
+    let eoi = physical(&raw const vcpu.end_of_interrupt).filter(|_| offers_eoi_word());
     without_interrupts(|| {
         vcpu.set_waits(waits, halt_below);
         vcpu.begin();
@@ -55,6 +54,11 @@ fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
         unsafe {
             x86::msr::wrmsr(msr::ASYNC_PF_INT, u64::from(VECTOR));
             x86::msr::wrmsr(msr::ASYNC_PF_EN, protocol::enable_value(area));
+        }
+        if let Some(eoi) = eoi {
+            // SAFETY: the host offers the MSR; the word is never freed, and whoever does
+            // not look at it ends interrupts by the APIC as before.
+            unsafe { x86::msr::wrmsr(msr::EOI_EN, protocol::eoi_value(eoi)) };
         }
     });
     // SAFETY: a hook in task context.
@@ -72,12 +76,26 @@ pub fn disarm() -> Result<(), ArmError> {
     without_interrupts(|| {
         // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
+        if offers_eoi_word() {
+            // SAFETY: the host offers the MSR; from here on the APIC alone is written.
+            unsafe { x86::msr::wrmsr(msr::EOI_EN, 0) };
+        }
         vcpu.end(&ThisMachine, now());
         fault::wake_up_service();
     });
     // SAFETY: a hook in task context.
     unsafe { hooks::apf_hook_log_armed(core as u32, false) };
     Ok(())
+}
+
+/// Where `item` lies in the machine's memory.
+fn physical<T>(item: *const T) -> Option<u64> {
+    // SAFETY: a hook; it walks the page tables.
+    unsafe { hooks::apf_hook_physical(item as u64) }
+}
+
+fn offers_eoi_word() -> bool {
+    protocol::offers_eoi_word(x86::cpuid::cpuid!(CPUID_FEATURES).eax)
 }
 
 fn check_host() -> Result<(), ArmError> {

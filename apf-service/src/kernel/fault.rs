@@ -70,19 +70,23 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
 }
 
 /// Handles the ready interrupt.
+///
+/// Its end is told first: an acknowledgement is an exit, and there the host takes back
+/// its leave to tell it without one. Nothing comes between, interrupts are off.
 pub extern "C" fn on_ready() {
+    let vcpu = this_vcpu();
+    let told = vcpu.is_some_and(|vcpu| vcpu.end_of_interrupt.tell());
+    // SAFETY: a hook, called once in the interrupt.
+    unsafe { hooks::apf_hook_end_of_interrupt(VECTOR, told) };
     // SAFETY: the MSR exists, or this core could not have been armed.
     let acknowledge = || unsafe { x86::msr::wrmsr(msr::ASYNC_PF_ACK, 1) };
-    let work = this_vcpu().map_or(Work::Nothing, |vcpu| vcpu.drain(&ThisMachine, now, acknowledge));
+    let work = vcpu.map_or(Work::Nothing, |vcpu| vcpu.drain(&ThisMachine, now, acknowledge));
     if work == Work::Service {
         wake_up_service();
     }
-    // SAFETY: hooks, called once at the end of the interrupt.
-    unsafe {
-        hooks::apf_hook_end_of_interrupt(VECTOR);
-        if work != Work::Nothing {
-            hooks::apf_hook_reschedule();
-        }
+    if work != Work::Nothing {
+        // SAFETY: a hook, called once at the end of the interrupt.
+        unsafe { hooks::apf_hook_reschedule() };
     }
 }
 
