@@ -34,7 +34,6 @@ pub struct Request {
 }
 
 /// Requests on their way to the workers.
-#[derive(Default)]
 struct Queue {
     requests: Mutex<(VecDeque<Request>, bool)>,
     arrived: Condvar,
@@ -58,7 +57,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
 
 /// Has `workers` tasks serve the requests of `plan`, each from its planned start on.
 pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request], workers: usize) -> Served {
-    let (queue, latencies) = (Arc::new(Queue::default()), Arc::new(Histogram::default()));
+    let (queue, latencies) = (Arc::new(Queue::with_room_for(plan)), Arc::new(Histogram::default()));
     let origin = Arc::new(Mutex::new(Instant::now()));
     let start = Arc::new(Barrier::new(workers + 1));
     let workers = bench.tasks(workers, &start, {
@@ -158,6 +157,14 @@ pub fn percentile(buckets: &[(u64, u64)], share: f64) -> u64 {
 }
 
 impl Queue {
+    /// Memory that is touched for the first time while requests are served would hold
+    /// them up, and is nothing that they wait for.
+    fn with_room_for(plan: &[Request]) -> Self {
+        let mut requests = VecDeque::from(plan.to_vec());
+        requests.clear();
+        Self { requests: Mutex::new((requests, false)), arrived: Condvar::new() }
+    }
+
     fn push(&self, request: Request) {
         lock(&self.requests).0.push_back(request);
         self.arrived.notify_one();
@@ -198,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_closed_queue_ends_when_it_is_empty() {
-        let queue = Queue::default();
+        let queue = Queue::with_room_for(&[]);
         let request = Request { at: Duration::from_secs(1), page: Some(3) };
         queue.push(request);
         queue.close();
