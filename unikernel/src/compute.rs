@@ -18,6 +18,10 @@ pub struct Compute {
 impl Compute {
     /// Computes until told to [`stop`](Self::stop). Hermit has no time slices,
     /// so the task gives the core away by itself every `slice`.
+    ///
+    /// Not inlined: what is held against each other must be the same code, and an
+    /// emulator runs two copies of a loop at different speeds.
+    #[inline(never)]
     pub fn run(&self, slice: Duration) {
         let mut x = 1_u64;
         while !self.stop.load(Ordering::Relaxed) {
