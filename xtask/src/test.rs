@@ -24,11 +24,15 @@ pub struct TestArgs {
 }
 
 /// What the stages came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Count {
     passed: u32,
     failed: u32,
     skipped: u32,
+    /// What failed, by name.
+    failures: Vec<String>,
+    /// The names that a harness has listed so far.
+    listed: Vec<String>,
 }
 
 /// Runs all stages, whatever fails, and ends with a count; exit code 1 if
@@ -72,6 +76,9 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         tests("whole-system tests", &options, &[filter, &serial].concat(), &mut count)?;
     }
     println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    for name in &count.failures {
+        println!("failed: {name}");
+    }
     Ok(u8::from(count.failed > 0))
 }
 
@@ -90,10 +97,7 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
         count.skipped += 1;
         return Ok(());
     }
-    match stream(cargo().args(args), |_| ())? {
-        true => count.passed += 1,
-        false => count.failed += 1,
-    }
+    count.stage(name, stream(cargo().args(args), |_| ())?);
     Ok(())
 }
 
@@ -124,10 +128,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
         .arg(&found)
         .arg("apf-service/fuzz/corpus/events")
         .cwd(crate::dirs::root());
-    match stream(build, |_| ())? && stream(run, |_| ())? {
-        true => count.passed += 1,
-        false => count.failed += 1,
-    }
+    count.stage("fuzzing", stream(build, |_| ())? && stream(run, |_| ())?);
     Ok(())
 }
 
@@ -152,19 +153,35 @@ fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], coun
     seen.passed = seen.passed.saturating_sub(seen.skipped);
     if !succeeded && seen.failed == 0 {
         println!("{name}: cargo failed before it could run them");
-        seen.failed = 1;
+        seen.stage(name, false);
     }
-    *count = Count {
-        passed: count.passed + seen.passed,
-        failed: count.failed + seen.failed,
-        skipped: count.skipped + seen.skipped,
-    };
+    count.passed += seen.passed;
+    count.failed += seen.failed;
+    count.skipped += seen.skipped;
+    count.failures.append(&mut seen.failures);
     Ok(())
 }
 
 impl Count {
+    /// Counts a stage that is one.
+    fn stage(&mut self, name: &str, passed: bool) {
+        if passed {
+            self.passed += 1;
+        } else {
+            self.failed += 1;
+            self.failures.push(name.to_owned());
+        }
+    }
+
     /// Counts one line of the harness: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    /// Before it, indented and after the last line `failures:`, are the names of those
+    /// that failed.
     fn add(&mut self, line: &str) {
+        if line == "failures:" {
+            self.listed.clear();
+        } else if let Some(name) = line.strip_prefix("    ") {
+            self.listed.push(name.to_owned());
+        }
         if line.contains("SKIPPED: ") {
             self.skipped += 1;
         }
@@ -173,6 +190,10 @@ impl Count {
             let before = result.split(name).next().filter(|before| before.len() < result.len());
             before.and_then(|before| before.split_whitespace().next_back()?.parse().ok()).unwrap_or(0)
         };
+        let listed = std::mem::take(&mut self.listed);
+        if number(" failed") > 0 {
+            self.failures.extend(listed);
+        }
         self.passed += number(" passed");
         self.failed += number(" failed");
         self.skipped += number(" ignored");
@@ -204,10 +225,20 @@ mod tests {
             "test a ... ok",
             "test result: ok. 13 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "SKIPPED: no userfaultfd here",
+            "failures:",
+            "---- b stdout ----",
+            "    what it said",
+            "",
+            "failures:",
+            "    b",
+            "    c",
+            "    d",
+            "",
             "test result: FAILED. 2 passed; 3 failed; 0 ignored; 0 measured; 0 filtered out; finished in 9.01s",
         ] {
             count.add(line);
         }
-        assert_eq!(count, Count { passed: 15, failed: 3, skipped: 2 });
+        assert_eq!((count.passed, count.failed, count.skipped), (15, 3, 2));
+        assert_eq!(count.failures, ["b", "c", "d"]);
     }
 }

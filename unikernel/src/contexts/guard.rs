@@ -50,7 +50,7 @@ pub fn check(bench: &Bench) -> Verdict {
             }
         });
         host::evict();
-        let mut round = || {
+        let round = || {
             let pages = [bench.page(), bench.page()];
             let round = go.count() + 1;
             go.give();
