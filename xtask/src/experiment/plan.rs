@@ -10,6 +10,7 @@ use super::boots::{self, Boot};
 use super::catalogue::{Definition, Effort, PagedBy};
 use super::measure::Place;
 use super::{Options, peer};
+use crate::drive::evict::Taken;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
 use crate::run::{fit_for_exact, vmm_program};
@@ -82,7 +83,8 @@ impl Plan {
         let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
         fits(definition, options)?;
         let page_latency = options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest));
-        options.evict.leaves_time_for(page_latency.mean())?;
+        // Of `storm` too, whose code goes as well: how far it gets then is its question.
+        options.evict.leaves_time_for(page_latency.mean(), Taken::Data)?;
         let repetitions = options.repetitions.unwrap_or(repetitions);
         Ok(Self {
             definition,

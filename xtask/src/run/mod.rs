@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 
-use crate::drive::evict::Evict;
+use crate::drive::evict::{Evict, Taken};
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
 use crate::probe::{self, Host, Verdict};
@@ -84,7 +84,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "LATENCY")]
     pub page_latency: Option<PageLatency>,
     /// Which pages go out, and how often, in the experiment default: all, fraction:0.25,
-    /// periodic:2s, periodic:2s,0.25, lru:0.5
+    /// periodic:10s, periodic:2s,0.25, lru:0.5
     #[arg(long, value_name = "KIND", default_value = "all")]
     pub evict: Evict,
     /// Tasks that read [default: 32 on one virtual CPU, 64 for each of several]
@@ -252,7 +252,7 @@ impl RunArgs {
                 self.memory_mib()
             );
         }
-        self.evict.leaves_time_for(self.page_latency().mean())?;
+        self.evict.leaves_time_for(self.page_latency().mean(), Taken::Everything)?;
         if self.experiment != Experiment::Default && !self.evict.is_all() {
             bail!(
                 "--evict {} is for the experiment default: the checks of {} page out what they need",
