@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::process::Cmd;
@@ -39,7 +39,7 @@ struct Count {
 /// anything failed.
 ///
 /// # Errors
-/// cargo cannot be started.
+/// cargo cannot be started, or no test has the name.
 pub fn run(args: &TestArgs) -> Result<u8> {
     let mut count = Count::default();
     if args.filter.is_none() {
@@ -78,6 +78,10 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     for name in &count.failures {
         println!("failed: {name}");
+    }
+    if let Some(filter) = &args.filter {
+        let ran = count.passed + count.failed + count.skipped;
+        ensure!(ran > 0, "no test ran: none has `{filter}` in its name");
     }
     Ok(u8::from(count.failed > 0))
 }
