@@ -24,15 +24,15 @@ pub struct TestArgs {
 }
 
 /// What the stages came to.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 struct Count {
     passed: u32,
     failed: u32,
     skipped: u32,
     /// What failed, by name.
     failures: Vec<String>,
-    /// The names that a harness has listed so far.
-    listed: Vec<String>,
+    /// Names in a harness's list of failures, while that is read.
+    listed: Option<Vec<String>>,
 }
 
 /// Runs all stages, whatever fails, and ends with a count; exit code 1 if
@@ -178,13 +178,12 @@ impl Count {
     }
 
     /// Counts one line of the harness: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-    /// Before it, indented and after the last line `failures:`, are the names of those
-    /// that failed.
+    /// Before it, after the last line `failures:`, are the names of those that failed.
     fn add(&mut self, line: &str) {
         if line == "failures:" {
-            self.listed.clear();
-        } else if let Some(name) = line.strip_prefix("    ") {
-            self.listed.push(name.to_owned());
+            self.listed = Some(vec![]);
+        } else if let (Some(listed), Some(name)) = (&mut self.listed, line.strip_prefix("    ")) {
+            listed.push(name.to_owned());
         }
         if line.contains("SKIPPED: ") {
             self.skipped += 1;
@@ -194,10 +193,7 @@ impl Count {
             let before = result.split(name).next().filter(|before| before.len() < result.len());
             before.and_then(|before| before.split_whitespace().next_back()?.parse().ok()).unwrap_or(0)
         };
-        let listed = std::mem::take(&mut self.listed);
-        if number(" failed") > 0 {
-            self.failures.extend(listed);
-        }
+        self.failures.extend(self.listed.take().unwrap_or_default());
         self.passed += number(" passed");
         self.failed += number(" failed");
         self.skipped += number(" ignored");
