@@ -8,7 +8,7 @@ use std::time::Duration;
 use apf_service::histogram::Histogram;
 use apf_service::stats::{CoreStats, Counter, StageHistograms};
 use unikernel::mailbox::Mailbox;
-use unikernel::wire::{Counters, Message, PREFIX, Parts, StageHistogram};
+use unikernel::wire::{Counters, Message, PREFIX, Parts};
 
 use crate::platform;
 use crate::region::Region;
@@ -25,8 +25,15 @@ pub fn tell(message: &Message) {
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Says that the program runs, with a region of so many pages.
+pub fn hello(region_pages: usize) {
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    let (tsc_mhz, kernel) = (platform::tsc_mhz(), platform::kernel_code());
+    tell(&Message::Hello { tsc_mhz, cores, region_pages, entry: entry(), kernel });
+}
+
 /// Where the kernel's entry point is: the ELF header's, and how far the VMM has moved it.
-pub fn entry() -> u64 {
+fn entry() -> u64 {
     unsafe extern "C" {
         // What the linker was told to begin with.
         fn _start();
@@ -105,14 +112,6 @@ pub fn counters() -> Counters {
         halt_guard: sum(|s| &s.halt_guard),
         halt_foreign_stack: sum(|s| &s.halt_foreign_stack),
         halt_cheaper: sum(|s| &s.halt_cheaper),
-    }
-}
-
-/// Tells the histograms of all cores, each summed up.
-pub fn tell_histograms() {
-    for (wait, stage, buckets) in histograms() {
-        let buckets = buckets.into_iter().collect();
-        tell(&Message::Histogram(StageHistogram { wait: wait.into(), stage: stage.into(), buckets }));
     }
 }
 

@@ -46,18 +46,11 @@ pub enum Message {
         cores: usize,
         /// Size of the memory filled with fingerprints.
         region_pages: usize,
-        /// Pages that each pass reads.
-        pages: usize,
         /// Where the image's entry point is.
         entry: u64,
         /// Where the kernel's code is, if it is not in the image.
         #[serde(default)]
         kernel: Option<Range<u64>>,
-    },
-    /// A pass begins; the service is on or off as it should be.
-    Begin {
-        /// The pass.
-        mode: Mode,
     },
     /// The service could not be started.
     ServiceOff {
@@ -117,12 +110,17 @@ pub enum Message {
         /// Of the readies, those that the program raised itself, playing the host.
         played: u64,
     },
-    /// A histogram of the pass.
-    Histogram(StageHistogram),
+    /// All samples are told, all memory is back, and every page has been compared.
+    Compared {
+        /// Pages of the memory filled with fingerprints.
+        pages: u64,
+        /// Of them, those whose content is not what had been written.
+        wrong: u64,
+        /// What the service has counted since the program began.
+        counters: Counters,
+    },
     /// Everything went well and the program ends.
     Done,
-    /// A pass has ended.
-    Pass(Pass),
 }
 
 /// Parts of the guest's memory, by guest-physical addresses, in whole pages.
@@ -134,39 +132,7 @@ pub struct Parts {
     pub ranges: Vec<Range<u64>>,
 }
 
-/// How long one stage of one kind of wait took.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StageHistogram {
-    /// Which kind of wait: schedule or halt.
-    pub wait: String,
-    /// Which stage; see `apf_service::stats::StageHistograms`.
-    pub stage: String,
-    /// Smallest value of each bucket in cycles, and count.
-    pub buckets: Vec<(u64, u32)>,
-}
-
-/// What a pass came to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pass {
-    /// How faults wait.
-    pub mode: Mode,
-    /// From the first read to the last, in seconds.
-    pub seconds: f64,
-    /// Pages read and compared while the clock ran.
-    pub pages: usize,
-    /// Of them, pages whose content was not what had been written.
-    pub wrong_pages: usize,
-    /// All pages of the region, compared afterwards.
-    pub verified_pages: usize,
-    /// Of them, wrong ones.
-    pub wrong_verified_pages: usize,
-    /// Share of its undisturbed speed that the computing task kept, 0 to 1.
-    pub compute_kept: f64,
-    /// What the service counted, summed over cores; zero when it is off.
-    pub counters: Counters,
-}
-
-/// What a check of the experiment `contexts` came to.
+/// The result of a check.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Check {
     /// Its name.

@@ -10,13 +10,17 @@
 //! - [`build`]: what gets booted
 //! - [`image`]: everything that boots a Hermit application, described
 //! - [`guest_memory`]: how much of it tasks need
+//! - [`options`]: options that verbs share
+//! - [`place`]: where VMs run, with everything that is booted
 //! - [`drive`]: one VM, from power-on to its last word
-//! - [`run`]: one run with two passes, or the checks of contexts, and its report
-//! - [`experiment`]: questions with many samples, and their documents
+//! - [`experiment`]: questions with samples, and their documents
+//! - [`run`]: the experiment of one point
+//! - [`check`]: the guest's own checks of what the service does
 //! - [`draw`], [`compare`]: what is made of an experiment's document
 //! - [`test`]: all tests, counted
 
 mod build;
+mod check;
 mod compare;
 mod dirs;
 mod draw;
@@ -25,9 +29,10 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod options;
+mod place;
 mod probe;
 mod process;
-mod report;
 mod run;
 mod setup;
 mod test;
@@ -54,8 +59,10 @@ enum Verb {
     Build(build::BuildArgs),
     /// Makes images of a Hermit application: for uhyve, for QEMU, one file alone, a disk
     Image(image::ImageArgs),
-    /// Boots the guest, pages its memory out, and reports what async page faults gain
+    /// Boots the guest, has its memory evicted, and reports what async page faults gain
     Run(run::RunArgs),
+    /// Runs the guest's own checks: each context that a fault can interrupt, and between cores
+    Check(check::CheckArgs),
     /// Runs latency experiments: many samples, interleaved, and a document for each
     Experiment(experiment::ExperimentArgs),
     /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary here
@@ -72,7 +79,7 @@ enum Verb {
     /// Runs a command inside the lab (real KVM in an emulated machine), for development
     #[command(hide = true)]
     Lab(lab::LabArgs),
-    /// The part of `run` that needs KVM: drives one VM
+    /// The part of other verbs that needs KVM: drives one VM
     #[command(hide = true)]
     Drive(drive::DriveArgs),
     /// The part of `image --time` that needs KVM
@@ -91,7 +98,8 @@ impl Verb {
             Self::Build(args) => build::run(&args).map(|()| 0),
             Self::Image(args) => image::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args).map(|()| 0),
-            Self::Experiment(args) => experiment::run(&args).map(|()| 0),
+            Self::Check(args) => check::run(&args).map(|()| 0),
+            Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
             Self::Report(args) => draw::run(&args).map(|()| 0),
             Self::Compare(args) => Ok(compare::run(&args)),
             Self::Test(args) => test::run(&args),

@@ -22,6 +22,9 @@ pub struct Document {
     pub setting: Setting,
     /// What was measured, in the order in which it was.
     pub samples: Vec<Sample>,
+    /// The ends of the boots in which they were, in the order of [`Sample::boot`].
+    #[serde(default)]
+    pub boots: Vec<Boot>,
     /// Curves to hold the samples against: an ideal, a limit.
     #[serde(default)]
     pub references: Vec<Reference>,
@@ -177,6 +180,21 @@ pub struct Sample {
     /// Single faults, where they were recorded.
     #[serde(default)]
     pub faults: Vec<Fault>,
+}
+
+/// The end of a boot of the guest, when all memory has been brought back and compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// All pages of the memory that samples read.
+    pub compared_pages: u64,
+    /// Of them, those whose content was not what had been written.
+    pub wrong_pages: u64,
+    /// Most waits at once, of all samples.
+    pub most_waiting: u64,
+    /// Most faults at once that the host had not answered, of all samples.
+    pub most_outstanding: u64,
 }
 
 /// A distribution of durations, raw.

@@ -59,7 +59,7 @@ fn the_tests_documents_are_what_is_made_up() {
 fn markdown(schema: &Value) -> String {
     let mut text = format!(
         "# `report.json`\n\n\
-         What `cargo xtask experiment run` writes: schema {}. The same as JSON Schema:\n\
+         What `cargo xtask run` and `cargo xtask experiment run` write: schema {}. The same as JSON Schema:\n\
          [report-schema.json](report-schema.json). Both are made from the comments and types in\n\
          `xtask/report/src/document.rs`; a test holds them together.\n\n\
          Unknown fields are refused, so that a misspelt one is not silently lost. Times are in\n\

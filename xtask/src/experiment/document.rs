@@ -7,11 +7,13 @@ use std::{env, fs};
 
 use anyhow::{Context, Result};
 pub use apf_report::document::Sample;
-use apf_report::document::{self, Document, Experiment, Histogram, Metric, Mode, Parameter, SCHEMA, Setting};
+use apf_report::document::{
+    self, Boot as End, Document, Experiment, Histogram, Metric, Mode, Parameter, SCHEMA, Setting,
+};
 use unikernel::wire;
 
 use super::boots::{Boot, Part};
-use super::catalogue::Definition;
+use super::definition::Definition;
 use crate::drive::evict::Evict;
 use crate::drive::record::{Paged, Record, SampleOutcome};
 use crate::drive::spec::System;
@@ -66,20 +68,24 @@ impl Sketch {
         let samples = |part: &Part| {
             part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)).collect()
         };
-        Some(self.fill_with(parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect(), record))
+        let ends = parts.iter().filter_map(|part| part.record.end).collect();
+        let samples = parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect();
+        Some(self.fill_with(samples, ends, record))
     }
 
-    /// The document with these samples, from where the record says.
-    pub fn fill_with(&self, samples: Vec<Sample>, record: &Record) -> Document {
+    /// The document with these samples and ends of boots, from where the record says.
+    pub fn fill_with(&self, samples: Vec<Sample>, boots: Vec<End>, record: &Record) -> Document {
         // Both are about memory that is out as a whole: pages that are there cost nothing.
         let whole = self.evict.is_all();
+        let claims = self.definition.claims.iter().filter_map(|claim| claim(&samples));
         Document {
             schema: SCHEMA,
             experiment: experiment(self.definition),
             setting: self.setting(record),
             references: if whole { (self.definition.references)(&samples, self.cores) } else { vec![] },
-            claims: if whole { (self.definition.claims)(&samples, self.cores) } else { vec![] },
+            claims: if whole { claims.collect() } else { vec![] },
             samples,
+            boots,
         }
     }
 
@@ -187,7 +193,7 @@ const fn mode(system: System, mode: wire::Mode) -> Mode {
 /// The document with a line for each member, and for each sample: a whole run has
 /// too many numbers for a line each.
 fn text(document: &Document) -> Result<String> {
-    let Document { schema, experiment, setting, samples, references, claims } = document;
+    let Document { schema, experiment, setting, samples, boots, references, claims } = document;
     let lines = |members: Vec<String>| format!("[\n{}\n]", members.join(",\n"));
     let each = samples.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     let members = [
@@ -196,6 +202,7 @@ fn text(document: &Document) -> Result<String> {
         ("setting", serde_json::to_string_pretty(setting)?),
         ("claims", serde_json::to_string_pretty(claims)?),
         ("references", serde_json::to_string(references)?),
+        ("boots", serde_json::to_string(boots)?),
         ("samples", lines(each)),
     ];
     let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
@@ -253,7 +260,8 @@ mod tests {
             paged: Paged::Pager { served_pages: 11, evictions: 2, evicted_pages: 12 },
         }];
         let boot = Boot { system: System::Hermit, modes: vec![Mode::Async], repetitions: 0..5 };
-        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples } }]
+        let end = End { compared_pages: 4096, ..End::default() };
+        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples, end: Some(end) } }]
     }
 
     fn sketch() -> Sketch {
@@ -284,6 +292,7 @@ mod tests {
         assert!(!sample.counts.contains_key("most_outstanding"));
         assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
         assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
+        assert_eq!(document.boots[0].compared_pages, 4096);
         assert_eq!(sketch().fill(&[]), None);
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
     }
