@@ -1,4 +1,4 @@
-//! Counts of the service, by one list.
+//! Counters of the service, from one list.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Makes [`Counters`] from a list of names: first sums, then high-water marks.
 macro_rules! counters {
     (sums: $($sum:ident),*; marks: $($mark:ident),*;) => {
-        /// The service's counters since the program began; see `apf_service::stats::CoreStats`.
+        /// Counters of the service since the program started; see `apf_service::stats::CoreStats`.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[expect(missing_docs, reason = "documented where they are counted")]
         pub struct Counters {
@@ -17,7 +17,7 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Names of the high-water marks. They are of the whole run and say nothing of one sample.
+            /// Names of the high-water marks. They cover the whole run and say nothing about one sample.
             pub const MARKS: &[&str] = &[$(stringify!($mark)),*];
 
             /// Sums up the counters of `cores`.
@@ -31,7 +31,7 @@ macro_rules! counters {
                 all
             }
 
-            /// Returns what was counted since `earlier`; high-water marks as they are now.
+            /// Returns the counts since `earlier`; high-water marks stay as they are.
             #[must_use]
             pub const fn since(&self, earlier: &Self) -> Self {
                 Self { $($sum: self.$sum - earlier.$sum,)* $($mark: self.$mark,)* }
@@ -44,7 +44,7 @@ macro_rules! counters {
                 all.map(|(name, count)| (name.to_owned(), count)).into()
             }
 
-            /// Reads the counters from counts by name; what is not there is 0.
+            /// Reads the counters from counts by name; a missing one is 0.
             #[must_use]
             pub fn from_counts(counts: &BTreeMap<String, u64>) -> Self {
                 let of = |name| counts.get(name).copied().unwrap_or(0);
