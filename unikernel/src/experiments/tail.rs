@@ -10,7 +10,6 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use apf_service::histogram;
 use apf_vocabulary::Histogram;
 use apf_vocabulary::grid::Point;
 use rand::Rng;
@@ -58,7 +57,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
 /// Has `workers` tasks serve the requests of `plan`, each from its planned start on.
 pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request], workers: usize) -> Served {
     let (queue, latencies) =
-        (Arc::new(Queue::with_room_for(plan)), Arc::new(histogram::Histogram::default()));
+        (Arc::new(Queue::with_room_for(plan)), Arc::new(apf_service::Histogram::default()));
     let origin = Arc::new(Mutex::new(Instant::now()));
     let start = Arc::new(Barrier::new(workers + 1));
     let workers = bench.tasks(workers, &start, {

@@ -126,7 +126,7 @@ pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
     sample.repetition += boot.repetitions.start;
     let counts = &mut sample.counts;
     // High-water marks of the whole run, which say nothing of one sample.
-    counts.retain(|name, _| !Counters::MARKS.contains(&name.as_str()));
+    counts.retain(|name, _| !Counters::is_mark(name));
     let paged = match outcome.paged {
         Paged::Pager { served_pages, evictions, evicted_pages } => [
             ("host_served_pages", served_pages),

@@ -1,7 +1,7 @@
 //! One recorded fault.
 
-use apf_service::record;
-use apf_service::time::Tsc;
+use apf_core::record;
+use apf_core::time::Tsc;
 use serde::{Deserialize, Serialize};
 
 /// One fault, in cycles of the time-stamp counter since the sample began.

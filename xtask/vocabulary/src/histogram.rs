@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use apf_service::histogram;
-use apf_service::stats::{CoreStats, StageHistograms};
+use apf_core::histogram;
+use apf_core::stats::{CoreStats, StageHistograms};
 use serde::{Deserialize, Serialize};
 
 /// Distribution of durations, raw.
@@ -69,9 +69,9 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apf_service::classify::Wait;
-    use apf_service::slots::Stages;
-    use apf_service::time::Tsc;
+    use apf_core::classify::Wait;
+    use apf_core::slots::Stages;
+    use apf_core::time::Tsc;
 
     #[test]
     fn a_histogram_since_an_earlier_one_has_only_what_is_new() {
