@@ -14,7 +14,7 @@ fn main() {
         }
         Err(_) => {
             println!(
-                "cargo:error=HERMIT_KERNEL_DIR is not set: it names the folder of libhermit.a, which `cargo xtask build` makes (target/apf/kernel/lib)"
+                "cargo::error=HERMIT_KERNEL_DIR is not set: it names the folder of libhermit.a, which `cargo xtask build` makes (target/apf/kernel/lib)"
             )
         }
     }
