@@ -20,9 +20,9 @@ mod region;
 
 use std::process::ExitCode;
 
+use apf_vocabulary::Message;
 use clap::Parser;
 use tracing::Level;
-use unikernel::wire::Message;
 
 /// Options of the program, which the host gives.
 #[derive(Debug, Parser)]

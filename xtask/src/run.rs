@@ -1,8 +1,9 @@
 //! `cargo xtask run`: the experiment of one point, from nothing to its report.
 
 use anyhow::{Result, ensure};
+use apf_vocabulary::grid::Axis;
+use apf_vocabulary::page::PAGES_PER_MIB;
 use clap::Args;
-use unikernel::grid::Axis;
 
 use crate::experiment::{self, Options};
 use crate::options::{GuestOptions, HostOptions, PagingOptions};
@@ -32,7 +33,7 @@ pub struct RunArgs {
 /// # Errors
 /// Something is missing, the guest does not come to its end, or the result is not right.
 pub fn run(args: &RunArgs) -> Result<()> {
-    let region_pages = u32::from(args.region_mib) * 256;
+    let region_pages = u32::from(args.region_mib) * PAGES_PER_MIB;
     ensure!(
         args.pages <= region_pages,
         "--pages {} is more than --region-mib {} has ({region_pages})",

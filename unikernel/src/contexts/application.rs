@@ -6,7 +6,7 @@ use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, Ticker, spawn};
 use crate::host;
 
-/// A task's fault waits by schedule, and another task gets on meanwhile.
+/// Checks that a task's fault waits by schedule while another task runs.
 pub fn check(bench: &Bench) -> Verdict {
     let ticker = Ticker::default();
     let (right, turns, counts) = thread::scope(|scope| {
@@ -25,10 +25,10 @@ pub fn check(bench: &Bench) -> Verdict {
     demand(right, || "the page came back wrong".into())?;
     demand(counts.schedule_waits > 0, || "it did not wait by schedule".into())?;
     demand(turns > 0, || "no other task ran while it waited".into())?;
-    Ok(format!("{} schedule wait(s), another task had {turns} turns meanwhile", counts.schedule_waits))
+    Ok(format!("{} schedule wait(s), another task had {turns} turns in that time", counts.schedule_waits))
 }
 
-/// Two tasks on two pages, then two tasks on one.
+/// Checks two tasks on two pages, then two tasks on one.
 pub fn two_at_once(bench: &Bench) -> Verdict {
     const ROUNDS: u64 = 4;
     let go = Sign::default();

@@ -1,7 +1,7 @@
-//! What passes between cores: wake-ups, and a ready that arrives on another
-//! core than its fault.
+//! Events between cores: wake-ups, and a ready event that arrives on another core than
+//! its fault.
 //!
-//! KVM raises a ready on the core that faulted. So a task on the second core
+//! KVM raises a ready interrupt on the core that faulted. So a task on the second core
 //! plays the host there: it writes the token of a fault of the first core to
 //! its own core's area, and raises the interrupt.
 
@@ -10,9 +10,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use apf_service::event::CoreId;
-use apf_service::stats::{CoreStats, StageHistograms};
-use apf_service::{NonPreemptible, this_core};
+use apf_service::{CoreId, CoreStats, NonPreemptible, StageHistograms, this_core};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -23,11 +21,11 @@ use super::tasks::{Sign, spawn};
 /// The first core, on which the program's first task runs, and another.
 const HERE: CoreId = CoreId(0);
 const THERE: CoreId = CoreId(1);
-/// How long the page stays out: much longer than a wake-up takes.
+/// Time that the page stays out: much longer than a wake-up takes.
 const LATENCY: Duration = Duration::from_secs(1);
 
-/// Runs `body` in a task on `core`. The kernel deals out tasks to the cores in
-/// turn: of one for each core, that on `core` does the work.
+/// Runs `body` in a task on `core`. The kernel assigns tasks to the cores in turn, so one
+/// task is made for each core, and the one on `core` does the work.
 fn on_core<'scope>(
     scope: &'scope Scope<'scope, '_>,
     core: CoreId,
@@ -43,8 +41,8 @@ fn on_core<'scope>(
 }
 
 /// Two tasks on two cores wake each other in turn, after a random time, so that
-/// each core goes idle again and again just when it is woken. If a wake-up can
-/// fall between the look at the core's input and its halt, the check hangs.
+/// each core goes idle again and again just when it is woken. If a wake-up can be lost
+/// between a core's check of its input and its halt, the check hangs.
 pub fn wake_ups(bench: &Bench) -> Verdict {
     const ROUNDS: u64 = 3_000;
     /// Longer than a core takes from the end of its task to its halt.
@@ -76,28 +74,30 @@ pub fn wake_ups(bench: &Bench) -> Verdict {
     Ok(format!("{ROUNDS} wake-ups across cores, one in {} µs", each.as_micros()))
 }
 
-/// Waits by halt: the other core releases it and interrupts this one.
+/// Checks a wait by halt: the other core releases it and interrupts this one.
 pub fn halt_ready_elsewhere(bench: &Bench) -> Verdict {
     let before = vcpu(THERE).stats.halt_released_elsewhere.get();
     let late = ready_elsewhere(bench, |stats| &stats.halt, true)?;
     let released = vcpu(THERE).stats.halt_released_elsewhere.get() - before;
     demand(released == 1, || format!("{released} halting waits were released from the other core"))?;
-    demand(late == 0, || "released, but not interrupted: it halted until its own core's ready".into())?;
+    demand(late == 0, || {
+        "released, but not interrupted: it halted until the ready event of its own core".into()
+    })?;
     Ok("released from the other core and interrupted, long before its page was there".into())
 }
 
-/// Waits by schedule: the service thread matches the ready all the same.
+/// Checks a wait by schedule: the service thread matches the ready event all the same.
 pub fn schedule_ready_elsewhere(bench: &Bench) -> Verdict {
     let matched = || apf_service::service_stats().matched.get();
     let before = matched();
     let late = ready_elsewhere(bench, |stats| &stats.schedule, false)?;
-    demand(matched() > before, || "the service thread did not find whose ready it is".into())?;
-    demand(late == 0, || "it waited for its own core's ready".into())?;
+    demand(matched() > before, || "the service thread did not match the ready event".into())?;
+    demand(late == 0, || "it waited for the ready event of its own core".into())?;
     Ok("matched by the service thread, long before its page was there".into())
 }
 
-/// Reads a page on this core, while a task on the other one plays the host.
-/// Tells how many waits ended only about when the page was there.
+/// Reads a page on this core, while a task on the other one plays the host. Returns the
+/// number of waits that ended only about when the page was there.
 fn ready_elsewhere(
     bench: &Bench,
     of_kind: fn(&CoreStats) -> &StageHistograms,
@@ -125,8 +125,8 @@ fn ready_elsewhere(
                 }
             };
             vcpu(THERE).area.host_writes_token(token);
-            // SAFETY: the ready interrupt's handler saves what it uses; the
-            // end of interrupt that it signals is of none, and does nothing.
+            // SAFETY: the handler of the ready interrupt saves the registers it uses; its end of
+            // interrupt has no interrupt to end, and does nothing.
             unsafe { asm!("int 0xf3") };
             bench.played.give();
             raised.give();

@@ -1,34 +1,33 @@
-//! Inside `NonPreemptible` guards: the core waits, and nobody else runs.
+//! Faults inside `NonPreemptible` guards: the core waits, and no other task runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use apf_service::NonPreemptible;
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, Ticker, spawn};
 use crate::host;
 
-/// What was seen in one round.
+/// Observations of one round.
 struct Seen {
     right: bool,
-    /// What the service counted from the first guard to the end of the last.
+    /// Counts of the service from the first guard to the end of the last.
     counts: Counters,
-    /// Turns of a task of equal priority meanwhile.
+    /// Turns of a task of equal priority in that time.
     turns: u64,
-    /// Whether the peer had its page before the last guard was dropped, and
-    /// right after.
+    /// True if the peer had its page: before the last guard was dropped, and right after.
     peer_ran: [bool; 2],
 }
 
-/// A peer waits for a page. Under two guards, a page is read; the inner guard
-/// is dropped, and another is read. The peer's page comes meanwhile, so that
-/// the service thread and the peer, both of higher priority, could run: they
-/// must not, until the last guard is dropped, and then at once.
+/// Checks that guards withhold a task switch. A peer waits for a page. Under two guards a
+/// page is read; the inner guard is dropped, and another page is read. The peer's page
+/// arrives in that time, so that the service thread and the peer, both of higher priority,
+/// could run: they must not until the last guard is dropped, and then must at once.
 pub fn check(bench: &Bench) -> Verdict {
-    /// A machine that stands still for as long as a page takes lets the peer
-    /// go on before the guards: such a round tells nothing.
+    /// If the machine stalls for as long as a page takes, the peer continues before the
+    /// guards: such a round is repeated.
     const ROUNDS: usize = 8;
     let ticker = Ticker::default();
     let (go, about, back) = (Sign::default(), Sign::default(), Sign::default());
@@ -91,7 +90,7 @@ pub fn check(bench: &Bench) -> Verdict {
     demand(counts.ready > counts.halt_waits, || {
         "the peer's page did not come while the guard was held, so nothing was withheld".into()
     })?;
-    demand(after, || "the switch withheld by the guard was not made up for".into())?;
+    demand(after, || "the task switch that the guard withheld did not follow".into())?;
     Ok(format!(
         "{} halt waits under 2 and 1 guards, no turn of another task; the peer, ready meanwhile, ran after the last",
         counts.halt_waits

@@ -10,7 +10,7 @@ struct Timespec {
     nanoseconds: i32,
 }
 
-/// A page that the kernel reads, and nobody else.
+/// Page that only the kernel reads.
 #[repr(C, align(4096))]
 struct Page(Timespec);
 
@@ -19,17 +19,17 @@ unsafe extern "C" {
     fn sys_nanosleep(requested: *const Timespec, remaining: *mut Timespec) -> i32;
 }
 
-/// Elsewhere there is no such kernel to ask.
+/// Fails: there is no Hermit kernel to call.
 ///
 /// # Safety
-/// There is nothing to obey.
+/// No obligations.
 #[cfg(not(target_os = "hermit"))]
 unsafe fn sys_nanosleep(_: *const Timespec, _: *mut Timespec) -> i32 {
     -1
 }
 
-/// `sys_nanosleep` reads how long to sleep from an evicted page: a microsecond,
-/// for which the kernel does not switch tasks.
+/// Checks a system call. `sys_nanosleep` reads the time to sleep from an evicted page: a
+/// microsecond, for which the kernel does not switch tasks.
 pub fn check(bench: &Bench) -> Verdict {
     let pages = [0, 1].map(|_| Box::new(Page(Timespec { seconds: 0, nanoseconds: 1000 })));
     let mut pages = pages.iter();

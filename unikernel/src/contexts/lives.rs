@@ -1,11 +1,10 @@
-//! Turning it off and on while tasks wait: a snapshot's quiesce, and the
-//! watchdog.
+//! The service turned off and on while tasks wait: quiesce for a snapshot, and the watchdog.
 
 use std::thread;
 use std::time::Duration;
 
 use apf_service::{Config, StartError, Status};
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, spawn};
@@ -15,7 +14,7 @@ const TASKS: u64 = 4;
 /// Long enough for all to wait at once.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Tasks that each read a fresh page when it is their round.
+/// Tasks that each read a fresh page in each round.
 struct Readers<'a> {
     bench: &'a Bench,
     go: Sign,
@@ -34,8 +33,7 @@ impl Readers<'_> {
         }
     }
 
-    /// Has every task read, and does `meanwhile` once all of them wait by
-    /// schedule, if they are to.
+    /// Has every task read. With `meanwhile`, calls it once all of them wait by schedule.
     fn round(&self, meanwhile: Option<&dyn Fn()>) -> Counters {
         let before = host::counters();
         let round = self.go.count() + 1;
@@ -63,8 +61,8 @@ fn with_readers<T>(bench: &Bench, rounds: u64, body: impl FnOnce(&Readers) -> T)
     Ok(result)
 }
 
-/// Quiesced while four tasks wait: all are released, fault again, and get
-/// their pages as without the service. Then armed again: a new life.
+/// Checks quiesce while four tasks wait: all are released, fault again, and get their pages
+/// as without the service. Then the cores are armed again: a new generation.
 pub fn quiesce(bench: &Bench) -> Verdict {
     let twice = apf_service::start(Config::default()).map(|_| ());
     demand(twice == Err(StartError::AlreadyRunning), || format!("started twice: {twice:?}"))?;
@@ -82,20 +80,20 @@ pub fn quiesce(bench: &Bench) -> Verdict {
     let (counts, status) = released;
     demand(status == Status::Quiesced, || format!("quiesced, but its status is {status:?}"))?;
     demand(counts.schedule_waits == TASKS && counts.ready == 0, || {
-        format!("of {} waits, {} ended by a ready after all", counts.schedule_waits, counts.ready)
+        format!("of {} waits, {} still ended by a ready event", counts.schedule_waits, counts.ready)
     })?;
     demand(quiesced.not_present == 0, || format!("{} faults while quiesced", quiesced.not_present))?;
     let (counts, wake_all, status) = resumed;
     demand(matches!(status, Status::Running { .. }), || format!("resumed, but its status is {status:?}"))?;
     demand(wake_all > 0, || "arming again caused no wake-all".into())?;
     demand(counts.schedule_waits == TASKS && counts.ready == TASKS, || {
-        format!("resumed: {} schedule waits and {} readies", counts.schedule_waits, counts.ready)
+        format!("resumed: {} schedule waits and {} ready events", counts.schedule_waits, counts.ready)
     })?;
-    Ok(format!("{TASKS} waiters released and served by the host alone; {TASKS} more in the next life"))
+    Ok(format!("{TASKS} waiters released and served by the host alone; {TASKS} more after arming again"))
 }
 
-/// The page takes ten times the watchdog's limit, so each waiter is resumed
-/// without its ready, and faults again. Its late ready does no harm.
+/// Checks the watchdog. The page takes ten times its limit, so each waiter is resumed without
+/// its ready event, and faults again. The late ready event does no harm.
 pub fn watchdog(bench: &Bench) -> Verdict {
     let overdue = || apf_service::service_stats().overdue.get();
     let restart = |watchdog| {
@@ -112,7 +110,7 @@ pub fn watchdog(bench: &Bench) -> Verdict {
     })?;
     let retried = overdue() - before;
     restart(Config::default().watchdog)?;
-    demand(retried > 0, || "nobody was resumed before its page was there".into())?;
+    demand(retried > 0, || "no waiter was resumed before its page was there".into())?;
     demand(counts.schedule_waits == TASKS, || {
         format!("{} schedule waits of {TASKS} afterwards", counts.schedule_waits)
     })?;

@@ -3,8 +3,8 @@
 use std::arch::naked_asm;
 use std::mem::offset_of;
 
-/// Everything that an instruction of the application leaves behind in the core,
-/// laid out for the assembly below.
+/// All register state of a core that an application can see, laid out for the assembly
+/// below.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub struct Registers {
@@ -17,7 +17,7 @@ pub struct Registers {
     /// RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15: all but the stack pointer, and
     /// RAX, which holds the address before the access and the word after it.
     pub general: [u64; 14],
-    /// What the access read.
+    /// Word that the access read.
     pub rax: u64,
     pub rflags: u64,
     pub mxcsr: u32,
@@ -121,7 +121,7 @@ macro_rules! touch {
 }
 
 touch! {
-    /// With the vector registers whole.
+    /// Touches with whole vector registers.
     ///
     /// # Safety
     /// The processor has AVX. `load` holds values that the registers can take,
@@ -133,10 +133,10 @@ touch! {
 }
 
 touch! {
-    /// With the low halves of the vector registers.
+    /// Touches with the low halves of the vector registers.
     ///
     /// # Safety
-    /// As for [`touch_avx`], but every x86-64 processor will do.
+    /// As for [`touch_avx`], except that every x86-64 processor will do.
     touch_sse,
     "movdqu xmm\\n, [rax + {vector} + 32 * \\n]",
     "movdqu [rax + {vector} + 32 * \\n], xmm\\n",

@@ -40,7 +40,8 @@ mod tasks;
 use std::thread;
 
 use apf_service::Config;
-use unikernel::wire::{Check, Message};
+use apf_vocabulary::Message;
+use apf_vocabulary::message::Check;
 
 use crate::host;
 use bench::{Bench, Verdict};

@@ -1,14 +1,14 @@
-//! A fault while another waits by halt.
+//! A fault of the wait path while it waits by halt.
 
 use std::hint::black_box;
 
 use apf_service::NonPreemptible;
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::stack::{ENTRY, RED_ZONE, read_with};
 use crate::host;
-use crate::region::PAGE;
+use apf_vocabulary::PAGE_BYTES as PAGE;
 
 /// Pages for stacks: each access has two of its own.
 const PAGES: usize = 8;
@@ -16,8 +16,8 @@ const PAGES: usize = 8;
 #[repr(C, align(4096))]
 struct Stacks([[u8; PAGE]; PAGES]);
 
-/// The wait's entry on the stack just fits above a page's end, so that the
-/// wait itself begins on the page below:
+/// Checks a fault nested in a wait. The wait's entry on the stack just fits above a page's
+/// end, so that the wait itself starts on the page below:
 ///
 /// ```text
 ///   rsp at the access ──► red zone
@@ -59,7 +59,7 @@ pub fn check(bench: &Bench) -> Verdict {
     demand(right && nested_right, || "a page came back wrong".into())?;
     demand(plain.schedule_waits + nested.schedule_waits == 0, || "a wait by schedule under a guard".into())?;
     demand(plain.halt_waits == 1, || {
-        format!("{} halt waits where one was due: nothing follows", plain.halt_waits)
+        format!("{} halt waits, not 1: the check is inconclusive", plain.halt_waits)
     })?;
     demand(nested.halt_waits >= 2, || {
         format!("{} halt wait(s) with the wait's own stack out", nested.halt_waits)

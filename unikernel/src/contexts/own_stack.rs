@@ -1,10 +1,10 @@
-//! A fault where the task's own stack is out as well.
+//! A fault of a task whose own stack is evicted too.
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
 
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::stack::{RED_ZONE, read_with};
@@ -18,9 +18,9 @@ const WORDS: usize = 8192;
 const MIDDLE: usize = WORDS / 2;
 const STACK: usize = 256 * 1024;
 
-/// The handler's entry on the interrupted stack then hits an absent page with
-/// interrupts off, and the wait runs on that stack. What the task had there
-/// must be as it was, red zone included; below it, the wait has written.
+/// Checks a wait on an evicted stack. The handler's entry on the interrupted stack hits an
+/// absent page with interrupts off, and the wait runs on that stack. The task's data there
+/// must be unchanged, red zone included; below it, the wait has written.
 pub fn check(bench: &Bench) -> Verdict {
     let (word, damaged, used, counts) = thread::scope(|scope| {
         spawn_with_stack(scope, STACK, || on_this_stack(bench)).join().expect("the task")
@@ -53,8 +53,8 @@ fn on_this_stack(bench: &Bench) -> (bool, usize, usize, Counters) {
     (word == right, damaged, changed(0..untouched), counts)
 }
 
-/// Application code on a stack that is not its task's waits by halt: nobody
-/// knows whose stack it is.
+/// Checks that application code on a stack that is not its task's waits by halt: the owner of
+/// the stack is unknown.
 pub fn foreign(bench: &Bench) -> Verdict {
     let mut stack = vec![0_u64; WORDS];
     let top = black_box(stack.as_mut_ptr()).wrapping_add(MIDDLE);

@@ -1,4 +1,4 @@
-//! Every register as it was, bit for bit, after a wait of either kind.
+//! All registers, compared bit for bit across a wait of either kind.
 
 use std::arch::is_x86_feature_detected;
 use std::thread;
@@ -14,31 +14,31 @@ use crate::host;
 
 /// Faults of each task.
 const ROUNDS: usize = 200;
-/// Tasks that do the same beside the one that is watched, with other values:
-/// a register that is lost shows up in theirs, or theirs in its.
+/// Tasks that do the same beside the watched one, with other values: a lost register value
+/// shows up in theirs, or theirs in its.
 const OTHERS: usize = 3;
 
-/// How the watched task waits.
+/// Kind of wait of the watched task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Schedule,
     /// Inside a guard.
     Halt,
-    /// By turns.
+    /// Both, in random order.
     Mixed,
 }
 
-/// Waits by schedule.
+/// Checks waits by schedule.
 pub fn schedule(bench: &Bench) -> Verdict {
     check(bench, Kind::Schedule)
 }
 
-/// Waits by halt.
+/// Checks waits by halt.
 pub fn halt(bench: &Bench) -> Verdict {
     check(bench, Kind::Halt)
 }
 
-/// Waits by schedule and by halt, in random order, in every task.
+/// Checks waits by schedule and by halt, in random order, in every task.
 pub fn mixed(bench: &Bench) -> Verdict {
     check(bench, Kind::Mixed)
 }
@@ -80,7 +80,7 @@ fn check(bench: &Bench, kind: Kind) -> Verdict {
     };
     demand(waits >= needed, || format!("only {waits} waits for {needed} faults"))?;
     Ok(format!(
-        "{} tasks, {ROUNDS} faults each ({} schedule, {} halt waits): {} and flags as they were; another task changed its own {} times",
+        "{} tasks, {ROUNDS} faults each ({} schedule, {} halt waits): {} and flags unchanged; another task changed its own {} times",
         1 + OTHERS,
         counts.schedule_waits,
         counts.halt_waits,
@@ -132,7 +132,7 @@ const FIXED_FLAGS: u64 = 1 << 9 | 1 << 1;
 const DIRECTION: u64 = 1 << 10;
 
 impl Registers {
-    /// Random contents; `word` is what the access will read.
+    /// Makes random contents; `word` is the one that the access will read.
     fn random(random: &mut SmallRng, word: u64) -> Self {
         /// All exceptions masked.
         const MXCSR: u32 = 0x1f80;
@@ -158,7 +158,7 @@ impl Registers {
         }
     }
 
-    /// All registers, after an access to `address` with these contents.
+    /// Returns all registers after an access to `address` with these contents.
     fn after_touching(&self, address: *const u64) -> Self {
         let mut store = Self { vector: [[0; 4]; 16], x87: [[0; 2]; 8], ..self.clone() };
         // SAFETY: contents as `random` makes them, AVX if there is AVX, and the
@@ -174,7 +174,7 @@ impl Registers {
     }
 }
 
-/// Names the first register that has changed.
+/// Compares all registers; the error names the first that has changed.
 fn compare(load: &Registers, store: &Registers) -> Result<(), String> {
     const FLAGS: u64 = CHANGING_FLAGS | FIXED_FLAGS;
     const GENERAL: [&str; 14] =
@@ -203,9 +203,9 @@ fn compare(load: &Registers, store: &Registers) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// The assembly itself changes nothing: what differs in the guest, a wait did.
+    /// The assembly itself changes nothing, so any difference in the guest comes from a wait.
     #[test]
-    fn an_access_to_memory_that_is_there_leaves_every_register() {
+    fn accesses_to_resident_memory_keep_every_register() {
         let mut random = SmallRng::seed_from_u64(7);
         for _ in 0..100 {
             let word = random.random();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_register_that_changes_is_named() {
+    fn compare_names_the_register_that_changed() {
         let load = Registers::random(&mut SmallRng::seed_from_u64(7), 3);
         let named = |change: fn(&mut Registers)| {
             let mut store = load.clone();

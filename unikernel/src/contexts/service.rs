@@ -3,14 +3,14 @@
 use super::bench::{Bench, Verdict, demand};
 use crate::host;
 
-/// More than the interrupt keeps back from the service thread.
-const READS: usize = 2 * apf_service::protocol::OUTSTANDING_PER_VCPU;
+/// Number of reads: more events than the interrupt keeps back from the service thread.
+const READS: usize = 2 * apf_service::OUTSTANDING_PER_VCPU;
 
-/// Everything is paged out, the service thread's code, stack and table
-/// included. Of waits that the ready interrupt ends itself it is told after a
-/// while, and then it faults before it can turn to an event. No task of the program
-/// holds a guard, so what waits under one is the service thread: waits that the
-/// interrupt does not end are its to end, and so it does not wait by schedule.
+/// Checks that the service thread waits by halt. Everything is evicted, its code, stack and
+/// table included. It learns later about waits that the ready interrupt ended itself, and
+/// faults before it handles the first event. No task of the program holds a guard, so every
+/// wait under a guard is its own. It must not wait by schedule, since it ends the waits that
+/// the interrupt does not end.
 pub fn check(bench: &Bench) -> Verdict {
     let before = host::counters();
     host::evict();

@@ -1,4 +1,4 @@
-//! Touching memory with the stack pointer somewhere else.
+//! Reads with the stack pointer at a chosen place.
 
 use std::arch::asm;
 
@@ -10,8 +10,7 @@ pub const ENTRY: usize = 24;
 /// Reads the word at `address` with the stack pointer at `stack`.
 ///
 /// # Safety
-/// `address` holds a word. For a wait there is room below `stack` that nobody
-/// else uses, beginning below the red zone.
+/// `address` holds a word. Below the red zone of `stack` there is unused room for a wait.
 pub unsafe fn read_with(stack: *mut u8, address: *const u64) -> u64 {
     let mut word = address as u64;
     // SAFETY: nothing is pushed while the stack pointer is away, and interrupt
@@ -35,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_word_is_read_and_the_stack_left_alone() {
+    fn read_with_reads_the_word_and_leaves_the_stack_alone() {
         let mut stack = [7_u8; 8192];
         let word = 0x1234_5678_9abc_def0;
         let middle = stack.as_mut_ptr().wrapping_add(4096);

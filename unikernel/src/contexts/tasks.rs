@@ -1,8 +1,7 @@
-//! Other tasks, and signs that they give.
+//! Helper tasks and the signs that they give.
 //!
-//! Tasks of equal priority take turns when they yield. A check that is about
-//! who runs when waits for its signs that way, not by blocking, so that no
-//! futex but the one under test plays a part.
+//! Tasks of equal priority take turns when they yield. A check about the order of tasks
+//! waits for signs by yielding, not by blocking, so that only the futex under test is used.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
@@ -11,7 +10,7 @@ use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 /// its heap.
 const STACK: usize = 64 * 1024;
 
-/// A task that ends within `scope`.
+/// Spawns a task that ends within `scope`.
 pub fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     body: impl FnOnce() -> T + Send + 'scope,
@@ -19,7 +18,7 @@ pub fn spawn<'scope, T: Send + 'scope>(
     spawn_with_stack(scope, STACK, body)
 }
 
-/// The same with a stack of `bytes`.
+/// Spawns a task with a stack of `bytes`.
 pub fn spawn_with_stack<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     bytes: usize,
@@ -28,7 +27,7 @@ pub fn spawn_with_stack<'scope, T: Send + 'scope>(
     Builder::new().stack_size(bytes).spawn_scoped(scope, body).expect("a task: give the guest more memory")
 }
 
-/// Counts how often it is its turn: it shows whether anybody else ran.
+/// Task that counts its turns, which shows if another task ran.
 #[derive(Debug, Default)]
 pub struct Ticker {
     stop: AtomicBool,
@@ -36,12 +35,12 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Counts until told to [`stop`](Self::stop).
+    /// Counts until [`stop`](Self::stop).
     pub fn run(&self) {
         self.run_with(|| ());
     }
 
-    /// The same, and does `work` at each turn.
+    /// Counts until [`stop`](Self::stop), and does `work` at each turn.
     pub fn run_with(&self, mut work: impl FnMut()) {
         while !self.stop.load(Ordering::Relaxed) {
             work();
@@ -50,12 +49,12 @@ impl Ticker {
         }
     }
 
-    /// Turns so far.
+    /// Returns the turns so far.
     pub fn turns(&self) -> u64 {
         self.turns.count()
     }
 
-    /// Lets it have `count` more turns.
+    /// Yields until it has had `count` more turns.
     pub fn wait_for_more(&self, count: u64) {
         self.turns.wait_for(self.turns() + count);
     }
@@ -66,22 +65,22 @@ impl Ticker {
     }
 }
 
-/// Something that has happened so many times.
+/// Count of occurrences.
 #[derive(Debug, Default)]
 pub struct Sign(AtomicU64);
 
 impl Sign {
-    /// It has happened once more.
+    /// Counts one more occurrence.
     pub fn give(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How often.
+    /// Returns the occurrences so far.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Lets others run until it has happened `count` times.
+    /// Yields until there are `count` occurrences.
     pub fn wait_for(&self, count: u64) {
         while self.count() < count {
             thread::yield_now();

@@ -32,12 +32,12 @@ mod sweep;
 mod tail;
 
 use apf_service::Waits;
+use apf_vocabulary::grid::{self, Axis, Point};
+use apf_vocabulary::page::PAGES_PER_MIB;
+use apf_vocabulary::sample::WRONG_PAGES;
+use apf_vocabulary::{Message, Mode, Sample};
 use clap::Args;
-use unikernel::grid::{self, Axis, Point};
-use unikernel::sample::Sample;
-use unikernel::wire::{Message, Mode};
 
-use crate::region::PAGE;
 use crate::{host, platform};
 use bench::{Bench, Measured};
 
@@ -64,13 +64,6 @@ fn find(name: &str) -> Result<Measure, String> {
     })
 }
 
-fn mode(name: &str) -> Result<Mode, String> {
-    [Mode::Async, Mode::Blocked, Mode::Halt]
-        .into_iter()
-        .find(|m| m.name() == name)
-        .ok_or_else(|| "async, blocked or halt".into())
-}
-
 /// The samples to measure.
 #[derive(Debug, Args)]
 pub struct Plan {
@@ -81,7 +74,7 @@ pub struct Plan {
     #[arg(long, default_values = ["page_latency_ms=20", "tasks=32", "pages=2560"])]
     at: Vec<Axis>,
     /// Ways in which faults wait, in turn
-    #[arg(long, value_delimiter = ',', default_value = "blocked,halt,async", value_parser = mode)]
+    #[arg(long, value_delimiter = ',', default_value = "blocked,halt,async")]
     modes: Vec<Mode>,
     /// Number of times that each point is measured
     #[arg(long, default_value_t = 1)]
@@ -111,7 +104,7 @@ pub struct Plan {
 
 impl Plan {
     fn region_pages(&self) -> usize {
-        usize::from(self.region_mib) * 1024 * 1024 / PAGE
+        usize::from(self.region_mib) * PAGES_PER_MIB as usize
     }
 }
 
@@ -150,16 +143,18 @@ pub fn run(plan: &Plan) {
                 measured.metrics.extend(cost.map(|cost| ("fault_cost_ms".to_owned(), cost)));
                 // So may the message about it.
                 host::measured();
-                host::tell(&Message::Sample(Box::new(Sample {
+                let mut counts = counters.to_counts();
+                counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
+                host::tell(&Message::sample(Sample {
                     mode,
-                    point: point.clone(),
+                    parameters: point.clone(),
                     repetition,
+                    boot: 0,
                     metrics: measured.metrics,
-                    wrong_pages: measured.wrong_pages,
-                    counters,
+                    counts,
                     histograms: measured.histograms,
                     faults,
-                })));
+                }));
             }
         }
     }

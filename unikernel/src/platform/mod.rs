@@ -1,5 +1,5 @@
-//! What Hermit and Linux give a program in different ways. All else in this
-//! program is the same lines for both.
+//! Services that Hermit and Linux provide in different ways. All other code of this
+//! program is the same for both.
 //!
 //! | item | on Hermit | on Linux |
 //! |---|---|---|
@@ -10,8 +10,8 @@
 //! | [`kernel_code`] | in the image | `/proc/kallsyms`, `/proc/iomem` |
 //! | [`ready_interrupts`] | none: the service counts | `/proc/interrupts` |
 //!
-//! The rest of `apf_service` (sections without preemption, the prefetcher, its
-//! counters) is there on Linux too, and does nothing.
+//! The rest of `apf_service` (sections without preemption, the prefetcher, the
+//! counters) exists on Linux too, and does nothing.
 
 #[cfg(target_os = "hermit")]
 mod hermit;

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use apf_vocabulary::Counters;
+use apf_vocabulary::message::Check;
 use serde::Serialize;
-use unikernel::wire::{Check, Counters};
 
 use crate::drive::spec::{HostCounts, Outcome, Spec};
 use crate::probe::Verdict;

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use apf_report::document::Boot;
-use unikernel::grid::Point;
-use unikernel::wire::{Counters, Message, Mode, Parts};
+use apf_vocabulary::grid::Point;
+use apf_vocabulary::pager::{Eviction, Latency, Parts};
+use apf_vocabulary::{Counters, Fault, Message, Mode};
 
 use super::PROGRESS_PREFIX;
-use super::evict::Eviction;
 use super::guest::{Guest, Line};
-use super::latency::Latency;
 use super::memory::Memory;
 use super::samples::Samples;
 use super::spec::{CONSOLE, Outcome, Spec};
@@ -142,7 +141,10 @@ impl Vm<'_> {
             }
             Message::SampleBegins { mode, point } => self.sample_begins(mode, point)?,
             Message::SampleMeasured { request } => self.sample_measured(request)?,
-            Message::Sample(sample) => self.samples()?.sample(*sample)?,
+            Message::Sample { mut sample, faults } => {
+                sample.faults = faults.into_iter().map(Fault::from).collect();
+                self.samples()?.sample(*sample)?;
+            }
             Message::Compared { pages, wrong, counters } => {
                 let Counters { most_waiting, most_outstanding, .. } = counters;
                 let compared =

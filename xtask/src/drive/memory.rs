@@ -6,11 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use unikernel::wire::Parts;
+use apf_vocabulary::pager::{Eviction, Latency, Parts, Stats};
 
-use super::evict::Eviction;
-use super::latency::Latency;
-use super::pager::{Pager, Stats};
+use super::pager::Pager;
 use super::samples::Counts;
 use super::spec::HostCounts;
 use super::swap::{Swap, SwapCounts};

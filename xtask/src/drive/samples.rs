@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use apf_report::document::Boot;
-use unikernel::grid::Point;
-use unikernel::sample::Sample;
-use unikernel::wire::Mode;
+use apf_vocabulary::grid::Point;
+use apf_vocabulary::pager::Stats;
+use apf_vocabulary::{Mode, Sample};
 
-use super::pager::Stats;
 use super::record::{Entry, Machine, Paged, Recorder, SampleOutcome};
 use super::spec::{HostCounts, Spec};
 use super::swap::SwapCounts;

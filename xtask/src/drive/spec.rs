@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use apf_vocabulary::Counters;
+use apf_vocabulary::message::Check;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use unikernel::wire::{Check, Counters};
 
 use super::evict::Evict;
 use super::latency::PageLatency;

@@ -1,7 +1,7 @@
 //! Every experiment.
 
 use anyhow::{Context, Result};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::definition::{Definition, Effort};
 use super::{compute, cost, halt, latency, overlap, peer, prefetch, run, storm, swap, sweep, tail};

@@ -1,7 +1,7 @@
 //! `compute`: what is left of the core for a task that computes while others fault?
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::definition::{COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, fixed, varied};
 use super::statistics::{Values, at, at_each, claim_at_each, metric, values_of};

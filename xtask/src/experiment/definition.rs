@@ -1,7 +1,7 @@
 //! What an experiment consists of, and words that many share.
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use crate::drive::evict::Taken;
 

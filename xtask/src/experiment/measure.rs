@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use apf_report::document::{Document, Mode};
-use unikernel::grid;
+use apf_vocabulary::grid;
 
 use super::boots::{self, Boot};
 use super::definition::{Definition, PagedBy};

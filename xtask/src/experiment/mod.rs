@@ -34,8 +34,8 @@ mod tail;
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use apf_vocabulary::grid::Axis;
 use clap::{Args, Subcommand};
-use unikernel::grid::Axis;
 
 use crate::options::{GuestOptions, HostOptions, PagingOptions};
 use crate::place::Place;

@@ -1,7 +1,7 @@
 //! `overlap`: how much of their waiting do many tasks do at the same time?
 
 use apf_report::document::{Claim, Mode, Reference, Sample};
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::definition::{Definition, FAULT_COST, LATENCY, LATENCY_PANEL, fixed, varied};
 use super::statistics::{Values, at, at_each, claim_at_each, metric, values_of};

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::definition::{
     COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, MS_PER_PAGE, PAGES, PAGES_TO_READ, fixed,

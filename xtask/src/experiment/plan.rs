@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use apf_report::document::Mode;
-use unikernel::grid::{self, Axis};
+use apf_vocabulary::grid::{self, Axis};
+use apf_vocabulary::page::PAGES_PER_MIB;
 
 use super::Options;
 use super::boots::{self, Boot};
@@ -163,7 +164,7 @@ impl Plan {
             swap: (self.definition.paged_by == PagedBy::Swap).then(|| lab::DISK.into()),
             seed: options.guest.seed,
             work: each * samples as u32,
-            region_pages: self.region_mib * 256,
+            region_pages: self.region_mib * PAGES_PER_MIB,
             show_console: options.guest.console,
             vmm_args: options.guest.vmm_arg.clone(),
             kernel_args,
