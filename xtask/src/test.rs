@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::process::Cmd;
+use crate::dirs;
+use crate::process::{self, Cmd};
 
 /// The slowest stage, on two cores, everything still to be compiled.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
@@ -90,7 +91,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
 const FEATURES: &str = "apf-service/kernel";
 
 fn cargo() -> Cmd {
-    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).cwd(crate::dirs::root())
+    process::cargo().cwd(dirs::root())
 }
 
 /// A stage that passes or fails as a whole.
@@ -117,7 +118,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
     // Named although it is the host's, so that build scripts are left alone.
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     println!("\n== fuzzing, {RUNS} runs");
-    let folder = crate::dirs::sub("fuzz")?;
+    let folder = dirs::sub("fuzz")?;
     let build = cargo()
         .args(["build", "--locked", "--release", "--target", TARGET])
         .args(["--manifest-path", "apf-service/fuzz/Cargo.toml", "--target-dir"])
@@ -131,7 +132,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
         // What is new goes to the first, which git ignores.
         .arg(&found)
         .arg("apf-service/fuzz/corpus/events")
-        .cwd(crate::dirs::root());
+        .cwd(dirs::root());
     count.stage("fuzzing", stream(build, |_| ())? && stream(run, |_| ())?);
     Ok(())
 }

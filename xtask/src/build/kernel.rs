@@ -6,14 +6,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use images::{edits, kernel};
 
 use super::guest;
 use crate::dirs;
-use crate::process::{Cmd, command};
+use crate::process::{Cmd, cargo, command};
 use crate::setup::{BuildTools, Tools};
 
 const TARGET: &str = "x86_64-unknown-none";
@@ -40,7 +40,7 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
 
 /// Where cargo keeps the source it has fetched for the workspace's lock file.
 fn pristine_source() -> Result<PathBuf> {
-    let metadata = Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let metadata = cargo()
         .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
         .cwd(dirs::root())
         .quiet()

@@ -8,6 +8,6 @@ pub mod command;
 pub mod guard;
 pub mod progress;
 
-pub use command::{Cmd, Running};
+pub use command::{Cmd, Running, cargo};
 pub use guard::Scratch;
 pub use progress::Step;

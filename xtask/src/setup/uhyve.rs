@@ -1,12 +1,12 @@
 //! uhyve, Hermit's VMM, unmodified, built from its crate into `target/apf/tools`.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 
 use crate::{
     dirs,
-    process::{Cmd, Scratch, command},
+    process::{Scratch, cargo, command},
     versions::VERSIONS,
 };
 
@@ -28,7 +28,7 @@ pub fn ensure() -> Result<PathBuf> {
     );
     // Here and not in the temporary folder: an interrupted build leaves nothing behind.
     let build = Scratch::dir("uhyve-build")?;
-    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    cargo()
         .args(["install", "uhyve", "--version", &format!("={version}"), "--locked", "--force", "--root"])
         .arg(&root)
         .env("CARGO_TARGET_DIR", build.path())
