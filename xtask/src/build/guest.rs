@@ -2,13 +2,16 @@
 //! options, which linker.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::LIMIT;
 use crate::dirs;
 use crate::process::{Cmd, command};
 use crate::setup::{Toolchain, Tools};
+
+/// Compiling everything on a slow machine.
+pub const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// One such program.
 pub struct Program<'a> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::LIMIT;
+use super::guest::LIMIT;
 use crate::dirs;
 use crate::process::{cargo, command};
 

@@ -15,15 +15,11 @@ pub mod linux;
 pub mod loader;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::setup::{self, Needs, Tools};
-
-/// Compiling everything on a slow machine.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// `cargo xtask build`
 #[derive(Debug, Args)]

@@ -12,9 +12,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Job, Time, machine, ram};
+use super::{
+    job::{Job, Time},
+    machine, ram,
+};
 use crate::{
-    process::{Running, Scratch, Step, command},
+    dirs,
+    process::{Running, Step, command},
     setup::LabParts,
 };
 
@@ -53,7 +57,7 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
     job.write()?;
     let _ = fs::remove_file(&job.console);
     let qemu_log = job.console.with_extension("qemu.log");
-    let scratch = Scratch::dir("lab-exchange")?;
+    let scratch = dirs::scratch("lab-exchange")?;
     let exchange = exchange(parts, job, scratch.path())?;
     let mut command = machine::command(parts, job, &exchange).quiet();
     command.std().stdout(Stdio::piped()).stderr(File::create(&qemu_log)?);

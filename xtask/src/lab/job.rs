@@ -11,26 +11,30 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::Files;
-
 /// The job's script, in the share. `images/lab/init` knows these names.
 const SCRIPT: &str = ".lab-job";
 const EXIT_CODE: &str = ".lab-exit";
 
+/// The writable share's place in the lab (`images/lab/init`).
+pub const SHARE: &str = "/run/apf";
+
+/// The disk of a job that has one.
+pub const DISK: &str = "/dev/vda";
+
 /// A command for the lab.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// A folder of the host that the lab can write to; mounted at [`super::SHARE`].
+    /// A folder of the host that the lab can write to; mounted at [`SHARE`].
     pub share: PathBuf,
     /// Where the lab's kernel log goes.
     pub console: PathBuf,
     pub argv: Vec<OsString>,
     pub env: Vec<(String, OsString)>,
-    /// The folder it runs in: a path of the host, or below [`super::SHARE`].
+    /// The folder it runs in: a path of the host, or below [`SHARE`].
     pub cwd: PathBuf,
     /// From power-on to the exit code, by the host's clock.
     pub timeout: Duration,
-    /// Size of an empty disk that it has, as [`super::DISK`].
+    /// Size of an empty disk that it has, as [`DISK`].
     pub disk_mib: Option<u32>,
     pub time: Time,
     /// Where the emulator is to list all blocks of code and how often they ran, if at all.
@@ -45,6 +49,15 @@ pub enum Time {
     /// Its own: one instruction is one nanosecond. There is one processor, no files
     /// but these, and random numbers are those that follow from the seed.
     Instructions { files: Files, seed: u64 },
+}
+
+/// Files that an exact job has in the lab beside its share, under their paths on the host.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Programs; the libraries that they are linked with are added.
+    pub programs: Vec<PathBuf>,
+    /// All other files.
+    pub others: Vec<PathBuf>,
 }
 
 impl Job {

@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Job, clock, job::Time};
+use super::{
+    clock,
+    job::{Job, Time},
+};
 use crate::{process::Cmd, setup::LabParts};
 
 /// What the lab's kernel is told.

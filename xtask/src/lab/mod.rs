@@ -23,20 +23,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use boot::run;
-pub use job::{Job, Time};
-pub use ram::Files;
+pub use job::{DISK, Files, Job, SHARE, Time};
 
 use crate::{
     dirs,
-    process::Scratch,
     setup::{self, Needs},
 };
-
-/// Where the writable share is mounted in the lab.
-pub const SHARE: &str = "/run/apf";
-
-/// The lab's disk, where a job wants one.
-pub const DISK: &str = "/dev/vda";
 
 /// `cargo xtask lab -- COMMAND…`
 #[derive(Debug, Args)]
@@ -69,7 +61,7 @@ impl LabArgs {
 /// The lab cannot be set up or booted, or the command takes too long.
 pub fn verb(args: &LabArgs) -> Result<u8> {
     let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
-    let share = Scratch::dir("lab-share")?;
+    let share = dirs::scratch("lab-share")?;
     let here = env::current_dir().context("the current folder is gone")?;
     let (time, cwd) = if args.exact {
         (Time::Instructions { files: args.files()?, seed: 1 }, "/".into())

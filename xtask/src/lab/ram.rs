@@ -12,19 +12,11 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use cpio::newc::Reader;
 
-use super::{Job, SHARE};
+use super::job::{Files, Job, SHARE};
 use crate::{process::Cmd, setup::initramfs::Archive};
 
 /// Where `images/lab/init` has the job's root.
 const ROOT: &str = "host";
-
-/// What a job has in the lab beside its share, under the same paths as here.
-#[derive(Clone, Debug, Default)]
-pub struct Files {
-    /// With the libraries that they are linked with, or will load.
-    pub programs: Vec<PathBuf>,
-    pub others: Vec<PathBuf>,
-}
 
 /// Writes `target`, which the lab boots from: the archive `initramfs`, and after it
 /// one with the job's files and its share.
@@ -125,7 +117,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{lab::Time, process::Scratch};
+    use crate::{dirs, lab::job::Time};
 
     #[test]
     fn the_linkers_words_are_understood() {
@@ -142,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_program_is_packed_with_its_libraries_and_the_share() {
-        let scratch = Scratch::dir("ram-test").unwrap();
+        let scratch = dirs::scratch("ram-test").unwrap();
         let own = std::env::current_exe().unwrap();
         let (share, base) = (scratch.path().join("share"), scratch.path().join("base"));
         let (target, back) = (scratch.path().join("packed"), scratch.path().join("back"));

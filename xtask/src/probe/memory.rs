@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{getegid, geteuid, getgroups};
 use serde::{Deserialize, Serialize};
 
-use super::Verdict;
+use super::verdict::Verdict;
 use crate::dirs;
 
 /// What a verdict is about. A verdict on anything else is worth nothing.
@@ -90,7 +90,6 @@ pub fn file() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Scratch;
 
     fn lab() -> Verdict {
         Verdict::Lab { reason: "for a test".into() }
@@ -99,7 +98,7 @@ mod tests {
     fn with_memory_of(subject: &Subject, check: impl FnOnce(&Path)) {
         // Threads of one process would share a folder of one name.
         let name = format!("probe-{:?}", std::thread::current().id());
-        let scratch = Scratch::dir(&name.replace(['(', ')'], "")).unwrap();
+        let scratch = dirs::scratch(&name.replace(['(', ')'], "")).unwrap();
         let file = scratch.path().join("probe.json");
         subject.clone().remember(lab(), &file);
         check(&file);

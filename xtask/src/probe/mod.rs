@@ -7,58 +7,19 @@
 
 pub mod guest;
 mod memory;
+mod verdict;
 
-use std::{env, fmt, time::Duration};
+use std::{env, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::Args;
 
+pub use self::verdict::{Host, Verdict};
 use crate::process::{Cmd, command};
 use memory::Subject;
 
 /// The test takes milliseconds on a real KVM and a fraction of a second in the lab.
 const LIMIT: Duration = Duration::from_secs(2);
-
-/// Where guests run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Host {
-    /// Probe this machine's KVM, once per start of the machine, and take the lab if it does
-    /// not run the guest
-    Auto,
-    /// This machine's KVM
-    Native,
-    /// Real KVM in an emulated machine
-    Lab,
-}
-
-/// Where guests are going to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// On this machine's KVM.
-    Native,
-    /// In the lab, and why.
-    Lab { reason: String },
-}
-
-impl Verdict {
-    /// As reports name it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Lab { .. } => "lab",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Native => write!(f, "native: this machine's KVM runs the guest"),
-            Self::Lab { reason } => write!(f, "lab: {reason}"),
-        }
-    }
-}
 
 /// `cargo xtask probe`
 #[derive(Debug, Args)]

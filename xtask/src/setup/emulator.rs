@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Qemu, apt};
+use super::{apt, qemu::Qemu};
 use crate::dirs;
-use crate::process::{Cmd, Scratch};
+use crate::process::Cmd;
 use crate::versions::{Packages, VERSIONS};
 
 /// In the order in which they are applied.
@@ -94,7 +94,7 @@ pub fn ensure() -> Result<Emulator> {
 fn build() -> Result<()> {
     let suite = &VERSIONS.lab.qemu.suite;
     println!("  build    the lab's emulator: QEMU from Debian {suite}'s source, repaired; about 3 minutes");
-    let scratch = Scratch::dir("emulator")?;
+    let scratch = dirs::scratch("emulator")?;
     let archive = apt::upstream_source("qemu", suite, scratch.path())?;
     let source = unpack(&archive, scratch.path())?;
     for repair in REPAIRS {

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 
 use super::apt;
 use crate::dirs;
-use crate::process::Scratch;
 use crate::versions::VERSIONS;
 
 /// The unpacked packages.
@@ -70,7 +69,7 @@ pub fn ensure() -> Result<Grub> {
     }
     let names: Vec<&str> = VERSIONS.debian.grub.packages.iter().map(String::as_str).collect();
     println!("  download {}, for disk images (unpacked, not installed)", names.join(" "));
-    let scratch = Scratch::dir("grub")?;
+    let scratch = dirs::scratch("grub")?;
     let new = apt::unpack(&names, scratch.path())?;
     drop_what_is_not_used(&new);
     apt::move_into_place(&new, &root())?;

@@ -122,7 +122,7 @@ fn unpack() -> Result<Unpacked> {
         "  download {} and {}, which the lab boots (unpacked, not installed)",
         wanted.kernel, wanted.busybox
     );
-    let scratch = Scratch::dir("lab")?;
+    let scratch = dirs::scratch("lab")?;
     let kernel = apt::concrete_kernel(&wanted.kernel)?;
     let new = apt::unpack(&[&kernel, &wanted.busybox], scratch.path())?;
     drop_what_is_not_used(&new);

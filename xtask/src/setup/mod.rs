@@ -22,7 +22,7 @@ pub mod uhyve;
 
 use std::{fs::File, path::PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 pub use self::{
@@ -79,47 +79,47 @@ impl Tools {
     /// The guest's Rust.
     ///
     /// # Errors
-    /// It was not asked for: a mistake of the calling verb. So for all of these.
+    /// This and the other methods: the calling verb did not ask for it.
     pub fn toolchain(&self) -> Result<&Toolchain> {
-        self.toolchain.as_ref().ok_or_else(|| not_asked_for("guest"))
+        asked_for(self.toolchain.as_ref(), "guest")
     }
 
     /// GNU binutils and lld, for the kernel archive and the guest.
     pub fn build(&self) -> Result<&BuildTools> {
-        self.build.as_ref().ok_or_else(|| not_asked_for("guest"))
+        asked_for(self.build.as_ref(), "guest")
     }
 
     /// The uhyve program.
     pub fn uhyve(&self) -> Result<&PathBuf> {
-        self.uhyve.as_ref().ok_or_else(|| not_asked_for("uhyve"))
+        asked_for(self.uhyve.as_ref(), "uhyve")
     }
 
     /// QEMU.
     pub fn qemu(&self) -> Result<&Qemu> {
-        self.qemu.as_ref().ok_or_else(|| not_asked_for("qemu"))
+        asked_for(self.qemu.as_ref(), "qemu")
     }
 
-    /// What disk images are made with.
+    /// GRUB and the tools that make disk images.
     pub fn grub(&self) -> Result<&Grub> {
-        self.grub.as_ref().ok_or_else(|| not_asked_for("grub"))
+        asked_for(self.grub.as_ref(), "grub")
     }
 
     /// The lab's parts.
     pub fn lab(&self) -> Result<&LabParts> {
-        self.lab.as_ref().ok_or_else(|| not_asked_for("lab"))
+        asked_for(self.lab.as_ref(), "lab")
     }
 
     /// The kernel of Linux guests.
     pub fn linux(&self) -> Result<&Linux> {
-        self.linux.as_ref().ok_or_else(|| not_asked_for("linux"))
+        asked_for(self.linux.as_ref(), "linux")
     }
 }
 
-fn not_asked_for(what: &str) -> anyhow::Error {
-    anyhow!("internal: `{what}` is used but was not asked for in Needs")
+fn asked_for<'a, T>(tool: Option<&'a T>, need: &str) -> Result<&'a T> {
+    tool.with_context(|| format!("internal: `{need}` is used, but the verb's Needs do not name it"))
 }
 
-/// How much set-up says.
+/// The amount that set-up prints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Voice {
     /// Everything that is needed, also what is there: the verb `setup`.
@@ -129,10 +129,19 @@ enum Voice {
 }
 
 impl Voice {
-    fn found(self, what: &str, detail: impl std::fmt::Display) {
-        if self == Self::All {
-            println!("  ok       {what}: {detail}");
+    /// Finds or installs the tool `name` if it is `needed`, and reports what was found.
+    fn ensure<T>(
+        self,
+        needed: bool,
+        name: &str,
+        ensure: impl FnOnce() -> Result<T>,
+        detail: impl FnOnce(&T) -> String,
+    ) -> Result<Option<T>> {
+        let tool = needed.then(ensure).transpose()?;
+        if let (Self::All, Some(tool)) = (self, &tool) {
+            println!("  ok       {name}: {}", detail(tool));
         }
+        Ok(tool)
     }
 }
 
@@ -164,40 +173,19 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     if !wants.is_empty() {
         apt::install(&wants)?;
     }
-    let mut tools = Tools::default();
-    if need.guest {
-        let toolchain = toolchain::ensure()?;
-        voice.found("guest toolchain", &toolchain);
-        let build = BuildTools::find().context(still_missing("GNU binutils or lld"))?;
-        voice.found("kernel archive tools", build.ld.display());
-        (tools.toolchain, tools.build) = (Some(toolchain), Some(build));
-    }
-    if need.qemu || need.lab {
-        let qemu = Qemu::find()?.context(still_missing("qemu-system-x86_64"))?;
-        voice.found("QEMU", &qemu);
-        tools.qemu = Some(qemu);
-    }
-    if need.uhyve {
-        let uhyve = uhyve::ensure()?;
-        voice.found("uhyve", format_args!("{} ({})", VERSIONS.uhyve.version, uhyve.display()));
-        tools.uhyve = Some(uhyve);
-    }
-    if need.grub {
-        let grub = grub::ensure()?;
-        voice.found("GRUB", &grub);
-        tools.grub = Some(grub);
-    }
-    if need.lab {
-        let lab = lab::ensure()?;
-        voice.found("lab", &lab);
-        tools.lab = Some(lab);
-    }
-    if need.linux {
-        let linux = lab::linux()?;
-        voice.found("Linux as a guest", &linux);
-        tools.linux = Some(linux);
-    }
-    Ok(tools)
+    let uhyve_detail = |path: &PathBuf| format!("{} ({})", VERSIONS.uhyve.version, path.display());
+    let find_qemu = || Qemu::find()?.context(still_missing("qemu-system-x86_64"));
+    let find_build = || BuildTools::find().context(still_missing("GNU binutils or lld"));
+    Ok(Tools {
+        toolchain: voice.ensure(need.guest, "guest toolchain", toolchain::ensure, Toolchain::to_string)?,
+        build: voice
+            .ensure(need.guest, "kernel archive tools", find_build, |build| build.ld.display().to_string())?,
+        qemu: voice.ensure(need.qemu || need.lab, "QEMU", find_qemu, Qemu::to_string)?,
+        uhyve: voice.ensure(need.uhyve, "uhyve", uhyve::ensure, uhyve_detail)?,
+        grub: voice.ensure(need.grub, "GRUB", grub::ensure, Grub::to_string)?,
+        lab: voice.ensure(need.lab, "lab", lab::ensure, LabParts::to_string)?,
+        linux: voice.ensure(need.linux, "Linux as a guest", lab::linux, Linux::to_string)?,
+    })
 }
 
 /// What apt has to bring, with the reason for each.

@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::apt;
 use crate::{
     dirs,
     process::Cmd,
@@ -154,15 +153,4 @@ impl BuildTools {
 /// rustup's compilers bring the linker of bare-metal targets.
 fn rustup_has_lld() -> bool {
     matches!(find(), Ok(Some(Toolchain { origin: Origin::Rustup, .. })))
-}
-
-/// What another system has to bring by itself.
-pub fn by_hand() -> String {
-    format!(
-        "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
-         its component rust-src; GNU binutils; lld; QEMU (qemu-system-x86_64)",
-        VERSIONS.debian.codename,
-        apt::os_name(),
-        VERSIONS.rust.guest,
-    )
 }

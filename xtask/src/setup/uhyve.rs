@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     dirs,
-    process::{Scratch, cargo, command},
+    process::{cargo, command},
     versions::VERSIONS,
 };
 
@@ -27,7 +27,7 @@ pub fn ensure() -> Result<PathBuf> {
         "  install  uhyve {version}, the VMM that boots the guest: built from its crate, about 3 minutes"
     );
     // Here and not in the temporary folder: an interrupted build leaves nothing behind.
-    let build = Scratch::dir("uhyve-build")?;
+    let build = dirs::scratch("uhyve-build")?;
     cargo()
         .args(["install", "uhyve", "--version", &format!("={version}"), "--locked", "--force", "--root"])
         .arg(&root)

@@ -15,7 +15,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use super::toolchain;
 use crate::{
     dirs,
     process::{
@@ -70,11 +69,6 @@ pub fn on_our_debian() -> bool {
     on_debian() && os_release("VERSION_CODENAME").as_ref() == Some(&VERSIONS.debian.codename)
 }
 
-/// The operating system's name for people.
-pub fn os_name() -> String {
-    os_release("PRETTY_NAME").unwrap_or_else(|| "unknown".into())
-}
-
 fn os_release(key: &str) -> Option<String> {
     let text = fs::read_to_string("/etc/os-release").ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
@@ -90,7 +84,7 @@ pub fn install(wants: &[Want]) -> Result<()> {
         println!("  install  {}: {}", want.packages.packages.join(" "), want.why);
     }
     if !on_our_debian() {
-        bail!(toolchain::by_hand());
+        bail!(by_hand());
     }
     let backport = wants.iter().find(|want| want.is_backport()).map(|want| want.packages);
     let source = match backport {
@@ -117,6 +111,17 @@ pub fn install(wants: &[Want]) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// Lists the software that a user of another system installs by hand.
+fn by_hand() -> String {
+    format!(
+        "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
+         its component rust-src; GNU binutils; lld; QEMU (qemu-system-x86_64)",
+        VERSIONS.debian.codename,
+        os_release("PRETTY_NAME").unwrap_or_else(|| "an unknown system".into()),
+        VERSIONS.rust.guest,
+    )
 }
 
 /// Downloads packages into `scratch` and unpacks them into a folder there, uninstalled.
