@@ -1,19 +1,19 @@
-//! The place where guests run: asked for, and decided.
+//! The place where guests run: as requested, and as decided.
 
 use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-/// The place where guests are to run, as the user asks for it.
+/// The place that the user requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Host {
-    /// Probe this machine's KVM, once per start of the machine, and take the lab if it does
-    /// not run the guest
+    /// This machine's KVM if it runs the guest, else the lab; probed once per start of the
+    /// machine
     Auto,
     /// This machine's KVM
     Native,
-    /// Real KVM in an emulated machine
+    /// The lab: real KVM in an emulated machine
     Lab,
 }
 
@@ -27,7 +27,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Its name in reports.
+    /// Returns its name in reports.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Native => "native",

@@ -1,14 +1,14 @@
-//! Set-up: find what a verb needs, install what is missing, say what and why.
+//! Set-up: finds the tools that a verb needs, and installs the missing ones.
 //!
 //! - [`apt`]: Debian packages, installed or downloaded
 //! - [`toolchain`]: the guest's Rust and its binary tools
-//! - [`qemu`]: the installed one and its version
+//! - [`qemu`]: the installed QEMU and its version
 //! - [`emulator`]: the lab's own QEMU, repaired
 //! - [`uhyve`]: the VMM, built from its crate
-//! - [`grub`]: what disk images are made with
+//! - [`grub`]: the tools that make disk images
 //! - [`lab`]: the lab's kernel, userland and initramfs
-//! - [`modules`]: which kernel modules in which order
-//! - [`initramfs`]: the archive the lab boots from
+//! - [`modules`]: the lab's kernel modules, in load order
+//! - [`initramfs`]: the archive that the lab boots from
 
 pub mod apt;
 pub mod emulator;
@@ -41,12 +41,12 @@ use apt::Want;
 /// `cargo xtask setup`
 #[derive(Debug, Args)]
 pub struct SetupArgs {
-    /// Where guests are going to run: decides whether the lab is set up
+    /// Place where guests will run; decides whether the lab is set up
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
 }
 
-/// What a verb is going to use.
+/// The tools that a verb uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
     /// The guest's Rust and binary tools.
@@ -63,7 +63,7 @@ pub struct Needs {
     pub linux: bool,
 }
 
-/// What was asked for, found; what was not asked for is `None`.
+/// The tools found; `None` for those that the verb does not need.
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
     pub toolchain: Option<Toolchain>,
@@ -148,21 +148,21 @@ impl Voice {
 /// `cargo xtask setup`
 ///
 /// # Errors
-/// Something is missing and cannot be had; the message says what to do.
+/// A tool is missing and cannot be installed; the message says what to do.
 pub fn run(args: &SetupArgs) -> Result<()> {
-    println!("what this project needs on this machine:");
+    println!("tools that this project needs on this machine:");
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
     ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab, linux: lab }, Voice::All)?;
-    println!("everything is in place");
+    println!("all tools are in place");
     Ok(())
 }
 
-/// Finds what is needed; installs what is missing, telling what and why.
+/// Finds the tools in `need`, and installs missing ones, with a line for each.
 ///
 /// # Errors
-/// Something is missing and cannot be had; the message says what to do.
+/// A tool is missing and cannot be installed; the message says what to do.
 pub fn ensure(need: Needs) -> Result<Tools> {
     ensure_with(need, Voice::Changes)
 }
@@ -188,7 +188,7 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     })
 }
 
-/// What apt has to bring, with the reason for each.
+/// Lists the missing packages, each with its reason.
 fn missing_packages(need: Needs) -> Result<Vec<Want>> {
     let debian = &VERSIONS.debian;
     let mut wants = Vec::new();
@@ -203,7 +203,7 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
         wants.push(Want { packages: &debian.build, version: None, why: "make the kernel archive".into() });
     }
     if (need.qemu || need.lab) && Qemu::find()?.is_none() {
-        let why = if need.qemu { "runs guests" } else { "the firmware of the lab's machine" };
+        let why = if need.qemu { "runs guests" } else { "has the firmware of the lab's machine" };
         wants.push(Want { packages: &debian.qemu, version: None, why: why.into() });
     }
     if need.lab && !(lab::is_unpacked() && emulator::is_built()) && !apt::on_debian() {
@@ -214,29 +214,33 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
         );
     }
     if need.linux && !lab::is_unpacked() && !apt::on_debian() {
-        bail!("a Linux guest boots Debian's kernel, and this machine has no apt to fetch it with");
+        bail!(
+            "a Linux guest boots Debian's kernel, and this machine has no apt to fetch it with: use a Debian {} \
+             machine or container",
+            debian.codename
+        );
     }
     if need.lab {
         let missing = emulator::missing_packages().into_iter();
         wants.extend(missing.map(|packages| Want {
             packages,
             version: None,
-            why: "the lab's emulator is built with them".into(),
+            why: "build the lab's emulator".into(),
         }));
     }
     Ok(wants)
 }
 
 fn still_missing(what: &str) -> String {
-    format!("{what} cannot be found, though the packages that bring it are installed")
+    format!("{what} cannot be found, although its packages are installed; check PATH")
 }
 
-/// One set-up at a time: two would unpack over each other.
+/// Waits until no other process sets up: two would unpack over each other.
 fn lock() -> Result<File> {
     let path = dirs::sub("")?.join("setup.lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     if file.try_lock().is_err() {
-        println!("another cargo xtask is setting up; waiting for it");
+        println!("waiting for the set-up of another cargo xtask");
         file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)
