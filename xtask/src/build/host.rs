@@ -1,4 +1,4 @@
-//! What runs beside the VMM.
+//! The pager's library, for the machine that the VMM runs on.
 
 use std::path::PathBuf;
 

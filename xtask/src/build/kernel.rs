@@ -21,7 +21,7 @@ const TARGET: &str = "x86_64-unknown-none";
 /// Builds the archive; returns the folder that holds `libhermit.a`.
 ///
 /// # Errors
-/// The source cannot be had, an edit does not match, or it does not compile.
+/// The source cannot be downloaded, an edit does not match, or it does not compile.
 pub fn build(tools: &Tools) -> Result<PathBuf> {
     let base = dirs::sub("kernel")?;
     let tree = base.join("source");
@@ -38,7 +38,7 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// Where cargo keeps the source it has fetched for the workspace's lock file.
+/// Finds the source that cargo has fetched for the workspace's lock file.
 fn pristine_source() -> Result<PathBuf> {
     let metadata = cargo()
         .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
@@ -58,8 +58,8 @@ fn pristine_source() -> Result<PathBuf> {
         .context("hermit-kernel is not among the workspace's packages")
 }
 
-/// Writes the edited tree. Files that stay as they are keep their times, so
-/// that cargo compiles only what has changed.
+/// Writes the edited tree. Unchanged files keep their times, so that cargo compiles only
+/// the others.
 fn lay_out(source: &Path, tree: &Path) -> Result<()> {
     let service = dirs::root().join("apf-service");
     let service = service.to_str().context("the workspace's path is not UTF-8, which Cargo.toml needs")?;
@@ -76,16 +76,16 @@ fn lay_out(source: &Path, tree: &Path) -> Result<()> {
     for (file, text) in &changed {
         write_if_changed(&tree.join(file), text)?;
     }
-    // cargo removes from its copy what the kernel does not use, so the
-    // original is kept beside it to see a change.
+    // cargo removes entries that the kernel does not use from its copy, so the original is
+    // kept beside it for comparison.
     if write_if_changed(&from, &lock)? || !own_lock.exists() {
         fs::write(&own_lock, &lock).with_context(|| format!("cannot write {}", own_lock.display()))?;
     }
     Ok(())
 }
 
-/// Copies what is not among `changed`. Toolchain file, cargo configuration and
-/// lock file are the upstream developers' own.
+/// Copies all files except `changed`, and except toolchain file, cargo configuration and
+/// lock file, which are for upstream's developers.
 fn copy_tree(
     root: &Path,
     source: &Path,
@@ -134,7 +134,7 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
     run(&build.ld)
         .args(["-r", "--whole-archive", "--gc-sections", "-e", "_start", "-u", "runtime_entry", "-T"])
         .arg(base.join("link.ld"))
-        // The interface is what keeps everything else.
+        // The interface keeps everything that it uses from being collected.
         .args(exported.iter().flat_map(|symbol| ["-u", symbol]))
         .arg("-o")
         .arg(&merged)
@@ -153,16 +153,15 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
         .args([&merged, &object])
         .capture()?;
     check_soft_float(build, &object)?;
-    // Written beside and moved: an interrupted build leaves no half archive.
+    // Renamed into place: an interrupted build leaves no partial archive.
     let (new, archive) = (base.join("new.a"), out.join("libhermit.a"));
     let _ = fs::remove_file(&new);
     run(&build.ar).arg("rcsD").args([&new, &object]).capture()?;
     fs::rename(&new, &archive).with_context(|| format!("cannot write {}", archive.display()))
 }
 
-/// Interrupt context runs this code with the interrupted task's FPU state in
-/// the registers, so none of it may use them. The target sees to that; this
-/// sees to the target.
+/// Checks that the kernel's code uses no FPU registers: in interrupt context they hold the
+/// interrupted task's state. The target forbids them; this checks the target.
 fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
     let text = Cmd::new(&build.objdump)
         .args(["--disassemble", "--no-show-raw-insn"])
@@ -173,13 +172,16 @@ fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
         .capture()?;
     match text.lines().find(|line| ["%xmm", "%ymm", "%zmm"].iter().any(|register| line.contains(register))) {
         Some(line) => {
-            bail!("the kernel archive uses FPU registers, which interrupt context must not: {}", line.trim())
+            bail!(
+                "the kernel archive uses FPU registers, which interrupt context must not do: {}",
+                line.trim()
+            )
         }
         None => Ok(()),
     }
 }
 
-/// Writes `text` unless the file holds it already; says whether it wrote.
+/// Writes `text` unless the file already has it; returns whether it was written.
 fn write_if_changed(path: &Path, text: impl AsRef<[u8]>) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == text.as_ref()) {
         return Ok(false);

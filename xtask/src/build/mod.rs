@@ -1,11 +1,11 @@
-//! `cargo xtask build`: what gets booted.
+//! `cargo xtask build`: guest programs and the pager.
 //!
 //! - [`kernel`]: the Hermit kernel archive, from its edited source
 //! - [`app`]: the unikernel, a std program linked with that archive
-//! - [`linux`]: the same program for Linux, which Hermit is held against
-//! - [`loader`]: what QEMU starts, and which then starts the unikernel
-//! - [`guest`]: how both are built: cargo, options, linker
-//! - [`host`]: the pager, for the machine the VMM runs on
+//! - [`linux`]: the same program for Linux, with which Hermit is compared
+//! - [`loader`]: the loader, which QEMU starts and which starts the unikernel
+//! - [`guest`]: cargo, options and linker for unikernel and loader
+//! - [`host`]: the pager, for the machine that the VMM runs on
 
 pub mod app;
 pub mod guest;
@@ -25,12 +25,12 @@ use crate::setup::{self, Needs, Tools};
 #[derive(Debug, Args)]
 pub struct BuildArgs {}
 
-/// What was built.
+/// The products of a build.
 #[derive(Clone, Debug)]
 pub struct Built {
     /// The unikernel, a Hermit ELF.
     pub image: PathBuf,
-    /// The same with its symbols.
+    /// The unikernel with its symbols.
     pub symbols: PathBuf,
     /// The loader for QEMU.
     pub loader: PathBuf,
@@ -50,7 +50,7 @@ pub fn run(_: &BuildArgs) -> Result<()> {
     Ok(())
 }
 
-/// Builds everything that a run needs and that is not up to date.
+/// Builds everything that a run needs, unless it is up to date.
 ///
 /// # Errors
 /// A compiler fails; the message shows its last lines and names its log.
