@@ -4,6 +4,7 @@
 //!
 //! - [`dirs`], [`versions`]: paths; versions of the tools
 //! - [`process`]: other programs, none of which outlives this one
+//! - [`patches`]: a series of patches, applied to a source tree
 //! - [`setup`]: the tools that a verb needs, found or installed
 //! - [`probe`]: a test whether this machine's KVM runs the guest
 //! - [`lab`]: real KVM in an emulated machine, for machines without it
@@ -25,6 +26,7 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod patches;
 mod probe;
 mod process;
 mod report;

@@ -45,27 +45,13 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let mut count = Count::default();
     if args.filter.is_none() {
         check("format", &["fmt", "--check"], "rustfmt", &mut count)?;
-        let clippy = [
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--features",
-            FEATURES,
-            "--",
-            "-Dwarnings",
-        ];
+        let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"];
         check("lints", &clippy, "cargo-clippy", &mut count)?;
     }
     let filter = args.filter.as_slice();
-    tests(
-        "host tests",
-        &["--release", "--workspace", "--exclude", "tests", "--features", FEATURES],
-        filter,
-        &mut count,
-    )?;
+    tests("host tests", &["--release", "--workspace", "--exclude", "tests"], filter, &mut count)?;
     // `--cfg loom` replaces the atomics, so everything is compiled again, in its own folder.
-    let loom = ["--release", "--package", "apf-service", "--test", "loom", "--target-dir", "target/apf/loom"];
+    let loom = ["--release", "--package", "apf-core", "--test", "loom", "--target-dir", "target/apf/loom"];
     tests_with("loom models", cargo().env("RUSTFLAGS", "--cfg loom"), &loom, filter, &mut count)?;
     if args.filter.is_none() {
         fuzz(&mut count)?;
@@ -86,9 +72,6 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     }
     Ok(u8::from(count.failed > 0))
 }
-
-/// Features of the host tests: the interrupt side's logic is tested too.
-const FEATURES: &str = "apf-service/kernel";
 
 fn cargo() -> Cmd {
     process::cargo().cwd(dirs::root())
@@ -121,7 +104,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
     let folder = dirs::sub("fuzz")?;
     let build = cargo()
         .args(["build", "--locked", "--release", "--target", TARGET])
-        .args(["--manifest-path", "apf-service/fuzz/Cargo.toml", "--target-dir"])
+        .args(["--manifest-path", "apf-service/core/fuzz/Cargo.toml", "--target-dir"])
         .arg(&folder)
         .env("RUSTFLAGS", COVERAGE);
     let found = folder.join("found");
@@ -131,7 +114,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
         .arg(format!("-artifact_prefix={}/", found.display()))
         // New inputs are written to the first folder, which git ignores.
         .arg(&found)
-        .arg("apf-service/fuzz/corpus/events")
+        .arg("apf-service/core/fuzz/corpus/events")
         .cwd(dirs::root());
     count.stage("fuzzing", stream(build, |_| ())? && stream(run, |_| ())?);
     Ok(())

@@ -4,7 +4,7 @@ use super::bench::{Bench, Verdict, demand};
 use crate::host;
 
 /// More events than the interrupt keeps back from the service thread.
-const READS: usize = 2 * apf_service::protocol::OUTSTANDING_PER_VCPU;
+const READS: usize = 2 * apf_service::OUTSTANDING_PER_VCPU;
 
 /// Checks the service thread's own faults: all memory is evicted, including its code, stack
 /// and table. Waits that the ready interrupt ends are reported to it later, in a batch, and

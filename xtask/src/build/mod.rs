@@ -1,6 +1,6 @@
 //! `cargo xtask build`: guest programs and the pager.
 //!
-//! - [`kernel`]: the Hermit kernel archive, from its edited source
+//! - [`kernel`]: the Hermit kernel archive, from its patched source
 //! - [`app`]: the unikernel, a std program linked with that archive
 //! - [`linux`]: the same program for Linux, with which Hermit is compared
 //! - [`loader`]: the loader, which QEMU starts and which starts the unikernel
@@ -23,7 +23,11 @@ use crate::setup::{self, Needs, Tools};
 
 /// `cargo xtask build`
 #[derive(Debug, Args)]
-pub struct BuildArgs {}
+pub struct BuildArgs {
+    /// Only compile the kernel after each patch of its series; takes minutes
+    #[arg(long, hide = true)]
+    kernel_prefixes: bool,
+}
 
 /// The products of a build.
 #[derive(Clone, Debug)]
@@ -42,8 +46,12 @@ pub struct Built {
 ///
 /// # Errors
 /// See [`all`].
-pub fn run(_: &BuildArgs) -> Result<()> {
-    let built = all(&setup::ensure(Needs { guest: true, ..Needs::default() })?)?;
+pub fn run(args: &BuildArgs) -> Result<()> {
+    let tools = setup::ensure(Needs { guest: true, ..Needs::default() })?;
+    if args.kernel_prefixes {
+        return kernel::check_prefixes(&tools);
+    }
+    let built = all(&tools)?;
     for (name, path) in [("unikernel", &built.image), ("loader", &built.loader), ("pager", &built.pager)] {
         println!("{name:<9} {}", path.display());
     }

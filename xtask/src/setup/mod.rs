@@ -175,7 +175,7 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     }
     let uhyve_detail = |path: &PathBuf| format!("{} ({})", VERSIONS.uhyve.version, path.display());
     let find_qemu = || Qemu::find()?.context(still_missing("qemu-system-x86_64"));
-    let find_build = || BuildTools::find().context(still_missing("GNU binutils or lld"));
+    let find_build = || BuildTools::find().context(still_missing("GNU binutils, GNU patch or lld"));
     Ok(Tools {
         toolchain: voice.ensure(need.guest, "guest toolchain", toolchain::ensure, Toolchain::to_string)?,
         build: voice

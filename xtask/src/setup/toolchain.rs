@@ -132,10 +132,12 @@ pub struct BuildTools {
 }
 
 impl BuildTools {
-    /// Finds them in the PATH, and `as`, which the kernel's build script calls.
+    /// Finds them in the PATH, and `as`, which the kernel's build script calls, and `patch`,
+    /// which applies the kernel's changes.
     pub fn find() -> Option<Self> {
         let tool = |name: &str| which::which(name).ok();
         tool("as")?;
+        tool("patch")?;
         let linker = tool("ld.lld");
         if linker.is_none() && tool("rust-lld").is_none() && !rustup_has_lld() {
             return None;

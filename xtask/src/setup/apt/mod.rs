@@ -118,7 +118,7 @@ pub fn install(wants: &[Want]) -> Result<()> {
 fn by_hand() -> String {
     format!(
         "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
-         its component rust-src; GNU binutils; lld; QEMU (qemu-system-x86_64)",
+         its component rust-src; GNU binutils and patch; lld; QEMU (qemu-system-x86_64)",
         VERSIONS.debian.codename,
         os_release("PRETTY_NAME").unwrap_or_else(|| "an unknown system".into()),
         VERSIONS.rust.guest,
