@@ -50,7 +50,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Installs missing tools and prints the reason for each; every verb does so for its own
+    /// Installs missing tools and prints the reason for each; the other verbs do so when needed
     Setup(setup::SetupArgs),
     /// Builds the unikernel with its kernel, the loader and the pager
     Build(build::BuildArgs),

@@ -51,13 +51,13 @@ pub fn wake_ups(bench: &Bench) -> Verdict {
     let play = |parity: u64| {
         let mut random = SmallRng::seed_from_u64(bench.seed ^ parity);
         for round in (parity..ROUNDS).step_by(2) {
-            let now = turn.lock().expect("nobody panics");
-            drop(changed.wait_while(now, |now| *now != round).expect("nobody panics"));
+            let now = turn.lock().expect("no task panics");
+            drop(changed.wait_while(now, |now| *now != round).expect("no task panics"));
             let (start, pause) = (Instant::now(), Duration::from_micros(random.random_range(0..LONGEST_US)));
             while start.elapsed() < pause {
                 std::hint::spin_loop();
             }
-            *turn.lock().expect("nobody panics") += 1;
+            *turn.lock().expect("no task panics") += 1;
             changed.notify_one();
         }
     };

@@ -13,7 +13,7 @@ use crate::setup::{Toolchain, Tools};
 /// Limit for compiling everything on a slow machine.
 pub const LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// One such program.
+/// A guest program to build.
 pub struct Program<'a> {
     /// Name in messages: `the loader`.
     pub what: &'a str,

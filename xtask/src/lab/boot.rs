@@ -30,7 +30,7 @@ const OFF_LIMIT: Duration = Duration::from_secs(15);
 const EXACT_OFF_LIMIT: Duration = Duration::from_secs(120);
 
 /// Lines of `images/lab/init` on the second serial port before the job's output.
-mod says {
+mod line {
     pub const INIT: &str = "lab: init";
     pub const NO_KVM: &str = "lab: no kvm";
     pub const FAILED: &str = "lab: failed: ";
@@ -117,14 +117,14 @@ fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) ->
             continue;
         }
         match line.trim_end() {
-            says::INIT => stage = Stage::Init,
-            says::NO_KVM => bail!("its Linux has no /dev/kvm: KVM's modules were not loaded"),
-            says::RUN => {
+            line::INIT => stage = Stage::Init,
+            line::NO_KVM => bail!("its Linux has no /dev/kvm: KVM's modules were not loaded"),
+            line::RUN => {
                 stage = Stage::Job;
                 step = None;
             }
             other => {
-                if let Some(what) = other.strip_prefix(says::FAILED) {
+                if let Some(what) = other.strip_prefix(line::FAILED) {
                     bail!("its init failed: {what}");
                 }
             }

@@ -100,8 +100,9 @@ fn probe() -> Result<Verdict> {
     let verdict = if status.success() {
         Verdict::Native
     } else {
-        let said = running.child.stderr.take().map(std::io::read_to_string).transpose()?.unwrap_or_default();
-        let reason = said.lines().find_map(|line| line.strip_prefix("error: ")).map(str::to_owned);
+        let errors =
+            running.child.stderr.take().map(std::io::read_to_string).transpose()?.unwrap_or_default();
+        let reason = errors.lines().find_map(|line| line.strip_prefix("error: ")).map(str::to_owned);
         let reason = reason.unwrap_or_else(|| format!("probing KVM failed ({})", command::describe(status)));
         Verdict::Lab { reason }
     };

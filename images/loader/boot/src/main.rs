@@ -97,7 +97,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     if READING_IMAGE.load(Ordering::Relaxed) {
         console::fail(
             ExitCode::Malformed,
-            format_args!("the image file is malformed: hermit-entry says: {}", info.message()),
+            format_args!("the image file is malformed: hermit-entry: {}", info.message()),
         )
     }
     console::fail(ExitCode::Internal, format_args!("internal: {info}"))
