@@ -1,4 +1,4 @@
-//! All registers, compared bit for bit across a wait of either kind.
+//! Checks that a wait of either kind preserves every register, bit for bit.
 
 use std::arch::is_x86_feature_detected;
 use std::thread;
@@ -14,17 +14,17 @@ use crate::host;
 
 /// Faults of each task.
 const ROUNDS: usize = 200;
-/// Tasks that do the same beside the watched one, with other values: a lost register value
-/// shows up in theirs, or theirs in its.
+/// Tasks that do the same with other values at the same time: a register that is not saved
+/// appears with another task's value.
 const OTHERS: usize = 3;
 
-/// Kind of wait of the watched task.
+/// Kind of the watched task's waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Schedule,
     /// Inside a guard.
     Halt,
-    /// Both, in random order.
+    /// Either, at random.
     Mixed,
 }
 
@@ -57,7 +57,7 @@ fn check(bench: &Bench, kind: Kind) -> Verdict {
                 })
             })
             .collect();
-        // Changes its vector registers at each turn, without ever faulting.
+        // Changes its vector registers at each turn, and never faults.
         let mixing = spawn(scope, || mix(bench.seed, &mixer));
         host::evict();
         let before = host::counters();
@@ -100,13 +100,13 @@ fn rounds(bench: &Bench, kind: Kind, task: u64) -> Result<(), String> {
         let store = load.after_touching(address);
         drop(guard);
         compare(&load, &store).map_err(|error| format!("task {task}, round {round}: {error}"))?;
-        // Under guards the others would not get far otherwise.
+        // Gives the other tasks turns: under guards they get none.
         thread::yield_now();
     }
     Ok(())
 }
 
-/// Changes its own registers all the time, on memory that is there.
+/// Changes its own registers all the time, on resident memory.
 fn mix(seed: u64, mixer: &Ticker) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(!seed);
     let word = 0x1234_5678_9abc_def0;
@@ -125,27 +125,27 @@ fn has_avx() -> bool {
     is_x86_feature_detected!("avx")
 }
 
-/// RFLAGS: carry, parity, auxiliary carry, zero, sign, overflow and direction.
+/// Random flags: carry, parity, auxiliary carry, zero, sign, overflow and direction.
 const CHANGING_FLAGS: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11 | 1 << 10;
-/// Interrupts are enabled (in a program of the host, too), and bit 1 is always set.
+/// Fixed flags: interrupts are enabled (in a program of the host, too), and bit 1 is always 1.
 const FIXED_FLAGS: u64 = 1 << 9 | 1 << 1;
 const DIRECTION: u64 = 1 << 10;
 
 impl Registers {
-    /// Makes random contents; `word` is the one that the access will read.
+    /// Makes random contents; `word` is the word that the access will read.
     fn random(random: &mut SmallRng, word: u64) -> Self {
         /// All exceptions masked.
         const MXCSR: u32 = 0x1f80;
         const CONTROL: u32 = 0x7f;
         let rounding: u32 = random.random_range(0..4);
-        // Set in most rounds, since no other code ever sets it.
+        // Set in most rounds, because no other code sets it.
         let direction = if random.random_range(0..4) > 0 { DIRECTION } else { 0 };
         let vector_words = if has_avx() { 4 } else { 2 };
         Self {
             vector: std::array::from_fn(|_| {
                 std::array::from_fn(|n| if n < vector_words { random.random() } else { 0 })
             }),
-            // Any mantissa with an exponent around that of 1: an ordinary number.
+            // Any mantissa, with an exponent of 0 to 63: a normal number.
             x87: std::array::from_fn(|_| {
                 [random.random::<u64>() | 1 << 63, 0x3fff + random.random_range(0..64)]
             }),
@@ -158,10 +158,10 @@ impl Registers {
         }
     }
 
-    /// Returns all registers after an access to `address` with these contents.
+    /// Touches `address` with these contents, and returns all registers after the access.
     fn after_touching(&self, address: *const u64) -> Self {
         let mut store = Self { vector: [[0; 4]; 16], x87: [[0; 2]; 8], ..self.clone() };
-        // SAFETY: contents as `random` makes them, AVX if there is AVX, and the
+        // SAFETY: the contents are from `random`, AVX is used only if there is AVX, and the
         // callers' addresses hold a word.
         unsafe {
             if has_avx() {
@@ -174,7 +174,7 @@ impl Registers {
     }
 }
 
-/// Compares all registers; the error names the first that has changed.
+/// Names the first register that has changed.
 fn compare(load: &Registers, store: &Registers) -> Result<(), String> {
     const FLAGS: u64 = CHANGING_FLAGS | FIXED_FLAGS;
     const GENERAL: [&str; 14] =
@@ -203,9 +203,9 @@ fn compare(load: &Registers, store: &Registers) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// The assembly itself changes nothing, so any difference in the guest comes from a wait.
+    /// The assembly itself changes no register, so in the guest a wait has.
     #[test]
-    fn accesses_to_resident_memory_keep_every_register() {
+    fn an_access_to_resident_memory_changes_no_register() {
         let mut random = SmallRng::seed_from_u64(7);
         for _ in 0..100 {
             let word = random.random();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn compare_names_the_register_that_changed() {
+    fn each_changed_register_is_named() {
         let load = Registers::random(&mut SmallRng::seed_from_u64(7), 3);
         let named = |change: fn(&mut Registers)| {
             let mut store = load.clone();

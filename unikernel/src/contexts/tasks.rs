@@ -1,16 +1,16 @@
-//! Helper tasks and the signs that they give.
+//! Other tasks, and signs that they give.
 //!
-//! Tasks of equal priority take turns when they yield. A check about the order of tasks
-//! waits for signs by yielding, not by blocking, so that only the futex under test is used.
+//! Tasks of equal priority take turns when they yield. A check of the order in which tasks
+//! run waits for signs by yielding instead of blocking, so that the only futex in use is the
+//! one under test.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
-/// Thread stacks come from the little memory that the kernel does not give to
-/// its heap.
+/// Bytes of a stack; small, because the kernel keeps only a tenth of its memory for stacks.
 const STACK: usize = 64 * 1024;
 
-/// Spawns a task that ends within `scope`.
+/// Starts a task that ends within `scope`.
 pub fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     body: impl FnOnce() -> T + Send + 'scope,
@@ -18,16 +18,19 @@ pub fn spawn<'scope, T: Send + 'scope>(
     spawn_with_stack(scope, STACK, body)
 }
 
-/// Spawns a task with a stack of `bytes`.
+/// [`spawn`] with a stack of `bytes`.
 pub fn spawn_with_stack<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     bytes: usize,
     body: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
-    Builder::new().stack_size(bytes).spawn_scoped(scope, body).expect("a task: give the guest more memory")
+    Builder::new()
+        .stack_size(bytes)
+        .spawn_scoped(scope, body)
+        .expect("cannot start a task: the guest needs more memory")
 }
 
-/// Task that counts its turns, which shows if another task ran.
+/// A task that counts its turns, which shows whether another task ran.
 #[derive(Debug, Default)]
 pub struct Ticker {
     stop: AtomicBool,
@@ -40,7 +43,7 @@ impl Ticker {
         self.run_with(|| ());
     }
 
-    /// Counts until [`stop`](Self::stop), and does `work` at each turn.
+    /// [`run`](Self::run) that does `work` at each turn.
     pub fn run_with(&self, mut work: impl FnMut()) {
         while !self.stop.load(Ordering::Relaxed) {
             work();
@@ -49,7 +52,7 @@ impl Ticker {
         }
     }
 
-    /// Returns the turns so far.
+    /// Returns the number of turns so far.
     pub fn turns(&self) -> u64 {
         self.turns.count()
     }
@@ -65,22 +68,22 @@ impl Ticker {
     }
 }
 
-/// Count of occurrences.
+/// A counter of an event that tasks wait for.
 #[derive(Debug, Default)]
 pub struct Sign(AtomicU64);
 
 impl Sign {
-    /// Counts one more occurrence.
+    /// Counts the event.
     pub fn give(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Returns the occurrences so far.
+    /// Returns the count.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Yields until there are `count` occurrences.
+    /// Yields until the count is at least `count`.
     pub fn wait_for(&self, count: u64) {
         while self.count() < count {
             thread::yield_now();

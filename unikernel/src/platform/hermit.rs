@@ -1,4 +1,4 @@
-//! Hermit: this program handles its own faults, by `apf_service`.
+//! Hermit: the program handles async page faults itself, by `apf_service`.
 
 use std::ops::Range;
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use apf_service::{Config, Service, Waits};
 pub use apf_service::{physical_address, tsc_mhz};
 use apf_vocabulary::Mode;
 
-/// True if all waits can be forced to halt.
+/// All waits can be made halts.
 pub const CAN_HALT: bool = true;
 
-/// Running service. It stays on if this is dropped without [`stop`](Self::stop).
+/// The running service; dropped without [`stop`](Self::stop) it stays on.
 pub struct Running(Service);
 
 impl Running {
@@ -20,19 +20,19 @@ impl Running {
     }
 }
 
-/// Prepares nothing.
+/// Does nothing.
 pub const fn begin() {}
 
-/// Passes the code on: the kernel ends with its program.
+/// Returns the exit code: the kernel ends with its program.
 pub const fn end(code: ExitCode) -> ExitCode {
     code
 }
 
-/// Starts the service if `mode` needs it. Async waits follow `waits`; each core has room to
-/// record `record` faults.
+/// Starts the service if `mode` needs it: `waits` sets the kind of async waits, and there is
+/// room to record `record` faults per core.
 ///
 /// # Errors
-/// Reason why it cannot start, in one line.
+/// It cannot be started; the message is one line.
 pub fn start(mode: Mode, waits: Waits, record: usize) -> Result<Option<Running>, String> {
     let waits = match mode {
         Mode::Blocked => return Ok(None),
@@ -48,12 +48,12 @@ pub fn start(mode: Mode, waits: Waits, record: usize) -> Result<Option<Running>,
     }
 }
 
-/// Returns `None`: the kernel is in the image.
+/// Returns `None`: the kernel's code is in the image.
 pub const fn kernel_code() -> Option<Range<u64>> {
     None
 }
 
-/// Returns 0: the service counts all of them.
+/// Returns 0: the service counts its ready interrupts itself.
 pub const fn ready_interrupts() -> u64 {
     0
 }

@@ -1,4 +1,4 @@
-//! Linux: the kernel handles faults. Its command line decides whether they are async,
+//! Linux: the kernel handles async page faults. Its command line has turned them on or off
 //! before this program, its first process, starts.
 
 use std::arch::x86_64::__cpuid;
@@ -15,22 +15,22 @@ use apf_vocabulary::{Mode, PAGE_BYTES};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 
-/// True if all waits can be forced to halt.
+/// Waits cannot be made halts.
 pub const CAN_HALT: bool = false;
 
-/// Word on the kernel's command line for no async page faults
+/// Kernel option that turns async page faults off
 /// (Documentation/admin-guide/kernel-parameters.txt).
 const OFF: &str = "no-kvmapf";
 
-/// Async page faults, for which nothing in this program runs.
+/// Async page faults are on; no part of this program runs for them.
 pub struct Running;
 
 impl Running {
-    /// Does nothing: the kernel stays as it is.
+    /// Does nothing: the kernel's state stays.
     pub fn stop(self) {}
 }
 
-/// Mounts `/proc`, which this program reads, if this is the first process.
+/// Mounts `/proc`, which this program reads, in the first process.
 ///
 /// # Panics
 /// `/proc` cannot be mounted.
@@ -41,11 +41,11 @@ pub fn begin() {
     }
 }
 
-/// Powers the machine off if this is the first process: the kernel would panic if it returned.
+/// Powers the machine off in the first process: the kernel would panic if it ended.
 pub fn end(code: ExitCode) -> ExitCode {
     if is_first_process() {
         let error = reboot(RebootMode::RB_POWER_OFF).unwrap_err();
-        println!("cannot power the machine off: {error}");
+        println!("the machine cannot be switched off: {error}");
     }
     code
 }
@@ -54,11 +54,11 @@ fn is_first_process() -> bool {
     std::process::id() == 1
 }
 
-/// Checks that the kernel was booted as `mode` needs it. Linux decides itself how a fault
-/// waits, and records nothing.
+/// Checks that the kernel's state fits `mode`. The kernel decides how it waits, and records
+/// nothing.
 ///
 /// # Errors
-/// Reason why the kernel does not fit the mode, in one line.
+/// The state does not fit, or the mode is not one of Linux; the message is one line.
 pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running>, String> {
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
     decide(mode, kvm_features(), &command_line).map(|()| (mode == Mode::LinuxAsync).then_some(Running))
@@ -67,7 +67,7 @@ pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running
 fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
     let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
     match (mode, features, off) {
-        // Since 5.8 Linux has the same needs as the service.
+        // Since 5.8 Linux needs what the service needs.
         (Mode::LinuxAsync, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
         (Mode::LinuxAsync, Some(features), false) => {
             Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))
@@ -82,14 +82,14 @@ fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), S
     }
 }
 
-/// Returns the features that KVM offers; `None` without KVM.
+/// Reads the features that KVM offers its guest; `None` without KVM.
 fn kvm_features() -> Option<u32> {
     let leaf = __cpuid(CPUID_SIGNATURE);
     ([leaf.ebx, leaf.ecx, leaf.edx] == SIGNATURE).then(|| __cpuid(CPUID_FEATURES).eax)
 }
 
-/// Returns the guest-physical address of `pointer`; `None` where nothing is mapped or the
-/// process lacks the privilege.
+/// Returns the physical address of `pointer`; `None` where nothing is mapped, and for a
+/// process without the permission.
 pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
     const PAGE: u64 = PAGE_BYTES as u64;
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
@@ -107,7 +107,7 @@ fn frame(entry: u64) -> Option<u64> {
     Some(entry & FRAME).filter(|&frame| entry & PRESENT != 0 && frame != 0)
 }
 
-/// Returns the frequency of the time-stamp counter in MHz; 1 if unknown.
+/// Returns the frequency of the time-stamp counter in MHz; 1 if it is unknown.
 pub fn tsc_mhz() -> u32 {
     mhz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()).unwrap_or(1)
 }
@@ -118,22 +118,22 @@ fn mhz(cpuinfo: &str) -> Option<u32> {
     Some(mhz.round() as u32).filter(|&mhz| mhz > 0)
 }
 
-/// Returns the addresses of the kernel's code; `None` if the process lacks the privilege.
+/// Returns the range of the kernel's code; `None` for a process without the permission.
 pub fn kernel_code() -> Option<Range<u64>> {
     // Read line by line: of a hundred thousand symbols, this one is among the first.
     let symbols = BufReader::new(File::open("/proc/kallsyms").ok()?);
-    let begin = symbols.lines().map_while(Result::ok).find_map(|line| begin_of_code(&line))?;
+    let start = symbols.lines().map_while(Result::ok).find_map(|line| start_of_code(&line))?;
     let size = size_of_code(&fs::read_to_string("/proc/iomem").ok()?)?;
-    (begin > 0).then(|| begin..begin + size)
+    (start > 0).then(|| start..start + size)
 }
 
-/// `ffffffff9a000000 T _text`: address, kind, name.
-fn begin_of_code(symbol: &str) -> Option<u64> {
+/// Parses `ffffffff9a000000 T _text`: address, kind, name.
+fn start_of_code(symbol: &str) -> Option<u64> {
     let address = symbol.strip_suffix(" _text")?.split(' ').next()?;
     u64::from_str_radix(address, 16).ok()
 }
 
-/// `  1a000000-1ac00fff : Kernel code`: first and last physical address.
+/// Parses `  1a000000-1ac00fff : Kernel code`: first and last physical address.
 fn size_of_code(memory: &str) -> Option<u64> {
     let range = memory.lines().find_map(|line| line.trim().strip_suffix(" : Kernel code"))?;
     let (first, last) = range.split_once('-')?;
@@ -141,13 +141,14 @@ fn size_of_code(memory: &str) -> Option<u64> {
     Some(last?.checked_sub(first?)? + 1).filter(|&size| size > 1)
 }
 
-/// Returns the number of ready interrupts that the kernel has taken on all cores.
+/// Returns the number of ready interrupts that the kernel has taken, on all cores.
 pub fn ready_interrupts() -> u64 {
     hypervisor_callbacks(&fs::read_to_string("/proc/interrupts").unwrap_or_default())
 }
 
-/// `HYP:  17  4  Hypervisor callback interrupts`, a number for each core. Under KVM these
-/// are the ready interrupts (`sysvec_kvm_asyncpf_interrupt` in arch/x86/kernel/kvm.c).
+/// Sums up `HYP:  17  4  Hypervisor callback interrupts`, a number for each core. Under KVM
+/// these are the ready interrupts (`sysvec_kvm_asyncpf_interrupt` in
+/// arch/x86/kernel/kvm.c).
 fn hypervisor_callbacks(interrupts: &str) -> u64 {
     let line = interrupts.lines().find_map(|line| line.trim_start().strip_prefix("HYP:"));
     line.unwrap_or_default().split_whitespace().map_while(|word| word.parse::<u64>().ok()).sum()
@@ -158,12 +159,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modes_need_a_kernel_that_fits() {
+    fn a_mode_needs_a_kernel_in_the_right_state() {
         let (kvm, old) = (Some(0x0100_7efb), Some(0x0100_3efb));
         for (mode, features, command_line, fits) in [
             (Mode::LinuxAsync, kvm, "quiet -- --experiment=peer", true),
             (Mode::LinuxAsync, kvm, "quiet no-kvmapf -- x", false),
-            // After the dashes: an argument of the program, not of the kernel.
+            // The program's arguments are not the kernel's.
             (Mode::LinuxAsync, kvm, "quiet -- no-kvmapf", true),
             (Mode::LinuxAsync, old, "quiet", false),
             (Mode::LinuxAsync, None, "quiet", false),
@@ -176,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn files_of_proc_are_parsed() {
+    fn the_kernels_files_are_parsed() {
         let interrupts = "           CPU0       CPU1\n MCE:  1  1 Machine checks\n HYP:  17  4   Hypervisor callback \
                           interrupts\n HRE:  9  9 Hyper-V\n";
         assert_eq!((hypervisor_callbacks(interrupts), hypervisor_callbacks(" NMI: 3")), (21, 0));
-        assert_eq!(begin_of_code("ffffffff9a000000 T _text"), Some(0xffff_ffff_9a00_0000));
-        assert_eq!(begin_of_code("ffffffff9a000000 T _text_end"), None);
+        assert_eq!(start_of_code("ffffffff9a000000 T _text"), Some(0xffff_ffff_9a00_0000));
+        assert_eq!(start_of_code("ffffffff9a000000 T _text_end"), None);
         let memory = "00100000-0ffdbfff : System RAM\n  01000000-01c00fff : Kernel code\n";
         assert_eq!(size_of_code(memory), Some(0xc0_1000));
-        // As shown to a process without the privilege.
+        // As shown to a process without the permission.
         assert_eq!(size_of_code("  00000000-00000000 : Kernel code\n"), None);
         assert_eq!(mhz("model\t: 3\ncpu MHz\t\t: 2495.998\n"), Some(2496));
         assert_eq!((mhz(""), mhz("cpu MHz\t\t: 0.000")), (None, None));

@@ -17,7 +17,8 @@ use super::spec::{CONSOLE, Outcome, Spec};
 use super::swap::Swap;
 use super::trace::Trace;
 use super::vmm;
-use crate::process::{Scratch, command};
+use crate::dirs;
+use crate::process::command;
 
 /// Time between two reports of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
@@ -27,7 +28,7 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// # Errors
 /// Anything that keeps the guest from reaching its end.
 pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
-    let scratch = Scratch::dir("drive")?;
+    let scratch = dirs::scratch("drive")?;
     let socket = scratch.path().join("pager");
     let trace = Trace::start();
     let swap = spec.swap.as_deref().map(Swap::begin).transpose()?;

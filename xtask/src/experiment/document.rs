@@ -194,10 +194,10 @@ pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
 mod tests {
     use super::super::catalogue;
     use super::*;
+    use crate::dirs;
     use crate::drive::record::Machine;
     use crate::drive::spec::{HostCounts, System};
     use crate::drive::swap::SwapCounts;
-    use crate::process::Scratch;
     use apf_vocabulary::grid::Point;
     use apf_vocabulary::{Histogram, Mode};
 
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_document_is_written_whole_and_the_one_before_is_kept() {
-        let scratch = Scratch::dir("document-test").unwrap();
+        let scratch = dirs::scratch("document-test").unwrap();
         let first = sketch().fill(&parts()).unwrap();
         let second = Document { samples: vec![], ..first.clone() };
         let file = write(&first, scratch.path()).unwrap();
