@@ -16,29 +16,29 @@ use crate::process::Cmd;
 
 /// The document's file.
 const FILE: &str = "report.json";
-/// Where the one before goes, to be compared with.
+/// Name of the previous document, kept for comparison.
 const PREVIOUS: &str = "report.previous.json";
 
-/// What is known before the guest has said anything.
+/// The parts of a document that are known before the guest starts.
 #[derive(Clone)]
 pub struct Sketch {
     pub definition: &'static Definition,
     pub host: &'static str,
-    /// Whether the lab's clock counted instructions.
+    /// True if the lab's clock counts instructions.
     pub exact: bool,
     pub vmm: &'static str,
     pub guest_kernel: String,
     pub cores: u32,
     pub memory_mib: u32,
     pub page_latency: String,
-    /// Which pages evictions took.
+    /// Choice of evicted pages.
     pub evict: Evict,
     pub seed: u64,
     pub began: SystemTime,
     pub revision: Revision,
 }
 
-/// What was built. Asked for beforehand: an interrupted program starts no commands.
+/// Revision that was built. Read beforehand: an interrupted program starts no commands.
 #[derive(Clone, Default)]
 pub struct Revision {
     name: Option<String>,
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(read(&file), second);
         assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
-        // An error in a sample can be told by its line.
+        // An error in a sample has its line.
         assert_eq!(
             text(&first).unwrap().lines().filter(|line| line.contains("ms_per_page\":2.5")).count(),
             1

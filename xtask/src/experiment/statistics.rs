@@ -21,7 +21,7 @@ impl Values {
         self.0.median
     }
 
-    /// How many there are.
+    /// Number of values.
     pub const fn count(&self) -> usize {
         self.0.n
     }
@@ -63,7 +63,7 @@ pub fn claim_at_each<T>(
     })
 }
 
-/// What `of` finds at each value of a parameter, in ascending order, behind that value.
+/// Pairs of each value of a parameter, in ascending order, and the result of `of` for it.
 pub fn at_each<T>(samples: &[Sample], parameter: &str, of: impl Fn(f64) -> Option<T>) -> Vec<(f64, T)> {
     values_of(samples, parameter).into_iter().filter_map(|value| Some((value, of(value)?))).collect()
 }
