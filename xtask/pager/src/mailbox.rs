@@ -17,11 +17,6 @@ pub fn asks_for(header: &[u8], request: u64) -> bool {
     header[..16] == MAGIC && header[16..HEADER_BYTES] == request.to_le_bytes()
 }
 
-/// Acknowledges `request` in a mailbox.
-pub fn acknowledge(page: &mut [u8], request: u64) {
-    page[ACK_OFFSET..ACK_OFFSET + 8].copy_from_slice(&request.to_le_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,16 +29,8 @@ mod tests {
     }
 
     #[test]
-    fn acknowledges_and_touches_nothing_else() {
-        let mut page = mailbox(7);
-        assert!(asks_for(&page, 7));
-        acknowledge(&mut page, 7);
-        assert_eq!(page[24..32], 7u64.to_le_bytes());
-        assert_eq!((&page[..24], &page[32..]), (&mailbox(7)[..24], &[0; 32][..]), "nothing else");
-    }
-
-    #[test]
     fn others_are_no_mailboxes() {
+        assert!(asks_for(&mailbox(7), 7));
         assert!(!asks_for(&mailbox(6), 7));
         assert!(!asks_for(&[0; 64], 0));
     }
