@@ -3,11 +3,11 @@
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::ops::Range;
 
+use apf_vocabulary::PAGE_BYTES;
+
 use crate::platform;
 
-/// Bytes of a page.
-pub const PAGE: usize = 4096;
-const WORDS: usize = PAGE / 8;
+const WORDS: usize = PAGE_BYTES / 8;
 
 /// Page-aligned memory, each page filled with a fingerprint of its own.
 pub struct Region {
@@ -26,7 +26,8 @@ fn fingerprint(seed: u64, index: usize) -> u64 {
 impl Region {
     /// Fills `pages` pages. The memory is never freed: tasks share it to the end.
     pub fn filled(pages: usize, seed: u64) -> Self {
-        let layout = Layout::from_size_align(pages * PAGE, PAGE).expect("a region smaller than memory");
+        let layout =
+            Layout::from_size_align(pages * PAGE_BYTES, PAGE_BYTES).expect("a region smaller than memory");
         // SAFETY: the layout is not empty: the command line demands at least one page.
         let start = unsafe { alloc(layout) }.cast::<u64>();
         if start.is_null() {
@@ -50,7 +51,7 @@ impl Region {
     /// # Panics
     /// A page is not mapped, which cannot be: it has been written to.
     pub fn physical(&self) -> Vec<Range<u64>> {
-        let page = PAGE as u64;
+        let page = PAGE_BYTES as u64;
         let place = |first: &u64| platform::physical_address(first).expect("a page that has been written to");
         let mut pages: Vec<u64> = self.words.iter().step_by(WORDS).map(place).collect();
         // Linux hands out pages from above.
@@ -69,7 +70,7 @@ impl Region {
     pub fn bytes(&self, page: usize) -> &'static [u8] {
         let words = &self.words[page * WORDS..(page + 1) * WORDS];
         // SAFETY: the same memory, which is never freed nor written again, as bytes.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), PAGE) }
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), PAGE_BYTES) }
     }
 
     /// Where the first word of `page` is, and what was written there; without reading it.

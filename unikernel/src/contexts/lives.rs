@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use apf_service::{Config, StartError, Status};
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, spawn};

@@ -3,12 +3,12 @@
 use std::hint::black_box;
 
 use apf_service::NonPreemptible;
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::stack::{ENTRY, RED_ZONE, read_with};
 use crate::host;
-use crate::region::PAGE;
+use apf_vocabulary::PAGE_BYTES as PAGE;
 
 /// Pages for stacks: each access has two of its own.
 const PAGES: usize = 8;

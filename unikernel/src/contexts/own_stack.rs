@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
 
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::stack::{RED_ZONE, read_with};

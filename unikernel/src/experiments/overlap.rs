@@ -7,7 +7,7 @@
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured, Pages};
 

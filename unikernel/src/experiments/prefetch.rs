@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use apf_service::Prefetcher;
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 

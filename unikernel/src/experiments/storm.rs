@@ -3,7 +3,7 @@
 //!
 //! Parameters: `tasks`, `page_latency_ms`.
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 use crate::host;

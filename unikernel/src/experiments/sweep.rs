@@ -4,7 +4,7 @@
 //! other. Alone (`computing=0`) a page costs the time until it is there; beside
 //! a computing task (`computing=1`), the core time that is taken from that task.
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 use super::{compute, overlap};

@@ -10,11 +10,11 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use apf_service::histogram::Histogram;
+use apf_service::histogram;
+use apf_vocabulary::Histogram;
+use apf_vocabulary::grid::Point;
 use rand::Rng;
 use rand::rngs::SmallRng;
-use unikernel::grid::Point;
-use unikernel::sample::Distribution;
 
 use super::bench::{Bench, Measured, Pages};
 
@@ -45,7 +45,7 @@ pub struct Served {
     count: usize,
     pub seconds: f64,
     /// From their planned start on.
-    latencies: Distribution,
+    latencies: Histogram,
 }
 
 /// Measures one sample.
@@ -57,13 +57,14 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
 
 /// Has `workers` tasks serve the requests of `plan`, each from its planned start on.
 pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request], workers: usize) -> Served {
-    let (queue, latencies) = (Arc::new(Queue::with_room_for(plan)), Arc::new(Histogram::default()));
+    let (queue, latencies) =
+        (Arc::new(Queue::with_room_for(plan)), Arc::new(histogram::Histogram::default()));
     let origin = Arc::new(Mutex::new(Instant::now()));
     let start = Arc::new(Barrier::new(workers + 1));
     let workers = bench.tasks(workers, &start, {
         let (queue, pages, latencies, origin) =
             (queue.clone(), pages.clone(), latencies.clone(), origin.clone());
-        let hot: Arc<Vec<u8>> = Arc::new(vec![7; crate::region::PAGE]);
+        let hot: Arc<Vec<u8>> = Arc::new(vec![7; apf_vocabulary::PAGE_BYTES]);
         move |_| {
             let origin = *lock(&origin);
             while let Some(request) = queue.next() {
@@ -94,7 +95,7 @@ pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request],
         worker.join().expect("worker");
     }
     let seconds = began.elapsed().as_secs_f64();
-    Served { count: plan.len(), seconds, latencies: Distribution::of("request", 1000.0, &latencies) }
+    Served { count: plan.len(), seconds, latencies: Histogram::sum("request", 1000.0, [&*latencies]) }
 }
 
 impl Served {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use apf_service::{Config, Service, Waits};
 pub use apf_service::{physical_address, tsc_mhz};
-use unikernel::wire::Mode;
+use apf_vocabulary::Mode;
 
 /// Whether waits can be made halts, all of them.
 pub const CAN_HALT: bool = true;
@@ -39,6 +39,9 @@ pub fn start(mode: Mode, waits: Waits, record: usize) -> Result<Option<Running>,
         Mode::Blocked => return Ok(None),
         Mode::Async => waits,
         Mode::Halt => Waits::Halt,
+        Mode::LinuxBlocked | Mode::LinuxAsync => {
+            return Err(format!("{} is a mode of Linux, and this is Hermit", mode.name()));
+        }
     };
     match apf_service::start(Config { waits, record, ..Config::default() }) {
         Ok(service) => Ok(Some(Running(service))),

@@ -11,9 +11,9 @@ use std::sync::OnceLock;
 
 use apf_service::Waits;
 use apf_service::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
+use apf_vocabulary::{Mode, PAGE_BYTES};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
-use unikernel::wire::Mode;
 
 /// Whether waits can be made halts, all of them.
 pub const CAN_HALT: bool = false;
@@ -61,22 +61,24 @@ fn is_first_process() -> bool {
 /// It is not, or the mode is not one of Linux; in one line.
 pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running>, String> {
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    decide(mode, kvm_features(), &command_line).map(|()| (mode == Mode::Async).then_some(Running))
+    decide(mode, kvm_features(), &command_line).map(|()| (mode == Mode::LinuxAsync).then_some(Running))
 }
 
 fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
     let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
     match (mode, features, off) {
         // Since 5.8 Linux needs what the service needs.
-        (Mode::Async, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
-        (Mode::Async, Some(features), false) => {
+        (Mode::LinuxAsync, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
+        (Mode::LinuxAsync, Some(features), false) => {
             Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))
         }
-        (Mode::Async, None, _) => Err("this Linux does not run on KVM".into()),
-        (Mode::Async, _, true) => Err(format!("this Linux was booted with {OFF}")),
-        (Mode::Blocked, _, true) => Ok(()),
-        (Mode::Blocked, _, false) => Err(format!("this Linux was booted without {OFF}")),
-        (Mode::Halt, ..) => Err("Linux has no mode in which every wait is a halt".into()),
+        (Mode::LinuxAsync, None, _) => Err("this Linux does not run on KVM".into()),
+        (Mode::LinuxAsync, _, true) => Err(format!("this Linux was booted with {OFF}")),
+        (Mode::LinuxBlocked, _, true) => Ok(()),
+        (Mode::LinuxBlocked, _, false) => Err(format!("this Linux was booted without {OFF}")),
+        (Mode::Blocked | Mode::Halt | Mode::Async, ..) => {
+            Err(format!("{} is a mode of Hermit, and this is Linux", mode.name()))
+        }
     }
 }
 
@@ -89,7 +91,7 @@ fn kvm_features() -> Option<u32> {
 /// Where `pointer` points in the machine's physical memory; `None` where nothing
 /// is mapped, and for a process that may not know it.
 pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
-    const PAGE: u64 = 4096;
+    const PAGE: u64 = PAGE_BYTES as u64;
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
     let pagemap = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()).as_ref()?;
     let address = pointer.addr() as u64;
@@ -159,14 +161,14 @@ mod tests {
     fn a_mode_needs_its_kernel() {
         let (kvm, old) = (Some(0x0100_7efb), Some(0x0100_3efb));
         for (mode, features, command_line, fits) in [
-            (Mode::Async, kvm, "quiet -- --experiment=peer", true),
-            (Mode::Async, kvm, "quiet no-kvmapf -- x", false),
+            (Mode::LinuxAsync, kvm, "quiet -- --experiment=peer", true),
+            (Mode::LinuxAsync, kvm, "quiet no-kvmapf -- x", false),
             // An argument of the program is none of the kernel's.
-            (Mode::Async, kvm, "quiet -- no-kvmapf", true),
-            (Mode::Async, old, "quiet", false),
-            (Mode::Async, None, "quiet", false),
-            (Mode::Blocked, kvm, "quiet no-kvmapf", true),
-            (Mode::Blocked, kvm, "quiet", false),
+            (Mode::LinuxAsync, kvm, "quiet -- no-kvmapf", true),
+            (Mode::LinuxAsync, old, "quiet", false),
+            (Mode::LinuxAsync, None, "quiet", false),
+            (Mode::LinuxBlocked, kvm, "quiet no-kvmapf", true),
+            (Mode::LinuxBlocked, kvm, "quiet", false),
             (Mode::Halt, kvm, "quiet", false),
         ] {
             assert_eq!(decide(mode, features, command_line).is_ok(), fits, "{mode:?} {command_line}");

@@ -2,7 +2,8 @@
 //! host has swapped out for pages that are not there.
 
 use crate::error::Error;
-use crate::ram::{GuestRam, PAGE_BYTES};
+use crate::ram::GuestRam;
+use apf_vocabulary::PAGE_BYTES;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;

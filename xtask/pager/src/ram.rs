@@ -1,14 +1,10 @@
 //! The guest's RAM: pieces of the VMM's memory, numbered page by page.
 
 use crate::error::Error;
-use crate::mailbox;
+use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Size of a page. userfaultfd drops and brings back in these, whatever larger pages the kernel
-/// had used before.
-pub const PAGE_BYTES: usize = 4096;
 
 /// RAM without a gap, neither for the guest nor in the VMM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use crate::latency::Sampler;
 use crate::mappings::Smaps;
 use crate::pagemap::Pagemap;
 use crate::pager::Pager;
-use crate::protocol::{Eviction, Request, Response, Stats, Status};
-use crate::ram::PAGE_BYTES;
 use crate::store;
 use crate::uffd::Uffd;
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
 use std::fs::File;
 
 /// What the pager needs from the kernel, opened when the library is loaded.

@@ -5,8 +5,7 @@
 //! RAM or here, and a page of zeros takes none.
 
 use crate::error::Error;
-use crate::mailbox;
-use crate::ram::PAGE_BYTES;
+use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+pub use apf_vocabulary::{Fault, Histogram, Mode, Sample};
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout. A change that an older reader would misunderstand raises it.
@@ -88,25 +89,6 @@ pub enum Better {
     Neither,
 }
 
-/// How the guest's faults wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The service is off: the host stops the core at each fault.
-    Blocked,
-    /// The service is on, and every wait is a halt.
-    Halt,
-    /// The service is on, and waits as it does by default.
-    Async,
-    /// A Linux guest beside: its kernel's async page faults are off.
-    #[serde(rename = "linux-blocked")]
-    LinuxBlocked,
-    /// The same with them on.
-    #[serde(rename = "linux-async")]
-    LinuxAsync,
-}
-
 /// Where and how a run was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -152,70 +134,6 @@ pub struct Setting {
 /// What evictions took before there was a choice.
 fn all() -> String {
     "all".into()
-}
-
-/// One repetition at one point in one mode.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Sample {
-    /// How faults waited.
-    pub mode: Mode,
-    /// The point: the independent variable and whatever else was set.
-    pub parameters: BTreeMap<String, f64>,
-    /// Which repetition, from 0.
-    pub repetition: u32,
-    /// Which boot of the guest, from 0.
-    pub boot: u32,
-    /// What was measured: see [`Experiment::metrics`].
-    pub metrics: BTreeMap<String, f64>,
-    /// What the guest's service counted (`not_present`, …) and, behind `host_`, the host's kernel.
-    pub counts: BTreeMap<String, u64>,
-    /// Distributions.
-    #[serde(default)]
-    pub histograms: Vec<Histogram>,
-    /// Single faults, where they were recorded.
-    #[serde(default)]
-    pub faults: Vec<Fault>,
-}
-
-/// A distribution of durations, raw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Histogram {
-    /// Of what: `schedule total`, `halt host`, `request`.
-    pub name: String,
-    /// How many of the unit make a microsecond: the time-stamp counter's MHz, or 1000 for
-    /// nanoseconds.
-    pub per_us: f64,
-    /// Smallest value of each bucket that is not empty, and how many fell into it.
-    pub buckets: Vec<(u64, u64)>,
-}
-
-/// One fault's life, in cycles of the time-stamp counter since the sample began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// The core it happened on.
-    pub core: u16,
-    /// The host's name for it.
-    pub token: u32,
-    /// The instruction that touched the page.
-    pub rip: u64,
-    /// Whether it waited by halt.
-    pub halt: bool,
-    /// The #PF was delivered.
-    pub fault: u64,
-    /// About to block or halt.
-    pub parked: u64,
-    /// Ready interrupt.
-    pub ready: u64,
-    /// Wait word set.
-    pub released: u64,
-    /// Running again.
-    pub running: u64,
 }
 
 /// A curve to hold the samples against.

@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-pub use super::pager::Latency;
+pub use apf_vocabulary::pager::Latency;
 
 /// More is not an experiment but a hang. The pager cuts what it draws there, too.
 const LONGEST: Duration = Duration::from_secs(10);

@@ -27,8 +27,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use apf_vocabulary::{Fault, Message, Mode};
 use clap::Args;
-use unikernel::wire::{Message, Mode};
 
 use crate::process::{Scratch, command};
 use evict::Eviction;
@@ -236,7 +236,10 @@ impl<'a> Drive<'a> {
                 self.samples()?.measured(counts);
                 self.acknowledge(request)?;
             }
-            Message::Sample(sample) => self.samples()?.sample(*sample)?,
+            Message::Sample { mut sample, faults } => {
+                sample.faults = faults.into_iter().map(Fault::from).collect();
+                self.samples()?.sample(*sample)?;
+            }
             Message::CheckBegins { name } => {
                 progress(&format!("check {name}"));
                 self.check = Some(name);

@@ -1,6 +1,7 @@
 //! What runs under the library: memory like a guest's, threads that work on it like a guest's
 //! vCPUs, and commands from the parent on standard input, each answered with one line.
 
+use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::hint::black_box;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub const BASE: u64 = 0x5000_0000;
 pub const FEW_PAGES: usize = 256;
 /// 64 MiB, except where the parent asks for a small guest.
 pub const PAGES: usize = (64 << 20) / WORDS / 8;
-const WORDS: usize = 512;
+const WORDS: usize = PAGE_BYTES / 8;
 /// Page 0: the mailbox. Page 1: counters that all threads increment. Then those of the workers.
 const OWN_PAGES: usize = 2;
 const WORKERS: usize = 6;
@@ -48,7 +49,7 @@ pub fn run() -> ! {
                 memory = map(argument);
             }
             // RAM that comes late.
-            "more" => give(BASE + (1 << 40), memory.as_ptr().addr() - (2 << 20), 4096),
+            "more" => give(BASE + (1 << 40), memory.as_ptr().addr() - (2 << 20), PAGE_BYTES),
             "work" => {
                 workers = (0..WORKERS)
                     .map(|index| {
@@ -68,9 +69,12 @@ pub fn run() -> ! {
                 answer = format!("{steps} steps");
             }
             "request" => {
-                memory[0][2].store(number.to_le(), SeqCst);
+                memory[0][mailbox::REQUEST_OFFSET / 8].store(number.to_le(), SeqCst);
             }
-            "acked" => wait_for(|| u64::from_le(memory[0][3].load(SeqCst)) == number, "acknowledged"),
+            "acked" => wait_for(
+                || u64::from_le(memory[0][mailbox::ACK_OFFSET / 8].load(SeqCst)) == number,
+                "acknowledged",
+            ),
             // Pages that nobody has touched yet, and such as have been written to, in turns.
             "touch-one-by-one" => {
                 let fastest = (0..number as usize).map(|n| touch(&memory[100 + 7 * n])).min();
@@ -129,8 +133,9 @@ fn map(kind: &str) -> &'static [Page] {
         }
         std::slice::from_raw_parts(memory.cast::<Page>(), pages)
     };
-    memory[0][0].store(u64::from_ne_bytes(*b"apf-mail"), SeqCst);
-    memory[0][1].store(u64::from_ne_bytes(*b"box\0v1\0\0"), SeqCst);
+    for (word, bytes) in memory[0].iter().zip(mailbox::MAGIC.as_chunks().0) {
+        word.store(u64::from_ne_bytes(*bytes), SeqCst);
+    }
     let start = memory.as_ptr().addr();
     if kind == "pieces" {
         let half = bytes / 2;

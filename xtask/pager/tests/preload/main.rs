@@ -9,15 +9,15 @@
 //!
 //! `APF_PAGER_TEST_ROUNDS` sets the number of evictions under load (default 300).
 
-#[path = "../../src/protocol.rs"]
-mod protocol;
-
 mod child; // the "VMM"
 mod parent; // starts it, and controls the pager
 
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use parent::Vmm;
-use protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use std::time::Duration;
+
+const PAGE: u64 = PAGE_BYTES as u64;
 
 /// Not a test of its own: what the child runs. At once done without the variable.
 #[test]
@@ -49,7 +49,7 @@ fn rounds() -> u64 {
 
 fn evict_under_load(name: &str, kind: &str, pages: usize, rounds: u64) {
     let Some(mut vmm) = Vmm::start_with(name, kind) else { return };
-    assert_eq!((vmm.status().ram_bytes, vmm.status().error), (pages as u64 * 4096, None));
+    assert_eq!((vmm.status().ram_bytes, vmm.status().error), (pages as u64 * PAGE, None));
     vmm.tell("work");
     let mut random = 1;
     for round in 1..=rounds {
@@ -88,7 +88,7 @@ fn ram_that_cannot_be_paged_is_named() {
         [("shared", child::PAGES, "shared"), ("locked", child::FEW_PAGES, "mem-lock=on")]
     {
         let Some(mut vmm) = Vmm::start_with(kind, kind) else { return };
-        let end = child::BASE + pages as u64 * 4096;
+        let end = child::BASE + pages as u64 * PAGE;
         for error in [vmm.status().error.unwrap(), vmm.refused(None, None)] {
             assert!(
                 error.contains(why) && error.contains(&format!("{:#x}..{end:#x}", child::BASE)),
@@ -119,14 +119,14 @@ fn ram_that_comes_after_the_first_eviction_is_an_error() {
 #[test]
 fn an_eviction_moves_memory_and_does_not_double_it() {
     let Some(mut vmm) = Vmm::start("memory") else { return };
-    const RAM: u64 = child::PAGES as u64 * 4096;
+    const RAM: u64 = child::PAGES as u64 * PAGE;
     const BESIDE: u64 = 16 << 20;
     vmm.set_latency(0);
     vmm.tell("fill");
     let (before, stored) = vmm.memory();
     assert!(before >= RAM && stored == 0, "{before} {stored}");
     for _ in 0..10 {
-        let most = vmm.most_memory_while(|vmm| assert_eq!(vmm.evict(None).evicted_pages, RAM / 4096));
+        let most = vmm.most_memory_while(|vmm| assert_eq!(vmm.evict(None).evicted_pages, RAM / PAGE));
         assert!(most < before + BESIDE, "{} MiB of a guest of {} MiB", most >> 20, RAM >> 20);
         let (left, stored) = vmm.memory();
         assert!(left < BESIDE && stored == RAM, "{left} and {stored} bytes");
@@ -136,7 +136,7 @@ fn an_eviction_moves_memory_and_does_not_double_it() {
     }
     vmm.evict(None);
     vmm.tell("touch-together 64");
-    assert_eq!(vmm.memory().1, RAM - 64 * 4096, "what came back by faults is given back, too");
+    assert_eq!(vmm.memory().1, RAM - 64 * PAGE, "what came back by faults is given back, too");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn restore_brings_everything_back() {
 fn a_part_goes_out_alone() {
     let Some(mut vmm) = Vmm::start("part") else { return };
     // The child's mailbox is its first page.
-    const PAGE: u64 = 4096;
+
     let page = |number: u64| child::BASE + number * PAGE;
     let parts = |ranges| Some(Parts { mailbox: page(0), ranges });
     vmm.set_latency(1000);
@@ -330,5 +330,5 @@ fn a_controller_may_misbehave() {
     assert!(error.contains("not a request"), "{error}");
     let Response::Status(status) = vmm.ask(&Request::Status {}) else { panic!("no status") };
     assert_eq!(status.latency, Latency::Constant { micros: 20_000 });
-    assert_eq!((status.ram_bytes, status.error), (child::PAGES as u64 * 4096, None));
+    assert_eq!((status.ram_bytes, status.error), ((child::PAGES * PAGE_BYTES) as u64, None));
 }

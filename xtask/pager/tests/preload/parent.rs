@@ -2,7 +2,8 @@
 //! through the socket.
 
 use crate::child;
-use crate::protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -28,7 +29,7 @@ impl Vmm {
     /// permit it.
     pub fn start(name: &str) -> Option<Self> {
         let mut vmm = Self::start_with(name, "whole")?;
-        assert_eq!(vmm.status().ram_bytes, child::PAGES as u64 * 4096);
+        assert_eq!(vmm.status().ram_bytes, (child::PAGES * PAGE_BYTES) as u64);
         Some(vmm)
     }
 

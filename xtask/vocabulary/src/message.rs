@@ -4,35 +4,16 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::counters::Counters;
+use crate::fault::Row;
 use crate::grid::Point;
+use crate::histogram::Histogram;
+use crate::mode::Mode;
+use crate::pager::Parts;
 use crate::sample::Sample;
 
 /// Marks a console line as a [`Message`].
 pub const PREFIX: &str = "@apf ";
-
-/// How faults wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Async page faults are on.
-    Async,
-    /// They are off: the host stops the core at each fault.
-    Blocked,
-    /// They are on, and every wait is a halt.
-    Halt,
-}
-
-impl Mode {
-    /// Its name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Async => "async",
-            Self::Blocked => "blocked",
-            Self::Halt => "halt",
-        }
-    }
-}
 
 /// One line of the guest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,7 +83,13 @@ pub enum Message {
         request: u64,
     },
     /// What it came to.
-    Sample(Box<Sample>),
+    Sample {
+        /// The sample without its faults.
+        sample: Box<Sample>,
+        /// The faults: there are thousands.
+        #[serde(default)]
+        faults: Vec<Row>,
+    },
     /// A check begins.
     CheckBegins {
         /// Its name.
@@ -118,31 +105,11 @@ pub enum Message {
         played: u64,
     },
     /// A histogram of the pass.
-    Histogram(StageHistogram),
+    Histogram(Histogram),
     /// Everything went well and the program ends.
     Done,
     /// A pass has ended.
     Pass(Pass),
-}
-
-/// Parts of the guest's memory, by guest-physical addresses, in whole pages.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Parts {
-    /// Where the mailbox is. The host finds it by its contents, and so learns where memory begins.
-    pub mailbox: u64,
-    /// First and last address of each part, the last one excluded.
-    pub ranges: Vec<Range<u64>>,
-}
-
-/// How long one stage of one kind of wait took.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StageHistogram {
-    /// Which kind of wait: schedule or halt.
-    pub wait: String,
-    /// Which stage; see `apf_service::stats::StageHistograms`.
-    pub stage: String,
-    /// Smallest value of each bucket in cycles, and count.
-    pub buckets: Vec<(u64, u32)>,
 }
 
 /// What a pass came to.
@@ -180,60 +147,14 @@ pub struct Check {
     pub counts: Counters,
 }
 
-/// The service's counters since the program began; see `apf_service::stats::CoreStats`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "documented where they are counted")]
-pub struct Counters {
-    pub not_present: u64,
-    pub ready: u64,
-    pub wake_all: u64,
-    pub spurious_interrupts: u64,
-    pub schedule_waits: u64,
-    pub halt_waits: u64,
-    pub early_ready: u64,
-    pub overflow_halts: u64,
-    pub overflow_retries: u64,
-    pub deferred_ready: u64,
-    pub unknown_reason: u64,
-    pub most_waiting: u64,
-    pub most_outstanding: u64,
-    pub budget_spent: u64,
-    pub halt_kernel_text: u64,
-    pub halt_idle: u64,
-    pub halt_guard: u64,
-    pub halt_foreign_stack: u64,
-    pub halt_cheaper: u64,
-}
-
-impl Counters {
-    /// What was counted since `earlier`; high-water marks as they are now.
-    #[must_use]
-    pub const fn since(&self, earlier: &Self) -> Self {
-        Self {
-            not_present: self.not_present - earlier.not_present,
-            ready: self.ready - earlier.ready,
-            wake_all: self.wake_all - earlier.wake_all,
-            spurious_interrupts: self.spurious_interrupts - earlier.spurious_interrupts,
-            schedule_waits: self.schedule_waits - earlier.schedule_waits,
-            halt_waits: self.halt_waits - earlier.halt_waits,
-            early_ready: self.early_ready - earlier.early_ready,
-            overflow_halts: self.overflow_halts - earlier.overflow_halts,
-            overflow_retries: self.overflow_retries - earlier.overflow_retries,
-            deferred_ready: self.deferred_ready - earlier.deferred_ready,
-            unknown_reason: self.unknown_reason - earlier.unknown_reason,
-            most_waiting: self.most_waiting,
-            most_outstanding: self.most_outstanding,
-            budget_spent: self.budget_spent - earlier.budget_spent,
-            halt_kernel_text: self.halt_kernel_text - earlier.halt_kernel_text,
-            halt_idle: self.halt_idle - earlier.halt_idle,
-            halt_guard: self.halt_guard - earlier.halt_guard,
-            halt_foreign_stack: self.halt_foreign_stack - earlier.halt_foreign_stack,
-            halt_cheaper: self.halt_cheaper - earlier.halt_cheaper,
-        }
-    }
-}
-
 impl Message {
+    /// Makes the message of a sample; whoever reads it puts its faults back.
+    #[must_use]
+    pub fn sample(mut sample: Sample) -> Self {
+        let faults = std::mem::take(&mut sample.faults).into_iter().map(Row::from).collect();
+        Self::Sample { sample: Box::new(sample), faults }
+    }
+
     /// The message of a console line, if it is one.
     ///
     /// # Errors
@@ -246,6 +167,7 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Fault;
 
     #[test]
     fn messages_are_told_from_other_lines() {
@@ -257,5 +179,28 @@ mod tests {
         assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3, .. }))));
         assert!(Message::parse("[INFO] Welcome to Hermit").is_none());
         assert!(Message::parse("@apf {\"event\":\"ev").unwrap().is_err());
+    }
+
+    #[test]
+    fn a_sample_survives_its_message_and_its_faults_travel_as_rows() {
+        let row = (1, 2, 3, true, [4, 5, 6, 7, 8]);
+        let sent = Sample {
+            mode: Mode::Halt,
+            parameters: Point::from([("tasks".into(), 4.0)]),
+            repetition: 1,
+            boot: 0,
+            metrics: Point::from([("ms_per_page".into(), 0.25)]),
+            counts: Counters { not_present: 3, ..Counters::default() }.to_counts(),
+            histograms: vec![Histogram { name: "x".into(), per_us: 2.0, buckets: vec![(8064, 1)] }],
+            faults: vec![row.into()],
+        };
+        let text = serde_json::to_string(&Message::sample(sent.clone())).unwrap();
+        assert!(text.ends_with("\"faults\":[[1,2,3,true,[4,5,6,7,8]]]}"), "{text}");
+        let Ok(Message::Sample { mut sample, faults }) = serde_json::from_str(&text) else {
+            panic!("{text}")
+        };
+        sample.faults = faults.into_iter().map(Fault::from).collect();
+        assert_eq!(*sample, sent);
+        assert_eq!(sample.counters().not_present, 3);
     }
 }
