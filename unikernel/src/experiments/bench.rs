@@ -8,7 +8,6 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use apf_service::histogram;
 use apf_vocabulary::grid::Point;
 use apf_vocabulary::{Counters, Message, Mode};
 use apf_vocabulary::{Fault, Histogram};
@@ -70,7 +69,7 @@ pub struct Pages {
     next: AtomicUsize,
     wrong: AtomicU64,
     /// Cycles that a task's read of a page took, its comparison included.
-    times: histogram::Histogram,
+    times: apf_service::Histogram,
 }
 
 impl Bench {
@@ -118,7 +117,7 @@ impl Bench {
             order,
             next: AtomicUsize::new(0),
             wrong: AtomicU64::new(0),
-            times: histogram::Histogram::default(),
+            times: apf_service::Histogram::default(),
         })
     }
 

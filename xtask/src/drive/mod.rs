@@ -30,6 +30,7 @@ use anyhow::{Context, Result, bail};
 use apf_vocabulary::{Fault, Message, Mode};
 use clap::Args;
 
+use crate::dirs;
 use crate::process::{Scratch, command};
 use evict::Eviction;
 use guest::{Guest, Line};
@@ -92,7 +93,7 @@ struct Drive<'a> {
 
 impl<'a> Drive<'a> {
     fn start(spec: &'a Spec, out: &'a Path) -> Result<Self> {
-        let scratch = Scratch::dir("drive")?;
+        let scratch = dirs::scratch("drive")?;
         let socket = scratch.path().join("pager");
         let trace = Trace::start();
         let swap = spec.swap.as_deref().map(Swap::begin).transpose()?;

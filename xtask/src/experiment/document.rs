@@ -126,7 +126,7 @@ pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
     sample.repetition += boot.repetitions.start;
     let counts = &mut sample.counts;
     // High-water marks of the whole run, which say nothing of one sample.
-    counts.retain(|name, _| !Counters::MARKS.contains(&name.as_str()));
+    counts.retain(|name, _| !Counters::is_mark(name));
     let paged = match outcome.paged {
         Paged::Pager { served_pages, evictions, evicted_pages } => [
             ("host_served_pages", served_pages),
@@ -189,11 +189,11 @@ pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
 mod tests {
     use super::super::catalogue;
     use super::*;
+    use crate::dirs;
     use crate::drive::record::Machine;
     use crate::drive::spec::HostCounts;
     use crate::drive::spec::System;
     use crate::drive::swap::SwapCounts;
-    use crate::process::Scratch;
     use apf_vocabulary::grid::Point;
     use apf_vocabulary::{Histogram, Mode};
 
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_document_is_written_whole_and_the_one_before_is_kept() {
-        let scratch = Scratch::dir("document-test").unwrap();
+        let scratch = dirs::scratch("document-test").unwrap();
         let first = sketch().fill(&parts()).unwrap();
         let second = Document { samples: vec![], ..first.clone() };
         let file = write(&first, scratch.path()).unwrap();

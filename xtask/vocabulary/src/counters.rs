@@ -1,66 +1,70 @@
-//! Counts of the service, by one list.
+//! Counters of the service, from one list.
 
 use std::collections::BTreeMap;
 
-use apf_service::stats::CoreStats;
+use apf_core::for_each_counter;
+use apf_core::stats::CoreStats;
 use serde::{Deserialize, Serialize};
 
-/// Makes [`Counters`] from a list of names: first sums, then high-water marks.
+/// Makes [`Counters`] from the service's list.
 macro_rules! counters {
-    (sums: $($sum:ident),*; marks: $($mark:ident),*;) => {
-        /// The service's counters since the program began; see `apf_service::stats::CoreStats`.
+    ($($(#[$doc:meta])* $kind:ident $name:ident;)*) => {
+        /// Counters of the service since the program started.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-        #[expect(missing_docs, reason = "documented where they are counted")]
         pub struct Counters {
-            $(pub $sum: u64,)*
-            $(pub $mark: u64,)*
+            $($(#[$doc])* pub $name: u64,)*
         }
 
         impl Counters {
-            /// Names of the high-water marks. They are of the whole run and say nothing of one sample.
-            pub const MARKS: &[&str] = &[$(stringify!($mark)),*];
-
             /// Sums up the counters of `cores`.
             #[must_use]
             pub fn sum<'a>(cores: impl IntoIterator<Item = &'a CoreStats>) -> Self {
                 let mut all = Self::default();
                 for core in cores {
-                    $(all.$sum += core.$sum.get();)*
-                    $(all.$mark += core.$mark.get();)*
+                    $(all.$name += core.$name.get();)*
                 }
                 all
             }
 
-            /// Returns what was counted since `earlier`; high-water marks as they are now.
+            /// Returns the counts since `earlier`; high-water marks stay as they are.
             #[must_use]
             pub const fn since(&self, earlier: &Self) -> Self {
-                Self { $($sum: self.$sum - earlier.$sum,)* $($mark: self.$mark,)* }
+                Self { $($name: since!($kind, self.$name, earlier.$name),)* }
             }
 
             /// Returns the counters by name.
             #[must_use]
             pub fn to_counts(&self) -> BTreeMap<String, u64> {
-                let all = [$((stringify!($sum), self.$sum),)* $((stringify!($mark), self.$mark),)*];
-                all.map(|(name, count)| (name.to_owned(), count)).into()
+                [$((stringify!($name).to_owned(), self.$name)),*].into()
             }
 
-            /// Reads the counters from counts by name; what is not there is 0.
+            /// Reads the counters from counts by name; a missing one is 0.
             #[must_use]
             pub fn from_counts(counts: &BTreeMap<String, u64>) -> Self {
-                let of = |name| counts.get(name).copied().unwrap_or(0);
-                Self { $($sum: of(stringify!($sum)),)* $($mark: of(stringify!($mark)),)* }
+                Self { $($name: counts.get(stringify!($name)).copied().unwrap_or(0),)* }
+            }
+
+            /// Returns true if `name` is a high-water mark. It covers the whole run and says nothing
+            /// about one sample.
+            #[must_use]
+            pub fn is_mark(name: &str) -> bool {
+                let kinds = [$((stringify!($name), stringify!($kind))),*];
+                kinds.contains(&(name, "most"))
             }
         }
     };
 }
 
-counters! {
-    sums:
-        not_present, ready, wake_all, spurious_interrupts, schedule_waits, halt_waits, early_ready,
-        overflow_halts, overflow_retries, deferred_ready, unknown_reason, budget_spent,
-        halt_kernel_text, halt_idle, halt_guard, halt_foreign_stack, halt_cheaper;
-    marks: most_waiting, most_outstanding;
+macro_rules! since {
+    (sum, $now:expr, $earlier:expr) => {
+        $now - $earlier
+    };
+    (most, $now:expr, $earlier:expr) => {
+        $now
+    };
 }
+
+for_each_counter!(counters);
 
 #[cfg(test)]
 mod tests {
@@ -82,7 +86,8 @@ mod tests {
     fn counters_survive_being_counts_by_name() {
         let counters = Counters { not_present: 3, most_waiting: 2, ..Counters::default() };
         let counts = counters.to_counts();
-        assert_eq!((counts["not_present"], counts[Counters::MARKS[0]]), (3, 2));
+        assert_eq!((counts["not_present"], counts["most_waiting"]), (3, 2));
+        assert!(Counters::is_mark("most_waiting") && !Counters::is_mark("not_present"));
         assert_eq!(Counters::from_counts(&counts), counters);
     }
 }

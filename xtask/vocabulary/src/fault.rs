@@ -1,31 +1,31 @@
 //! One recorded fault.
 
-use apf_service::record;
-use apf_service::time::Tsc;
+use apf_core::record;
+use apf_core::time::Tsc;
 use serde::{Deserialize, Serialize};
 
-/// One fault's life, in cycles of the time-stamp counter since the sample began.
+/// One fault, in cycles of the time-stamp counter since the sample began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// The core it happened on.
+    /// Core on which it happened.
     pub core: u16,
-    /// The host's name for it.
+    /// Token by which the host names it.
     pub token: u32,
-    /// The instruction that touched the page.
+    /// Address of the instruction that touched the page.
     pub rip: u64,
-    /// Whether it waited by halt.
+    /// True if it waited by halt, false by schedule.
     pub halt: bool,
-    /// The #PF was delivered.
+    /// Delivery of the #PF.
     pub fault: u64,
-    /// About to block or halt.
+    /// Start of the wait.
     pub parked: u64,
     /// Ready interrupt.
     pub ready: u64,
-    /// Wait word set.
+    /// Release of the waiter: its wait word is set.
     pub released: u64,
-    /// Running again.
+    /// End of the wait: the task runs again.
     pub running: u64,
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_counts_from_its_samples_begin_and_survives_its_row() {
+    fn a_fault_counts_from_the_start_of_its_sample_and_survives_its_row() {
         let times = |fault, ready| record::Fault {
             fault: Tsc(fault),
             ready: Tsc(ready),

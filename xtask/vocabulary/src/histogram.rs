@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use apf_service::histogram;
-use apf_service::stats::{CoreStats, StageHistograms};
+use apf_core::histogram;
+use apf_core::stats::{CoreStats, StageHistograms};
 use serde::{Deserialize, Serialize};
 
-/// A distribution of durations, raw.
+/// Distribution of durations, raw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
-    /// Of what: `schedule total`, `halt host`, `request`.
+    /// Name of the durations: `schedule total`, `halt host`, `request`.
     pub name: String,
-    /// How many of the unit make a microsecond: the time-stamp counter's MHz, or 1000 for
-    /// nanoseconds.
+    /// Number of units in a microsecond: the time-stamp counter's MHz, or 1000 for nanoseconds.
     pub per_us: f64,
-    /// Smallest value of each bucket that is not empty, and how many fell into it.
+    /// Smallest value and count of each bucket that is not empty, in ascending order.
     pub buckets: Vec<(u64, u64)>,
 }
 
@@ -57,7 +56,7 @@ impl Histogram {
         .collect()
     }
 
-    /// Returns what was recorded since `earlier`, which is of the same thing.
+    /// Returns the durations recorded since `earlier`, a histogram of the same name.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before: BTreeMap<u64, u64> = earlier.buckets.iter().copied().collect();
@@ -70,12 +69,12 @@ impl Histogram {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apf_service::classify::Wait;
-    use apf_service::slots::Stages;
-    use apf_service::time::Tsc;
+    use apf_core::classify::Wait;
+    use apf_core::slots::Stages;
+    use apf_core::time::Tsc;
 
     #[test]
-    fn a_histogram_loses_what_was_there_before() {
+    fn a_histogram_since_an_earlier_one_has_only_what_is_new() {
         let of = |buckets: &[(u64, u64)]| Histogram {
             name: "halt total".into(),
             per_us: 1.0,

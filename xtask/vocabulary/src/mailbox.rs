@@ -44,12 +44,12 @@ impl Mailbox {
         Self { magic: MAGIC, request: AtomicU64::new(0), acknowledged: AtomicU64::new(0) }
     }
 
-    /// Writes down the next request and returns its number.
+    /// Stores the number of the next request and returns it.
     pub fn next_request(&self) -> u64 {
         self.request.fetch_add(1, Ordering::Release) + 1
     }
 
-    /// Returns true if the host has done what `request` asked for.
+    /// Returns true if the host has fulfilled `request`.
     pub fn is_acknowledged(&self, request: u64) -> bool {
         self.acknowledged.load(Ordering::Acquire) >= request
     }

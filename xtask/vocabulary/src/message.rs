@@ -1,4 +1,4 @@
-//! What the guest tells the host.
+//! Lines from the guest to the driver: one JSON object each, behind a prefix, on the console.
 
 use std::ops::Range;
 
@@ -12,10 +12,11 @@ use crate::mode::Mode;
 use crate::pager::Parts;
 use crate::sample::Sample;
 
-/// Marks a console line as a [`Message`].
+/// Start of a console line that is a [`Message`].
 pub const PREFIX: &str = "@apf ";
 
-/// One line of the guest.
+/// One line of the guest. A line with a request number is a request, which the host acknowledges
+/// in the [mailbox](crate::mailbox).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Message {
@@ -45,63 +46,62 @@ pub enum Message {
         /// Why.
         reason: String,
     },
-    /// Please page out the guest's memory, then acknowledge.
+    /// Request to evict the guest's memory.
     Evict {
-        /// Number of the request in the mailbox.
+        /// Request number.
         request: u64,
-        /// Only these; all, if there is nothing here.
+        /// Parts to evict; all memory if absent.
         #[serde(default)]
         only: Option<Parts>,
-        /// Time from a fault to its page from now on, if not what the run was given.
+        /// Time that page-ins take from now on; as set for the run if absent.
         #[serde(default)]
         page_latency_us: Option<u64>,
-        /// Where a random course of latencies begins.
+        /// Seed of random latencies.
         #[serde(default)]
         seed: u64,
     },
-    /// Please bring everything back at once, then acknowledge.
+    /// Request to bring everything back at once.
     Restore {
-        /// Number of the request in the mailbox.
+        /// Request number.
         request: u64,
     },
-    /// An experiment begins.
+    /// Start of an experiment.
     Samples {
-        /// How many samples it has.
+        /// Number of its samples.
         total: usize,
     },
-    /// A sample begins; the service is on or off as it should be.
+    /// Start of a sample; the service is on or off as its mode wants.
     SampleBegins {
-        /// How faults wait.
+        /// Way in which faults wait.
         mode: Mode,
-        /// Where.
+        /// Point at which it is measured.
         point: Point,
     },
-    /// A sample has been measured and the service is off: please count for it no longer, then
-    /// acknowledge.
+    /// Request to end the host's counts for the sample: it is measured and the service is off.
     SampleMeasured {
-        /// Number of the request in the mailbox.
+        /// Request number.
         request: u64,
     },
-    /// What it came to.
+    /// Result of a sample.
     Sample {
         /// The sample without its faults.
         sample: Box<Sample>,
-        /// The faults: there are thousands.
+        /// The faults, in rows since there are thousands.
         #[serde(default)]
         faults: Vec<Row>,
     },
-    /// A check begins.
+    /// Start of a check.
     CheckBegins {
-        /// Its name.
+        /// Name of the check.
         name: String,
     },
-    /// It has ended.
+    /// Result of a check.
     Check(Check),
     /// All that was counted; the service is off.
     Counted {
         /// What the service counted.
         counters: Counters,
-        /// Of the readies, those that the program raised itself, playing the host.
+        /// Ready events among them that the program raised itself, in place of the host.
         played: u64,
     },
     /// A histogram of the pass.
@@ -148,17 +148,17 @@ pub struct Check {
 }
 
 impl Message {
-    /// Makes the message of a sample; whoever reads it puts its faults back.
+    /// Makes the message of a sample. The reader has to put its faults back.
     #[must_use]
     pub fn sample(mut sample: Sample) -> Self {
         let faults = std::mem::take(&mut sample.faults).into_iter().map(Row::from).collect();
         Self::Sample { sample: Box::new(sample), faults }
     }
 
-    /// The message of a console line, if it is one.
+    /// Reads the message of a console line; `None` if the line is none.
     ///
     /// # Errors
-    /// The line is marked as a message and cannot be read.
+    /// The line has the prefix but is no message.
     pub fn parse(line: &str) -> Option<Result<Self, serde_json::Error>> {
         line.strip_prefix(PREFIX).map(serde_json::from_str)
     }
@@ -170,7 +170,7 @@ mod tests {
     use crate::fault::Fault;
 
     #[test]
-    fn messages_are_told_from_other_lines() {
+    fn messages_differ_from_other_lines() {
         let line = format!(
             "{PREFIX}{}",
             serde_json::to_string(&Message::Evict { request: 3, only: None, page_latency_us: None, seed: 0 })

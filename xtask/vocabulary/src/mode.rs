@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How the guest's faults wait.
+/// Way in which the guest's faults wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -15,9 +15,9 @@ pub enum Mode {
     Halt,
     /// The service is on, and waits as it does by default.
     Async,
-    /// A Linux guest beside: its kernel's async page faults are off.
+    /// A Linux guest whose kernel's async page faults are off.
     LinuxBlocked,
-    /// The same with them on.
+    /// A Linux guest whose kernel's async page faults are on.
     LinuxAsync,
 }
 

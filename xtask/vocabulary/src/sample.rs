@@ -15,27 +15,27 @@ use crate::mode::Mode;
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
-    /// How faults waited.
+    /// Way in which faults waited.
     pub mode: Mode,
-    /// The point: the independent variable and whatever else was set.
+    /// Point: the independent variable and all other parameters.
     pub parameters: Point,
-    /// Which repetition, from 0.
+    /// Number of the repetition, from 0.
     pub repetition: u32,
-    /// Which boot of the guest, from 0.
+    /// Number of the guest's boot, from 0; the guest itself leaves it 0.
     pub boot: u32,
-    /// What was measured: see `Experiment::metrics`.
+    /// Measured values; `Experiment::metrics` describes them.
     pub metrics: BTreeMap<String, f64>,
-    /// What the guest's service counted (`not_present`, …) and, behind `host_`, the host's kernel.
+    /// Counts of the guest's service (`not_present`, …) and, with the prefix `host_`, of the host.
     pub counts: BTreeMap<String, u64>,
-    /// Distributions.
+    /// Distributions of this sample.
     #[serde(default)]
     pub histograms: Vec<Histogram>,
-    /// Single faults, where they were recorded.
+    /// Single faults, if they were recorded.
     #[serde(default)]
     pub faults: Vec<Fault>,
 }
 
-/// Name in [`Sample::counts`] of pages whose content was not what had been written.
+/// Name in [`Sample::counts`] of the number of pages with wrong content.
 pub const WRONG_PAGES: &str = "wrong_pages";
 
 impl Sample {
@@ -45,7 +45,7 @@ impl Sample {
         Counters::from_counts(&self.counts)
     }
 
-    /// Returns the number of pages whose content was not what had been written.
+    /// Returns the number of pages that were read with wrong content.
     #[must_use]
     pub fn wrong_pages(&self) -> u64 {
         self.counts.get(WRONG_PAGES).copied().unwrap_or(0)
