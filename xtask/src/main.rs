@@ -2,7 +2,9 @@
 //!
 //! One file or folder per verb; the rest is what verbs share:
 //!
+//! - `print`: lines on standard output, also where nobody reads them
 //! - [`dirs`], [`versions`]: where things are and which versions are relied upon
+//! - [`output`]: files in a folder of the user's choice
 //! - [`process`]: running other programs so that none survives us
 //! - [`setup`]: finding and installing what a verb needs
 //! - [`probe`]: does this machine's KVM run the guest?
@@ -13,8 +15,12 @@
 //! - [`drive`]: one VM, from power-on to its last word
 //! - [`run`]: one run with two passes, or the checks of contexts, and its report
 //! - [`experiment`]: questions with many samples, and their documents
-//! - [`draw`], [`compare`]: what is made of an experiment's document
+//! - [`draw`], [`compare`]: pages, tables and comparisons from an experiment's document
 //! - [`test`]: all tests, counted
+
+// First: its macros are for all the others.
+#[macro_use]
+mod print;
 
 mod build;
 mod compare;
@@ -25,6 +31,7 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod output;
 mod probe;
 mod process;
 mod report;
@@ -58,9 +65,9 @@ enum Verb {
     Run(run::RunArgs),
     /// Runs latency experiments: many samples, interleaved, and a document for each
     Experiment(experiment::ExperimentArgs),
-    /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary here
+    /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary
     Report(draw::ReportArgs),
-    /// Holds one experiment's document against an earlier one of the same kind
+    /// Compares an experiment's document with an earlier one of the same kind
     ///
     /// Exit code 1 if a metric is surely worse by more than the limit, 2 if the two cannot be
     /// compared.

@@ -1,4 +1,4 @@
-//! Files of the repository that are made from the types here, held against them.
+//! Files of the repository that are made from the types here, compared with them.
 //!
 //! `APF_UPDATE=1 cargo test --package apf-report kept` writes them anew.
 
@@ -40,7 +40,7 @@ fn the_schemas_description_is_that_of_the_types() {
 #[test]
 fn the_tests_documents_are_what_is_made_up() {
     let json = |document: &Document| {
-        document.check().unwrap();
+        crate::check::check(document).unwrap();
         serde_json::to_string(document).unwrap() + "\n"
     };
     let made = example::small();
@@ -59,7 +59,7 @@ fn the_tests_documents_are_what_is_made_up() {
 fn markdown(schema: &Value) -> String {
     let mut text = format!(
         "# `report.json`\n\n\
-         What `cargo xtask experiment run` writes: schema {}. The same as JSON Schema:\n\
+         The document that `cargo xtask experiment run` writes: schema {}. The same as JSON Schema:\n\
          [report-schema.json](report-schema.json). Both are made from the comments and types in\n\
          `xtask/report/src/document.rs`; a test holds them together.\n\n\
          Unknown fields are refused, so that a misspelt one is not silently lost. Times are in\n\

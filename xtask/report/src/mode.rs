@@ -6,7 +6,7 @@ impl Mode {
     /// All of them, in the order in which they are shown.
     pub const ALL: [Self; 5] = [Self::Blocked, Self::Halt, Self::Async, Self::LinuxBlocked, Self::LinuxAsync];
 
-    /// As in the document.
+    /// Its name in the document.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
