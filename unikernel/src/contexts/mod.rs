@@ -100,7 +100,7 @@ pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
     for name in names.iter().filter(|name| !is_group(name) && !known().any(|known| known == **name)) {
         let there_are = known().collect::<Vec<_>>().join(", ");
         let detail = format!("no check of {group}, which this number of cores runs: {there_are}");
-        host::tell(&Message::Check(Check { name: name.clone(), detail, ..Check::default() }));
+        host::send(&Message::Check(Check { name: name.clone(), detail, ..Check::default() }));
     }
     let counted = checks.iter().filter(is_chosen).chain(last_words.iter().filter(is_named));
     counted.for_each(|check| run_one(&bench, check));
@@ -116,19 +116,19 @@ pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
 
 fn stop_and_count(bench: &Bench) {
     bench.stop();
-    host::tell(&Message::Counted { counters: host::counters(), played: bench.played.count() });
+    host::send(&Message::Counted { counters: host::counters(), played: bench.played.count() });
     // The host answers when it has read its own counts.
     host::restore();
 }
 
 fn run_one(bench: &Bench, (name, check): &(&str, Run)) {
     let name = (*name).to_owned();
-    host::tell(&Message::CheckBegins { name: name.clone() });
+    host::send(&Message::CheckBegins { name: name.clone() });
     let before = host::counters();
     let verdict = check(bench);
     host::restore();
     let counts = host::counters().since(&before);
     let passed = verdict.is_ok();
     let (Ok(detail) | Err(detail)) = verdict;
-    host::tell(&Message::Check(Check { name, passed, detail, counts }));
+    host::send(&Message::Check(Check { name, passed, detail, counts }));
 }

@@ -9,7 +9,6 @@ use apf_vocabulary::grid::Point;
 use apf_vocabulary::pager::{Eviction, Latency, Parts};
 use apf_vocabulary::{Counters, Fault, Message, Mode};
 
-use super::PROGRESS_PREFIX;
 use super::guest::{Guest, Line};
 use super::memory::Memory;
 use super::samples::Samples;
@@ -20,6 +19,8 @@ use super::vmm;
 use crate::dirs;
 use crate::process::command;
 
+/// Start of a line that reports progress.
+pub const PROGRESS_PREFIX: &str = "@progress ";
 /// Time between two reports of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -31,7 +32,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let scratch = dirs::scratch("drive")?;
     let socket = scratch.path().join("pager");
     let trace = Trace::start();
-    let swap = spec.swap.as_deref().map(Swap::begin).transpose()?;
+    let swap = spec.swap.as_deref().map(Swap::start).transpose()?;
     let start = || Guest::start(vmm::command(spec, &socket), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
@@ -55,7 +56,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     Ok(vm.outcome)
 }
 
-/// What the guest is doing.
+/// Activity of the guest.
 enum Activity {
     /// It starts, or prepares its next check.
     Preparing,
@@ -137,7 +138,7 @@ impl Vm<'_> {
             }
             Message::Restore { request } => self.restore(request)?,
             Message::Samples { total } => {
-                let samples = Samples::begin(self.spec, self.out, self.tsc_mhz, total)?;
+                let samples = Samples::start(self.spec, self.out, self.tsc_mhz, total)?;
                 self.activity = Activity::Sampling(Box::new(samples));
             }
             Message::SampleBegins { mode, point } => self.sample_begins(mode, point)?,
@@ -172,7 +173,7 @@ impl Vm<'_> {
     fn samples(&mut self) -> Result<&mut Samples> {
         match &mut self.activity {
             Activity::Sampling(samples) => Ok(samples),
-            _ => bail!("the guest told of a sample, but of no experiment"),
+            _ => bail!("the guest sent a sample, but no experiment has started"),
         }
     }
 

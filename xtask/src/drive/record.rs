@@ -22,7 +22,7 @@ pub const RECORD: &str = "record.jsonl";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// Where the VM runs; comes first.
+    /// Machine on which the VM runs; comes first.
     Machine(Machine),
     /// The guest is up.
     Guest {
@@ -52,14 +52,14 @@ pub struct SampleOutcome {
     pub paged: Paged,
 }
 
-/// What paged, and what it counted.
+/// Origin of page-ins, and its counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Paged {
     /// This project's pager.
     Pager {
         /// Pages that it brought back because they were touched, whether the
-        /// guest was told or its core stopped.
+        /// guest took an async fault or its core was stopped.
         served_pages: u64,
         /// Evictions, periodic ones included.
         evictions: u64,
@@ -74,13 +74,13 @@ impl Machine {
     /// The machine this process runs on, which in the lab is the lab's.
     ///
     /// # Errors
-    /// The VMM does not tell its version.
+    /// The VMM does not print its version.
     pub fn here(spec: &Spec) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let version = Cmd::new(&spec.program).arg("--version").quiet().timeout(Duration::from_secs(20));
-        let version = version.capture().context("the VMM does not tell its version")?;
+        let version = version.capture().context("the VMM does not print its version")?;
         Ok(Self {
             processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
@@ -93,11 +93,11 @@ impl Machine {
 pub struct Recorder(File);
 
 impl Recorder {
-    /// Begins it in `folder`.
+    /// Creates the record in `folder`.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn begin(folder: &Path) -> Result<Self> {
+    pub fn create(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         File::create(&path).map(Self).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -119,7 +119,7 @@ pub struct Record {
     pub machine: Machine,
     pub tsc_mhz: u32,
     pub samples: Vec<SampleOutcome>,
-    /// `None` of a guest that did not come to its end.
+    /// `None` if the guest did not reach its end.
     pub end: Option<Boot>,
 }
 
@@ -127,11 +127,11 @@ impl Record {
     /// Reads what is there. A last line that was cut off is left out.
     ///
     /// # Errors
-    /// There is none, or not even its begin.
+    /// There is none, or its first lines are missing.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} has no begin", path.display()))
+        Self::parse(&text).with_context(|| format!("{} lacks its first lines", path.display()))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -160,16 +160,7 @@ mod tests {
     fn what_was_cut_off_is_left_out() {
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let sample = SampleOutcome {
-            sample: Sample {
-                mode: Mode::Halt,
-                parameters: Point::from([("tasks".into(), 4.0)]),
-                repetition: 1,
-                boot: 0,
-                metrics: Point::new(),
-                counts: [].into(),
-                histograms: vec![],
-                faults: vec![],
-            },
+            sample: Sample::new(Mode::Halt, Point::from([("tasks".into(), 4.0)])),
             host: None,
             paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
         };

@@ -1,24 +1,23 @@
-//! What must be right in every document, whatever the experiment asks: the content of every
-//! page, and the guest's counts beside the host's.
+//! Checks of every document, whatever the experiment asks: the content of every page, and
+//! the guest's counts compared with the host's.
 
 use anyhow::{Result, ensure};
 use apf_report::Report;
 use apf_report::document::{Mode, Sample};
 
-/// Failures that are told one by one.
-const TOLD: usize = 5;
+/// Number of failures that the error lists.
+const LISTED: usize = 5;
 
 /// Checks a document.
 ///
 /// # Errors
-/// A page had a wrong content, or a Hermit guest has counted something else than its host, or has
-/// lost a fault.
+/// A page had wrong content, a Hermit guest's counts differ from its host's, or a fault was lost.
 pub fn check(report: &Report) -> Result<()> {
     let failures = failures(report);
-    let more = failures.len().saturating_sub(TOLD);
+    let more = failures.len().saturating_sub(LISTED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let told = failures.iter().take(TOLD).cloned().collect::<Vec<_>>().join("; ");
-    ensure!(failures.is_empty(), "the result is not right: {told}{more}");
+    let listed = failures.iter().take(LISTED).cloned().collect::<Vec<_>>().join("; ");
+    ensure!(failures.is_empty(), "the result is not right: {listed}{more}");
     Ok(())
 }
 

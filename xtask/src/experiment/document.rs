@@ -16,29 +16,29 @@ use crate::process::Cmd;
 
 /// The document's file.
 const FILE: &str = "report.json";
-/// Where the one before goes, to be compared with.
+/// Name of the previous document, kept for comparison.
 const PREVIOUS: &str = "report.previous.json";
 
-/// What is known before the guest has said anything.
+/// The parts of a document that are known before the guest starts.
 #[derive(Clone)]
 pub struct Sketch {
     pub definition: &'static Definition,
     pub host: &'static str,
-    /// Whether the lab's clock counted instructions.
+    /// True if the lab's clock counts instructions.
     pub exact: bool,
     pub vmm: &'static str,
     pub guest_kernel: String,
     pub cores: u32,
     pub memory_mib: u32,
     pub page_latency: String,
-    /// Which pages evictions took.
+    /// Choice of evicted pages.
     pub evict: Evict,
     pub seed: u64,
     pub began: SystemTime,
     pub revision: Revision,
 }
 
-/// What was built. Asked for beforehand: an interrupted program starts no commands.
+/// Revision that was built. Read beforehand: an interrupted program starts no commands.
 #[derive(Clone, Default)]
 pub struct Revision {
     name: Option<String>,
@@ -204,14 +204,12 @@ mod tests {
     fn parts() -> [Part; 1] {
         let counters = Counters { not_present: 9, most_outstanding: 5, ..Default::default() };
         let sample = Sample {
-            mode: Mode::Async,
-            parameters: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
             repetition: 3,
-            boot: 0,
             metrics: Point::from([("ms_per_page".into(), 2.5)]),
             counts: counters.to_counts(),
             histograms: vec![Histogram { name: "halt total".into(), per_us: 2000.0, buckets: vec![(7, 1)] }],
             faults: vec![(0, 7, 0x1000, true, [1, 2, 3, 4, 5]).into()],
+            ..Sample::new(Mode::Async, Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]))
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
@@ -313,7 +311,7 @@ mod tests {
         assert_eq!(read(&file), second);
         assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
-        // An error in a sample can be told by its line.
+        // An error in a sample has its line.
         assert_eq!(
             text(&first).unwrap().lines().filter(|line| line.contains("ms_per_page\":2.5")).count(),
             1

@@ -11,8 +11,9 @@ use apf_vocabulary::grid;
 use super::boots::{self, Boot};
 use super::definition::{Definition, PagedBy};
 use super::document::{self, Revision, Sketch};
+use super::options::Options;
 use super::plan::{Plan, Work};
-use super::{Options, accounts, cost, peer};
+use super::{accounts, cost, peer};
 use crate::drive::record::Record;
 use crate::drive::spec::System;
 use crate::place::Place;
@@ -36,8 +37,8 @@ pub fn takes(place: &Place, definition: &Definition) -> Result<()> {
 /// and there are samples.
 ///
 /// # Errors
-/// The guest does not come to its end, and an earlier document stays as it is; or a page was
-/// wrong, or guest and host disagree.
+/// The guest does not reach its end: an earlier document then stays as it is. Or a page was wrong,
+/// or guest and host disagree.
 pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
     let name = plan.definition.name;
     takes(place, plan.definition)?;
@@ -131,8 +132,8 @@ fn loads(place: &Place, plan: &Plan, options: &Options, run: &Path) -> Result<Ve
     );
     let [hermit, linux] = capacities;
     let loads = peer::loads(&grid::points(&plan.axes), &hermit?, &linux?)?;
-    let told: Vec<String> = loads.iter().map(f64::to_string).collect();
-    println!("load, 70 % of what the slower one serves: {} requests a second", told.join(", "));
+    let text: Vec<String> = loads.iter().map(f64::to_string).collect();
+    println!("load, 70 % of what the slower one serves: {} requests a second", text.join(", "));
     Ok(loads)
 }
 

@@ -1,4 +1,4 @@
-//! What one experiment is going to measure, as the options say.
+//! Plan of one experiment's samples, as the options change it.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use apf_report::document::Mode;
 use apf_vocabulary::grid::{self, Axis};
 use apf_vocabulary::page::PAGES_PER_MIB;
 
-use super::Options;
 use super::boots::{self, Boot};
 use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
+use super::options::Options;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
 use crate::place::Place;
@@ -20,7 +20,7 @@ const BESIDE_MIB: u32 = 48;
 /// The least that Debian's kernel needs for everything.
 const LINUX_MIB: u32 = 128;
 
-/// What one experiment is going to measure.
+/// Samples that one experiment is going to measure.
 pub struct Plan {
     pub definition: &'static Definition,
     pub vmm: Vmm,
@@ -35,7 +35,7 @@ pub struct Plan {
     sample: Duration,
     /// For page-ins that no parameter says the latency of.
     page_latency: PageLatency,
-    /// Whether the user's latency takes the place of the parameter's.
+    /// True if the user's latency takes the place of the parameter's.
     latency_is_given: bool,
 }
 
@@ -91,7 +91,7 @@ impl Plan {
         })
     }
 
-    /// How many samples it has.
+    /// Number of samples.
     pub fn samples(&self) -> usize {
         grid::points(&self.axes).len() * self.modes.len() * self.repetitions as usize
     }
@@ -181,7 +181,7 @@ fn most(axes: &[Axis], name: &str) -> f64 {
         .fold(0.0, |a, b| a.max(*b))
 }
 
-/// What boots the guests of `definition`.
+/// Chooses the VMM for the guests of `definition`.
 ///
 /// # Errors
 /// It cannot be what the options say.
@@ -203,7 +203,7 @@ fn linux_words(modes: &[Mode]) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// What the guests of one boot are asked.
+/// Work of the guests of one boot.
 pub struct Work<'a> {
     /// The experiment by the guest's name for it.
     pub experiment: &'a str,
@@ -212,7 +212,7 @@ pub struct Work<'a> {
     pub loads: &'a [f64],
 }
 
-/// Whether options fit an experiment, of which the pager may have no part in.
+/// Checks that options for the pager are given only where there is one.
 ///
 /// # Errors
 /// One does not.
