@@ -62,6 +62,17 @@ fn contexts_are_judged_on_one_core() {
     assert!(ended.text.contains("--smp 2"), "{}", ended.text);
 }
 
+/// Would fail if a name that no check has were taken for nothing to do.
+#[test]
+fn a_check_that_does_not_exist_fails_and_others_run() {
+    let Some(xtask) = Xtask::find("check-unknown") else { return };
+    let ended = xtask.check(&["aplication", "guard"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    let report = xtask.report().expect("a report");
+    assert_eq!((number(&report, "passed"), number(&report, "failed")), (1.0, 1.0));
+    assert!(ended.text.contains("check aplication: no check of contexts"), "{}", ended.text);
+}
+
 /// Wake-ups across cores, which would hang if one could fall between a core's
 /// look at its input and its halt; and a ready on another core than its fault,
 /// which would leave its waiter halting, or to the watchdog.
@@ -74,15 +85,4 @@ fn cores_wake_each_other_and_each_others_waiters() {
     assert_eq!((number(&report, "passed"), number(&report, "cores")), (3.0, 2.0));
     let ended = xtask.check(&["cores", "--smp", "1"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
-}
-
-/// Would fail if a name that no check has were taken for nothing to do.
-#[test]
-fn a_check_that_does_not_exist_fails_and_others_run() {
-    let Some(xtask) = Xtask::find("check-unknown") else { return };
-    let ended = xtask.check(&["aplication", "guard"]);
-    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
-    let report = xtask.report().expect("a report");
-    assert_eq!((number(&report, "passed"), number(&report, "failed")), (1.0, 1.0));
-    assert!(ended.text.contains("check aplication: no check of contexts"), "{}", ended.text);
 }
