@@ -3,6 +3,8 @@
 //! One file or folder per verb, and the parts that verbs share:
 //!
 //! - [`dirs`], [`versions`]: paths; versions of the tools
+//! - `print`: lines on standard output, also where nobody reads them
+//! - [`output`]: files in a folder of the user's choice
 //! - [`process`]: other programs, none of which outlives this one
 //! - [`patches`]: a series of patches, applied to a source tree
 //! - [`setup`]: the tools that a verb needs, found or installed
@@ -20,6 +22,10 @@
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
 //! - [`test`]: all tests, counted
 
+// First: its macros are for all the others.
+#[macro_use]
+mod print;
+
 mod build;
 mod check;
 mod compare;
@@ -31,6 +37,7 @@ mod guest_memory;
 mod image;
 mod lab;
 mod options;
+mod output;
 mod patches;
 mod place;
 mod probe;
@@ -67,7 +74,7 @@ enum Verb {
     Check(check::CheckArgs),
     /// Runs latency experiments: many interleaved samples, one document per experiment
     Experiment(experiment::ExperimentArgs),
-    /// Draws an experiment's document: a page, tables, percentiles, a trace, a summary
+    /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary
     Report(draw::ReportArgs),
     /// Compares an experiment's document with an earlier one of the same kind
     ///

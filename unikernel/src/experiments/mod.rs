@@ -150,14 +150,12 @@ pub fn run(plan: &Plan) {
                 let mut counts = counters.to_counts();
                 counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
                 host::send(&Message::sample(Sample {
-                    mode,
-                    parameters: point.clone(),
                     repetition,
-                    boot: 0,
                     metrics: measured.metrics,
                     counts,
                     histograms: measured.histograms,
                     faults,
+                    ..Sample::new(mode, point.clone())
                 }));
             }
         }

@@ -1,10 +1,11 @@
-//! A document with one point, for a person with ten seconds.
+//! A short summary of a report with one point.
 
 use crate::distribution::Distribution;
-use crate::document::{Better, Document, Metric, Mode, Sample};
+use crate::document::{Better, Metric, Mode, Sample};
 use crate::html;
 use crate::number;
 use crate::points::Point;
+use crate::report::Report;
 use crate::stats::Summary;
 use crate::terminal::{left, right};
 
@@ -12,7 +13,7 @@ use crate::terminal::{left, right};
 const NAME: usize = 44;
 const FIGURE: usize = 14;
 
-impl Document {
+impl Report {
     /// Returns metrics by mode, pages, counts and latencies at the document's point; `None` if it
     /// has several points.
     #[must_use]
@@ -21,7 +22,7 @@ impl Document {
         if self.samples.iter().any(|sample| sample.parameters != *parameters) {
             return None;
         }
-        let point = self.point(parameters);
+        let point = self.point(self.samples.first()?);
         let mut set: Vec<_> =
             parameters.iter().map(|(name, value)| format!("{name} {}", number::exact(*value))).collect();
         if !self.setting.page_latency.starts_with("the parameter") {
@@ -30,7 +31,7 @@ impl Document {
         if self.setting.evict != "all" {
             set.push(format!("evictions {}", self.setting.evict));
         }
-        let modes = self.modes();
+        let modes = self.modes().to_vec();
         let names: Vec<_> = modes.iter().map(|mode| mode.name().to_owned()).collect();
         let mut lines = vec![html::about(self), format!("At {}:", set.join(", ")), String::new()];
         lines.push(row("", &names, ""));
@@ -144,7 +145,7 @@ mod tests {
             sample.counts = counts.map(|(name, count)| (name.to_owned(), count)).into();
             sample.counts.insert("host_not_present".into(), 500);
         }
-        let text = document.brief().unwrap();
+        let text = example::report(document).brief().unwrap();
         for part in [
             "At page_latency_ms 10, pages 64, tasks 32, page-ins 20ms:",
             "blocked          halt         async",
@@ -160,6 +161,6 @@ mod tests {
 
     #[test]
     fn a_document_with_several_points_has_no_brief() {
-        assert_eq!(example::small().document().brief(), None);
+        assert_eq!(example::report(example::small().document()).brief(), None);
     }
 }

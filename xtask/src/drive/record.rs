@@ -160,16 +160,7 @@ mod tests {
     fn what_was_cut_off_is_left_out() {
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let sample = SampleOutcome {
-            sample: Sample {
-                mode: Mode::Halt,
-                parameters: Point::from([("tasks".into(), 4.0)]),
-                repetition: 1,
-                boot: 0,
-                metrics: Point::new(),
-                counts: [].into(),
-                histograms: vec![],
-                faults: vec![],
-            },
+            sample: Sample::new(Mode::Halt, Point::from([("tasks".into(), 4.0)])),
             host: None,
             paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
         };

@@ -2,7 +2,8 @@
 //! the guest's counts compared with the host's.
 
 use anyhow::{Result, ensure};
-use apf_report::document::{Document, Mode, Sample};
+use apf_report::Report;
+use apf_report::document::{Mode, Sample};
 
 /// Number of failures that the error lists.
 const LISTED: usize = 5;
@@ -11,8 +12,8 @@ const LISTED: usize = 5;
 ///
 /// # Errors
 /// A page had wrong content, a Hermit guest's counts differ from its host's, or a fault was lost.
-pub fn check(document: &Document) -> Result<()> {
-    let failures = failures(document);
+pub fn check(report: &Report) -> Result<()> {
+    let failures = failures(report);
     let more = failures.len().saturating_sub(LISTED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     let listed = failures.iter().take(LISTED).cloned().collect::<Vec<_>>().join("; ");
@@ -20,13 +21,13 @@ pub fn check(document: &Document) -> Result<()> {
     Ok(())
 }
 
-fn failures(document: &Document) -> Vec<String> {
+fn failures(report: &Report) -> Vec<String> {
     let of_sample = |sample: &Sample| {
-        let title = document.title(sample);
+        let title = report.title(sample);
         of_sample(sample).into_iter().map(move |failure| format!("{title}: {failure}"))
     };
-    let mut failures: Vec<String> = document.samples.iter().flat_map(of_sample).collect();
-    let wrong: u64 = document.boots.iter().map(|boot| boot.wrong_pages).sum();
+    let mut failures: Vec<String> = report.samples.iter().flat_map(of_sample).collect();
+    let wrong: u64 = report.boots.iter().map(|boot| boot.wrong_pages).sum();
     if wrong > 0 {
         failures.push(format!("{wrong} pages had a wrong content at the end of the boot"));
     }

@@ -204,14 +204,12 @@ mod tests {
     fn parts() -> [Part; 1] {
         let counters = Counters { not_present: 9, most_outstanding: 5, ..Default::default() };
         let sample = Sample {
-            mode: Mode::Async,
-            parameters: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
             repetition: 3,
-            boot: 0,
             metrics: Point::from([("ms_per_page".into(), 2.5)]),
             counts: counters.to_counts(),
             histograms: vec![Histogram { name: "halt total".into(), per_us: 2000.0, buckets: vec![(7, 1)] }],
             faults: vec![(0, 7, 0x1000, true, [1, 2, 3, 4, 5]).into()],
+            ..Sample::new(Mode::Async, Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]))
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use apf_report::Report;
 use apf_report::document::{Document, Mode};
 use apf_vocabulary::grid;
 
@@ -67,8 +68,9 @@ pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
         peer::check(&document.samples)?;
     }
     let file = document::write(&document, &folder)?;
-    println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&document), file.display());
-    accounts::check(&document)
+    let report = Report::new(document).with_context(|| format!("{}", file.display()))?;
+    println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&report), file.display());
+    accounts::check(&report)
 }
 
 /// Boots each guest of the plan, and returns the document with all samples.
@@ -148,12 +150,12 @@ fn names(modes: &[Mode]) -> String {
 }
 
 /// Claims and whether they hold; of a single point also its figures.
-fn summary(document: &Document) -> String {
+fn summary(report: &Report) -> String {
     let line = |claim: &apf_report::document::Claim| {
         let verdict = if claim.holds { "holds" } else { "FAILS" };
         format!("  {verdict}  {}\n         {}", claim.text, claim.measured)
     };
-    let claims = document.claims.iter().map(line).collect::<Vec<_>>().join("\n");
-    let parts = [document.brief().unwrap_or_default(), claims];
+    let claims = report.claims.iter().map(line).collect::<Vec<_>>().join("\n");
+    let parts = [report.brief().unwrap_or_default(), claims];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }

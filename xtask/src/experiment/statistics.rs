@@ -83,16 +83,7 @@ pub mod tests {
     /// A sample with these parameters and metrics.
     pub fn sample(mode: Mode, parameters: &[(&str, f64)], metrics: &[(&str, f64)]) -> Sample {
         let map = |pairs: &[(&str, f64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
-        Sample {
-            mode,
-            parameters: map(parameters),
-            repetition: 0,
-            boot: 0,
-            metrics: map(metrics),
-            counts: [].into(),
-            histograms: vec![],
-            faults: vec![],
-        }
+        Sample { metrics: map(metrics), ..Sample::new(mode, map(parameters)) }
     }
 
     #[test]
