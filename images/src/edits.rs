@@ -138,6 +138,6 @@ mod tests {
     fn the_kernels_edits_can_be_read_and_give_reasons() {
         let edits = parse(crate::kernel::EDITS, &[("apf-service", "/here")]).unwrap();
         assert!(edits.iter().all(|edit| !edit.why.is_empty()));
-        assert!(edits.iter().any(|edit| edit.replace.contains("path = \"/here\"")));
+        assert!(edits.iter().any(|edit| edit.replace.contains("path = \"/here/kernel\"")));
     }
 }

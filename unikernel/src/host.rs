@@ -5,8 +5,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use apf_service::histogram::Histogram;
-use apf_service::stats::{CoreStats, Counter, StageHistograms};
+use apf_service::{CoreStats, Counter, Histogram, StageHistograms};
 use unikernel::mailbox::Mailbox;
 use unikernel::wire::{Counters, Message, PREFIX, Parts, StageHistogram};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use apf_service::histogram::Histogram;
+use apf_service::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::grid::Point;
@@ -33,7 +33,7 @@ pub struct Sample {
 /// One fault, in cycles of the time-stamp counter since the sample began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "FaultRow", into = "FaultRow")]
-#[expect(missing_docs, reason = "see `apf_service::record::Fault`")]
+#[expect(missing_docs, reason = "see `apf_service::Fault`")]
 pub struct Fault {
     pub core: u16,
     pub token: u32,

@@ -139,7 +139,7 @@ pub struct Parts {
 pub struct StageHistogram {
     /// Which kind of wait: schedule or halt.
     pub wait: String,
-    /// Which stage; see `apf_service::stats::StageHistograms`.
+    /// Which stage; see `apf_service::StageHistograms`.
     pub stage: String,
     /// Smallest value of each bucket in cycles, and count.
     pub buckets: Vec<(u64, u32)>,
@@ -180,7 +180,7 @@ pub struct Check {
     pub counts: Counters,
 }
 
-/// The service's counters since the program began; see `apf_service::stats::CoreStats`.
+/// The service's counters since the program began; see `apf_service::CoreStats`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "documented where they are counted")]
 pub struct Counters {

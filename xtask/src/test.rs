@@ -44,27 +44,13 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let mut count = Count::default();
     if args.filter.is_none() {
         check("format", &["fmt", "--check"], "rustfmt", &mut count)?;
-        let clippy = [
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--features",
-            FEATURES,
-            "--",
-            "-Dwarnings",
-        ];
+        let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"];
         check("lints", &clippy, "cargo-clippy", &mut count)?;
     }
     let filter = args.filter.as_slice();
-    tests(
-        "host tests",
-        &["--release", "--workspace", "--exclude", "tests", "--features", FEATURES],
-        filter,
-        &mut count,
-    )?;
+    tests("host tests", &["--release", "--workspace", "--exclude", "tests"], filter, &mut count)?;
     // loom takes the place of the atomics, so everything is compiled anew.
-    let loom = ["--release", "--package", "apf-service", "--test", "loom", "--target-dir", "target/apf/loom"];
+    let loom = ["--release", "--package", "apf-core", "--test", "loom", "--target-dir", "target/apf/loom"];
     tests_with("loom models", cargo().env("RUSTFLAGS", "--cfg loom"), &loom, filter, &mut count)?;
     if args.filter.is_none() {
         fuzz(&mut count)?;
@@ -85,9 +71,6 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     }
     Ok(u8::from(count.failed > 0))
 }
-
-/// The interrupt side's logic is tested on the host as well.
-const FEATURES: &str = "apf-service/kernel";
 
 fn cargo() -> Cmd {
     Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).cwd(crate::dirs::root())
@@ -120,7 +103,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
     let folder = crate::dirs::sub("fuzz")?;
     let build = cargo()
         .args(["build", "--locked", "--release", "--target", TARGET])
-        .args(["--manifest-path", "apf-service/fuzz/Cargo.toml", "--target-dir"])
+        .args(["--manifest-path", "apf-service/core/fuzz/Cargo.toml", "--target-dir"])
         .arg(&folder)
         .env("RUSTFLAGS", COVERAGE);
     let found = folder.join("found");
@@ -130,7 +113,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
         .arg(format!("-artifact_prefix={}/", found.display()))
         // What is new goes to the first, which git ignores.
         .arg(&found)
-        .arg("apf-service/fuzz/corpus/events")
+        .arg("apf-service/core/fuzz/corpus/events")
         .cwd(crate::dirs::root());
     count.stage("fuzzing", stream(build, |_| ())? && stream(run, |_| ())?);
     Ok(())

@@ -10,9 +10,7 @@ use std::sync::{Condvar, Mutex};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use apf_service::event::CoreId;
-use apf_service::stats::{CoreStats, StageHistograms};
-use apf_service::{NonPreemptible, this_core};
+use apf_service::{CoreId, CoreStats, NonPreemptible, StageHistograms, this_core};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 

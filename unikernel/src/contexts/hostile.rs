@@ -6,8 +6,8 @@ use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apf_service::event::CoreId;
-use apf_service::vcpu::VCpu;
+use apf_core::vcpu::VCpu;
+use apf_service::CoreId;
 
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::Sign;

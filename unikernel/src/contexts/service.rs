@@ -4,7 +4,7 @@ use super::bench::{Bench, Verdict, demand};
 use crate::host;
 
 /// More than the interrupt keeps back from the service thread.
-const READS: usize = 2 * apf_service::protocol::OUTSTANDING_PER_VCPU;
+const READS: usize = 2 * apf_service::OUTSTANDING_PER_VCPU;
 
 /// Everything is paged out, the service thread's code, stack and table
 /// included. Of waits that the ready interrupt ends itself it is told after a

@@ -8,8 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use apf_service::histogram::Histogram;
-use apf_service::time::Tsc;
+use apf_service::{Histogram, Tsc};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};

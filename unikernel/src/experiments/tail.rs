@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use apf_service::histogram::Histogram;
+use apf_service::Histogram;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use unikernel::grid::Point;

@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
+use apf_core::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
 use apf_service::Waits;
-use apf_service::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
 use unikernel::wire::Mode;
