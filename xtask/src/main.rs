@@ -4,6 +4,7 @@
 //!
 //! - [`dirs`], [`versions`]: where things are and which versions are relied upon
 //! - [`process`]: running other programs so that none survives us
+//! - [`patches`]: applying a series of patches to a source tree
 //! - [`setup`]: finding and installing what a verb needs
 //! - [`probe`]: does this machine's KVM run the guest?
 //! - [`lab`]: real KVM in an emulated machine, where it does not
@@ -25,6 +26,7 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod patches;
 mod probe;
 mod process;
 mod report;

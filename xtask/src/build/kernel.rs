@@ -1,31 +1,35 @@
 //! The Hermit kernel archive.
 //!
-//! Pristine source from the crate registry → edited tree → staticlib → one
+//! Pristine source from the crate registry → patched tree → staticlib → one
 //! object with all code in one section and only the interface left global →
-//! `libhermit.a`. The recipe is in `images/kernel`.
+//! `libhermit.a`. The recipe is in `images/kernel`, and `images/kernel/README.md`
+//! says how to change a patch.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::{env, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use images::{edits, kernel};
+use images::kernel;
 
 use super::guest;
 use crate::dirs;
-use crate::process::{Cmd, command};
+use crate::patches::{self, Lines};
+use crate::process::{Cmd, Scratch, command};
 use crate::setup::{BuildTools, Tools};
 
 const TARGET: &str = "x86_64-unknown-none";
+/// Patches without which nothing compiles here. They come first in the series.
+const BUILD_FIXES: usize = 3;
 
 /// Builds the archive; returns the folder that holds `libhermit.a`.
 ///
 /// # Errors
-/// The source cannot be had, an edit does not match, or it does not compile.
+/// The source cannot be had, a patch does not apply, or it does not compile.
 pub fn build(tools: &Tools) -> Result<PathBuf> {
     let base = dirs::sub("kernel")?;
     let tree = base.join("source");
-    lay_out(&pristine_source()?, &tree)?;
+    lay_out(&pristine_source()?, &series()?, &tree)?;
     let staticlib = compile(tools, &tree, &base.join("build"))?;
     let out = base.join("lib");
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -58,55 +62,78 @@ fn pristine_source() -> Result<PathBuf> {
         .context("hermit-kernel is not among the workspace's packages")
 }
 
-/// Writes the edited tree. Files that stay as they are keep their times, so
-/// that cargo compiles only what has changed.
-fn lay_out(source: &Path, tree: &Path) -> Result<()> {
-    let service = dirs::root().join("apf-service");
-    let service = service.to_str().context("the workspace's path is not UTF-8, which Cargo.toml needs")?;
-    let edits =
-        edits::parse(kernel::EDITS, &[("apf-service", service)]).context("images/kernel/edits.toml")?;
-    let mut changed = edits::apply(source, &edits)?;
-    changed.insert("src/apf.rs".into(), kernel::HOOKS.into());
-    // The versions of all crates are the workspace's.
-    let lock = dirs::root().join("Cargo.lock");
-    let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let own_lock = tree.join("Cargo.lock");
-    let from = tree.join("Cargo.lock.workspace");
-    copy_tree(source, source, tree, &changed)?;
-    for (file, text) in &changed {
-        write_if_changed(&tree.join(file), text)?;
-    }
-    // cargo removes from its copy what the kernel does not use, so the
-    // original is kept beside it to see a change.
-    if write_if_changed(&from, &lock)? || !own_lock.exists() {
-        fs::write(&own_lock, &lock).with_context(|| format!("cannot write {}", own_lock.display()))?;
+/// Returns the kernel's changes.
+fn series() -> Result<Vec<PathBuf>> {
+    patches::series(&dirs::root().join("images/kernel/patches"))
+}
+
+/// Compiles the kernel with the build fixes alone, and then with one patch more at a time.
+///
+/// # Errors
+/// A patch does not apply or does not compile; the message names it.
+pub fn check_prefixes(tools: &Tools) -> Result<()> {
+    let (source, series) = (pristine_source()?, series()?);
+    // As deep as the kernel's own folder: the last patch names the service by a relative path.
+    let base = dirs::sub("kernel-prefixes")?;
+    for count in BUILD_FIXES..=series.len() {
+        let last = patches::name(&series[count - 1]);
+        lay_out(&source, &series[..count], &base.join("source"))?;
+        compile(tools, &base.join("source"), &base.join("build"))
+            .with_context(|| format!("the series up to {last} does not compile"))?;
+        println!("compiles up to {last}");
     }
     Ok(())
 }
 
-/// Copies what is not among `changed`. Toolchain file, cargo configuration and
-/// lock file are the upstream developers' own.
-fn copy_tree(
-    root: &Path,
-    source: &Path,
-    tree: &Path,
-    changed: &std::collections::BTreeMap<PathBuf, String>,
-) -> Result<()> {
-    const LEFT_OUT: [&str; 5] = ["rust-toolchain.toml", ".cargo", "Cargo.lock", "tests", "Cargo.toml.orig"];
-    fs::create_dir_all(tree).with_context(|| format!("cannot make {}", tree.display()))?;
-    for entry in fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
+/// Writes the patched tree. Files that stay as they are keep their times, so
+/// that cargo compiles only what has changed.
+fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
+    let scratch = Scratch::dir("kernel")?;
+    let new = scratch.path();
+    mirror(source, new)?;
+    patches::apply(series, new, Lines::Exact)?;
+    let write = |name: &str, text: &str| {
+        fs::write(new.join(name), text).with_context(|| format!("cannot write {name} of the kernel"))
+    };
+    write("src/apf.rs", kernel::HOOKS)?;
+    // The versions of all crates are the workspace's. cargo removes from its copy of the lock
+    // file what the kernel does not use, so the original is kept beside it.
+    let lock = dirs::root().join("Cargo.lock");
+    let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    write("Cargo.lock.workspace", &lock)?;
+    let is_same = |name: &str| {
+        fs::read(tree.join(name)).is_ok_and(|old| fs::read(new.join(name)).is_ok_and(|new| old == new))
+    };
+    let reduced = fs::read_to_string(tree.join("Cargo.lock"))
+        .ok()
+        .filter(|_| is_same("Cargo.lock.workspace") && is_same("Cargo.toml"));
+    write("Cargo.lock", &reduced.unwrap_or(lock))?;
+    mirror(new, tree)
+}
+
+/// Makes `to` the same as `from`. Left out is what is the upstream developers' own:
+/// toolchain, cargo configuration, tests.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    const LEFT_OUT: [&str; 4] = ["rust-toolchain.toml", ".cargo", "tests", "Cargo.toml.orig"];
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(to).with_context(|| format!("cannot read {}", to.display()))? {
         let path = entry?.path();
-        let relative = path.strip_prefix(root)?;
+        if !from.join(path.file_name().unwrap_or_default()).exists() {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if LEFT_OUT.iter().any(|&left_out| relative == Path::new(left_out)) || changed.contains_key(relative)
-        {
+        if LEFT_OUT.iter().any(|&left_out| name == left_out) {
             continue;
         }
         if path.is_dir() {
-            copy_tree(root, &path, &tree.join(name), changed)?;
+            mirror(&path, &to.join(name))?;
         } else {
             let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            write_if_changed(&tree.join(name), text)?;
+            write_if_changed(&to.join(name), text)?;
         }
     }
     Ok(())
@@ -191,4 +218,54 @@ fn write_if_changed(path: &Path, text: impl AsRef<[u8]>) -> Result<bool> {
 fn is_newer(input: &Path, product: &Path) -> bool {
     let time = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     time(product).is_none_or(|product| time(input).is_none_or(|input| input > product))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_applies_to_the_pristine_source_line_by_line() {
+        let tree = Scratch::dir("series").unwrap();
+        let series = series().unwrap();
+        assert!(series.len() > BUILD_FIXES);
+        lay_out(&pristine_source().unwrap(), &series, tree.path()).unwrap();
+        let read = |name: &str| fs::read_to_string(tree.path().join(name)).unwrap();
+        assert!(read("src/lib.rs").contains("mod apf;"));
+        assert_eq!(read("src/apf.rs"), kernel::HOOKS);
+    }
+
+    #[test]
+    fn each_patch_has_a_subject_and_a_message() {
+        for patch in series().unwrap() {
+            let text = fs::read_to_string(&patch).unwrap();
+            let (head, message) = text.split_once("\n\n").unwrap();
+            let subject = head.lines().find_map(|line| line.strip_prefix("Subject: [PATCH] ")).unwrap();
+            assert!(subject.contains(": "), "{}: {subject}", patch.display());
+            let message = message.split("\ndiff --git ").next().unwrap();
+            assert!(message.split_whitespace().count() > 10, "{}", patch.display());
+        }
+    }
+
+    #[test]
+    fn a_tree_laid_out_again_keeps_the_times_of_its_files() {
+        let folder = Scratch::dir("mirror").unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for name in ["same", "changed", "removed"] {
+            fs::create_dir_all(from.join("src")).unwrap();
+            fs::write(from.join("src").join(name), name).unwrap();
+        }
+        mirror(&from, &to).unwrap();
+        let time = |name: &str| fs::metadata(to.join("src").join(name)).unwrap().modified().unwrap();
+        let before = ["same", "changed"].map(time);
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(from.join("src/changed"), "more").unwrap();
+        fs::remove_file(from.join("src/removed")).unwrap();
+        mirror(&from, &to).unwrap();
+        let after = ["same", "changed"].map(time);
+        assert_eq!(before[0], after[0]);
+        assert!(before[1] < after[1]);
+        assert_eq!(fs::read(to.join("src/changed")).unwrap(), b"more");
+        assert!(!to.join("src/removed").exists());
+    }
 }

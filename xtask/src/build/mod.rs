@@ -1,6 +1,6 @@
 //! `cargo xtask build`: what gets booted.
 //!
-//! - [`kernel`]: the Hermit kernel archive, from its edited source
+//! - [`kernel`]: the Hermit kernel archive, from its patched source
 //! - [`app`]: the unikernel, a std program linked with that archive
 //! - [`linux`]: the same program for Linux, which Hermit is held against
 //! - [`loader`]: what QEMU starts, and which then starts the unikernel
@@ -27,7 +27,11 @@ const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// `cargo xtask build`
 #[derive(Debug, Args)]
-pub struct BuildArgs {}
+pub struct BuildArgs {
+    /// Only compiles the kernel after each patch of its series; takes minutes
+    #[arg(long, hide = true)]
+    kernel_prefixes: bool,
+}
 
 /// What was built.
 #[derive(Clone, Debug)]
@@ -46,8 +50,12 @@ pub struct Built {
 ///
 /// # Errors
 /// See [`all`].
-pub fn run(_: &BuildArgs) -> Result<()> {
-    let built = all(&setup::ensure(Needs { guest: true, ..Needs::default() })?)?;
+pub fn run(args: &BuildArgs) -> Result<()> {
+    let tools = setup::ensure(Needs { guest: true, ..Needs::default() })?;
+    if args.kernel_prefixes {
+        return kernel::check_prefixes(&tools);
+    }
+    let built = all(&tools)?;
     for (name, path) in [("unikernel", &built.image), ("loader", &built.loader), ("pager", &built.pager)] {
         println!("{name:<9} {}", path.display());
     }

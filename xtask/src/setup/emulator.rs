@@ -9,16 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{Qemu, apt};
 use crate::dirs;
+use crate::patches::{self, Lines};
 use crate::process::{Cmd, Scratch};
 use crate::versions::{Packages, VERSIONS};
 
-/// In the order in which they are applied.
-const REPAIRS: [&str; 4] = [
-    include_str!("../../../images/lab/qemu/0001-injected-interrupt-once.patch"),
-    include_str!("../../../images/lab/qemu/0002-flags-of-another-processor.patch"),
-    include_str!("../../../images/lab/qemu/0003-no-firmware.patch"),
-    include_str!("../../../images/lab/qemu/0004-all-blocks.patch"),
-];
 /// The devices it is built with.
 const DEVICES: &str = include_str!("../../../images/lab/qemu/devices.mak");
 /// One target, one accelerator, one kind of share. The Python is Debian's, whose
@@ -58,16 +52,26 @@ fn folder() -> PathBuf {
     dirs::apf().join("lab/emulator")
 }
 
+fn repairs() -> Result<Vec<PathBuf>> {
+    patches::series(&dirs::root().join("images/lab/qemu"))
+}
+
 /// What it was built from: another repair or option builds it anew.
-fn stamp() -> String {
-    [&REPAIRS[..], &[DEVICES], &CONFIGURE, &[&VERSIONS.lab.qemu.suite]].concat().join("\n")
+fn stamp() -> Result<String> {
+    let repairs = repairs()?
+        .iter()
+        .map(|repair| fs::read_to_string(repair).with_context(|| format!("cannot read {}", repair.display())))
+        .collect::<Result<Vec<_>>>()?
+        .join("\n");
+    Ok([&[repairs.as_str(), DEVICES], &CONFIGURE[..], &[&VERSIONS.lab.qemu.suite]].concat().join("\n"))
 }
 
 /// Is it there, as it would be built now?
 pub fn is_built() -> bool {
     let folder = folder();
     [PROGRAM, COUNTER].iter().all(|name| folder.join(name).is_file())
-        && fs::read_to_string(folder.join("stamp")).is_ok_and(|old| old == stamp())
+        && fs::read_to_string(folder.join("stamp"))
+            .is_ok_and(|old| stamp().is_ok_and(|current| old == current))
 }
 
 /// The packages that building it takes, if they are not all installed.
@@ -97,9 +101,7 @@ fn build() -> Result<()> {
     let scratch = Scratch::dir("emulator")?;
     let archive = apt::upstream_source("qemu", suite, scratch.path())?;
     let source = unpack(&archive, scratch.path())?;
-    for repair in REPAIRS {
-        apply(repair, &source)?;
-    }
+    patches::apply(&repairs()?, &source, Lines::Shifted)?;
     fs::write(source.join("configs/devices/x86_64-softmmu/lab.mak"), DEVICES)?;
     let build = source.join("build");
     fs::create_dir_all(&build)?;
@@ -120,7 +122,7 @@ fn build() -> Result<()> {
     fs::create_dir(&new)?;
     fs::copy(build.join(PROGRAM), new.join(PROGRAM)).context("the build left no program")?;
     fs::copy(build.join(counter), new.join(COUNTER)).context("the build left no plugin")?;
-    fs::write(new.join("stamp"), stamp())?;
+    fs::write(new.join("stamp"), stamp()?)?;
     apt::move_into_place(&new, &folder())
 }
 
@@ -142,26 +144,14 @@ fn unpack(archive: &Path, scratch: &Path) -> Result<PathBuf> {
     }
 }
 
-fn apply(repair: &str, source: &Path) -> Result<()> {
-    let file = source.join("repair.patch");
-    fs::write(&file, repair)?;
-    let title = repair.lines().next().unwrap_or_default();
-    Cmd::new("patch")
-        .args(["--strip=1", "--fuzz=0", "--input"])
-        .arg(&file)
-        .cwd(source)
-        .doing("repairing QEMU")
-        .logged(&dirs::log("emulator-repair")?)
-        .with_context(|| format!("this source of QEMU does not take the repair `{title}`"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_repair_says_what_it_is_for() {
-        for repair in REPAIRS {
+        for repair in repairs().unwrap() {
+            let repair = fs::read_to_string(repair).unwrap();
             let title = repair.lines().next().unwrap();
             assert!(title.ends_with(['.', ':']) || title.contains(": "), "{title}");
             assert!(repair.contains("\n--- a/") && repair.contains("\n+++ b/"), "{title}");

@@ -168,7 +168,7 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     if need.guest {
         let toolchain = toolchain::ensure()?;
         voice.found("guest toolchain", &toolchain);
-        let build = BuildTools::find().context(still_missing("GNU binutils or lld"))?;
+        let build = BuildTools::find().context(still_missing("GNU binutils, GNU patch or lld"))?;
         voice.found("kernel archive tools", build.ld.display());
         (tools.toolchain, tools.build) = (Some(toolchain), Some(build));
     }

@@ -132,10 +132,12 @@ pub struct BuildTools {
 }
 
 impl BuildTools {
-    /// Finds them on the path; `as` too, which the kernel's build script calls.
+    /// Finds them on the path. The kernel's build script calls `as`, and `patch` applies
+    /// the kernel's changes.
     pub fn find() -> Option<Self> {
         let tool = |name: &str| which::which(name).ok();
         tool("as")?;
+        tool("patch")?;
         let linker = tool("ld.lld");
         if linker.is_none() && tool("rust-lld").is_none() && !rustup_has_lld() {
             return None;
@@ -160,7 +162,7 @@ fn rustup_has_lld() -> bool {
 pub fn by_hand() -> String {
     format!(
         "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
-         its component rust-src; GNU binutils; lld; QEMU (qemu-system-x86_64)",
+         its component rust-src; GNU binutils and patch; lld; QEMU (qemu-system-x86_64)",
         VERSIONS.debian.codename,
         apt::os_name(),
         VERSIONS.rust.guest,
