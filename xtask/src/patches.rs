@@ -74,11 +74,11 @@ pub fn name(patch: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Scratch;
+    use crate::dirs;
 
     /// Applies a patch of the third line of `a` to a tree with the file `a`.
     fn apply_to(test: &str, a: &str, lines: Lines) -> Result<String> {
-        let tree = Scratch::dir(test)?;
+        let tree = dirs::scratch(test)?;
         let patch = tree.path().join("0001-third.patch");
         fs::write(&patch, "--- a/a\n+++ b/a\n@@ -2,3 +2,3 @@\n 2\n-3\n+three\n 4\n")?;
         fs::write(tree.path().join("a"), a)?;
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_series_with_a_gap_is_refused() {
-        let folder = Scratch::dir("gap").unwrap();
+        let folder = dirs::scratch("gap").unwrap();
         for name in ["0001-a.patch", "0003-c.patch", "notes.txt"] {
             fs::write(folder.path().join(name), "").unwrap();
         }

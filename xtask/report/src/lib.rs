@@ -1,6 +1,6 @@
 //! What an experiment came to.
 //!
-//! - [`document`], [`mode`]: `report.json`, raw data included, so that anything can be computed again
+//! - [`document`]: `report.json`, raw data included, so that anything can be computed again
 //! - [`read`], [`check`]: reading it, with errors that say where it is wrong
 //! - [`points`]: its samples by the point at which they were taken
 //! - [`stats`], [`distribution`]: medians, intervals, percentiles
@@ -20,7 +20,6 @@ pub mod document;
 pub mod hgrm;
 pub mod html;
 pub mod lives;
-pub mod mode;
 pub mod number;
 pub mod plot;
 pub mod points;

@@ -3,11 +3,11 @@
 //! Pristine source from the crate registry → patched tree → staticlib → one
 //! object with all code in one section and only the interface left global →
 //! `libhermit.a`. The recipe is in `images/kernel`, and `images/kernel/README.md`
-//! says how to change a patch.
+//! explains how to change a patch.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use images::kernel;
@@ -15,17 +15,17 @@ use images::kernel;
 use super::guest;
 use crate::dirs;
 use crate::patches::{self, Lines};
-use crate::process::{Cmd, Scratch, command};
+use crate::process::{Cmd, cargo, command};
 use crate::setup::{BuildTools, Tools};
 
 const TARGET: &str = "x86_64-unknown-none";
-/// Patches without which nothing compiles here. They come first in the series.
+/// Number of build fixes: patches that every other one needs to compile. They come first.
 const BUILD_FIXES: usize = 3;
 
 /// Builds the archive; returns the folder that holds `libhermit.a`.
 ///
 /// # Errors
-/// The source cannot be had, a patch does not apply, or it does not compile.
+/// The source cannot be downloaded, a patch does not apply, or it does not compile.
 pub fn build(tools: &Tools) -> Result<PathBuf> {
     let base = dirs::sub("kernel")?;
     let tree = base.join("source");
@@ -42,9 +42,9 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// Where cargo keeps the source it has fetched for the workspace's lock file.
+/// Finds the source that cargo has fetched for the workspace's lock file.
 fn pristine_source() -> Result<PathBuf> {
-    let metadata = Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let metadata = cargo()
         .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
         .cwd(dirs::root())
         .quiet()
@@ -67,13 +67,13 @@ fn series() -> Result<Vec<PathBuf>> {
     patches::series(&dirs::root().join("images/kernel/patches"))
 }
 
-/// Compiles the kernel with the build fixes alone, and then with one patch more at a time.
+/// Compiles the kernel with the build fixes alone, and then again after each further patch.
 ///
 /// # Errors
 /// A patch does not apply or does not compile; the message names it.
 pub fn check_prefixes(tools: &Tools) -> Result<()> {
     let (source, series) = (pristine_source()?, series()?);
-    // As deep as the kernel's own folder: the last patch names the service by a relative path.
+    // At the depth of the kernel's own folder: the last patch has a relative path to the service.
     let base = dirs::sub("kernel-prefixes")?;
     for count in BUILD_FIXES..=series.len() {
         let last = patches::name(&series[count - 1]);
@@ -85,10 +85,10 @@ pub fn check_prefixes(tools: &Tools) -> Result<()> {
     Ok(())
 }
 
-/// Writes the patched tree. Files that stay as they are keep their times, so
-/// that cargo compiles only what has changed.
+/// Writes the patched tree. Unchanged files keep their times, so that cargo compiles only
+/// the others.
 fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
-    let scratch = Scratch::dir("kernel")?;
+    let scratch = dirs::scratch("kernel")?;
     let new = scratch.path();
     mirror(source, new)?;
     patches::apply(series, new, Lines::Exact)?;
@@ -96,8 +96,8 @@ fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
         fs::write(new.join(name), text).with_context(|| format!("cannot write {name} of the kernel"))
     };
     write("src/apf.rs", kernel::HOOKS)?;
-    // The versions of all crates are the workspace's. cargo removes from its copy of the lock
-    // file what the kernel does not use, so the original is kept beside it.
+    // The versions of all crates are the workspace's. cargo removes entries that the kernel
+    // does not use from its copy of the lock file, so the original is kept beside it.
     let lock = dirs::root().join("Cargo.lock");
     let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
     write("Cargo.lock.workspace", &lock)?;
@@ -111,8 +111,8 @@ fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
     mirror(new, tree)
 }
 
-/// Makes `to` the same as `from`. Left out is what is the upstream developers' own:
-/// toolchain, cargo configuration, tests.
+/// Makes `to` a copy of `from`, without files for upstream's developers: toolchain, cargo
+/// configuration, tests.
 fn mirror(from: &Path, to: &Path) -> Result<()> {
     const LEFT_OUT: [&str; 4] = ["rust-toolchain.toml", ".cargo", "tests", "Cargo.toml.orig"];
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
@@ -161,7 +161,7 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
     run(&build.ld)
         .args(["-r", "--whole-archive", "--gc-sections", "-e", "_start", "-u", "runtime_entry", "-T"])
         .arg(base.join("link.ld"))
-        // The interface is what keeps everything else.
+        // The interface keeps everything that it uses from being collected.
         .args(exported.iter().flat_map(|symbol| ["-u", symbol]))
         .arg("-o")
         .arg(&merged)
@@ -180,16 +180,15 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
         .args([&merged, &object])
         .capture()?;
     check_soft_float(build, &object)?;
-    // Written beside and moved: an interrupted build leaves no half archive.
+    // Renamed into place: an interrupted build leaves no partial archive.
     let (new, archive) = (base.join("new.a"), out.join("libhermit.a"));
     let _ = fs::remove_file(&new);
     run(&build.ar).arg("rcsD").args([&new, &object]).capture()?;
     fs::rename(&new, &archive).with_context(|| format!("cannot write {}", archive.display()))
 }
 
-/// Interrupt context runs this code with the interrupted task's FPU state in
-/// the registers, so none of it may use them. The target sees to that; this
-/// sees to the target.
+/// Checks that the kernel's code uses no FPU registers: in interrupt context they hold the
+/// interrupted task's state. The target forbids them; this checks the target.
 fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
     let text = Cmd::new(&build.objdump)
         .args(["--disassemble", "--no-show-raw-insn"])
@@ -200,13 +199,16 @@ fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
         .capture()?;
     match text.lines().find(|line| ["%xmm", "%ymm", "%zmm"].iter().any(|register| line.contains(register))) {
         Some(line) => {
-            bail!("the kernel archive uses FPU registers, which interrupt context must not: {}", line.trim())
+            bail!(
+                "the kernel archive uses FPU registers, which interrupt context must not do: {}",
+                line.trim()
+            )
         }
         None => Ok(()),
     }
 }
 
-/// Writes `text` unless the file holds it already; says whether it wrote.
+/// Writes `text` unless the file already has it; returns whether it was written.
 fn write_if_changed(path: &Path, text: impl AsRef<[u8]>) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == text.as_ref()) {
         return Ok(false);
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_series_applies_to_the_pristine_source_line_by_line() {
-        let tree = Scratch::dir("series").unwrap();
+        let tree = dirs::scratch("series").unwrap();
         let series = series().unwrap();
         assert!(series.len() > BUILD_FIXES);
         lay_out(&pristine_source().unwrap(), &series, tree.path()).unwrap();
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_tree_laid_out_again_keeps_the_times_of_its_files() {
-        let folder = Scratch::dir("mirror").unwrap();
+        let folder = dirs::scratch("mirror").unwrap();
         let (from, to) = (folder.path().join("from"), folder.path().join("to"));
         for name in ["same", "changed", "removed"] {
             fs::create_dir_all(from.join("src")).unwrap();

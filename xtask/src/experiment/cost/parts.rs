@@ -19,7 +19,7 @@ pub enum Part {
 
 /// What names contain, the first match counts.
 const NAMES: [(Part, &[&str]); 6] = [
-    (Part::Program, &["unikernel::", "serde", "itoa::", "std::", "sys_write"]),
+    (Part::Program, &["unikernel::", "apf_vocabulary::", "serde", "itoa::", "std::", "sys_write"]),
     (
         Part::Ready,
         &[

@@ -1,14 +1,11 @@
-//! The protocol as a controller sees it. Broken by: a renamed field or request, a response that does
-//! not survive the way through JSON, or a `protocol.rs` that needs the rest of the crate.
+//! The pager's protocol as its JSON. Broken by: a renamed field or request, or a response that does
+//! not survive the way through JSON.
 
-#[path = "../src/protocol.rs"]
-mod protocol;
-
-use protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
 use serde_json::{from_str, to_string};
 
 #[test]
-fn requests_as_they_are_written() {
+fn requests_have_fixed_names_in_json() {
     let latency = Latency::Constant { micros: 200 };
     let parts = Parts { mailbox: 4096, ranges: vec![0..4096, 8192..12288] };
     for (request, json) in [
@@ -40,7 +37,7 @@ fn requests_as_they_are_written() {
 }
 
 #[test]
-fn what_is_not_a_request() {
+fn requests_refuse_what_is_malformed() {
     for json in [
         "",
         "status",
@@ -55,10 +52,10 @@ fn what_is_not_a_request() {
 }
 
 #[test]
-fn responses_survive_the_way() {
+fn responses_survive_json() {
     let status = Status {
         ram_bytes: 1 << 28,
-        page_bytes: 4096,
+        page_bytes: apf_vocabulary::PAGE_BYTES as u64,
         evicted_pages: 1,
         resident_pages: 65_535,
         in_flight: 0,

@@ -1,24 +1,23 @@
-//! The points of an experiment: every combination of its parameters' values.
+//! Parameters of an experiment and the points that their values span.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// The values of the parameters at one point.
+/// Values of the parameters at one point.
 pub type Point = BTreeMap<String, f64>;
 
-/// One parameter and the values that it takes, on the command line
-/// `tasks=1,2,4`.
+/// One parameter and its values; `tasks=1,2,4` on the command line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// The parameter.
+    /// Name of the parameter.
     pub name: String,
-    /// Its values, in the order in which they are measured.
+    /// Values, in the order in which they are measured.
     pub values: Vec<f64>,
 }
 
 impl Axis {
-    /// An axis.
+    /// Makes an axis.
     #[must_use]
     pub fn new(name: &str, values: &[f64]) -> Self {
         Self { name: name.into(), values: values.into() }
@@ -48,7 +47,7 @@ impl FromStr for Axis {
     }
 }
 
-/// All combinations; the last axis varies fastest.
+/// Returns every combination of the axes' values; the last axis varies fastest.
 #[must_use]
 pub fn points(axes: &[Axis]) -> Vec<Point> {
     axes.iter().fold(vec![Point::new()], |points, axis| {
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_axis_is_named() {
+    fn a_text_that_is_no_axis_is_named() {
         for (text, named) in [("tasks", "tasks"), ("=1", "=1"), ("tasks=1,x", "`x`"), ("tasks=", "``")] {
             let error = text.parse::<Axis>().unwrap_err();
             assert!(error.contains(named), "{error}");
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn every_combination_once_the_last_fastest() {
+    fn points_are_every_combination_once_the_last_axis_fastest() {
         let points = points(&[Axis::new("a", &[1.0, 2.0]), Axis::new("b", &[5.0, 6.0])]);
         let pairs: Vec<_> = points.iter().map(|p| (p["a"], p["b"])).collect();
         assert_eq!(pairs, [(1.0, 5.0), (1.0, 6.0), (2.0, 5.0), (2.0, 6.0)]);
