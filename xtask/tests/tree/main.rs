@@ -1,8 +1,12 @@
 //! Checks of the source tree itself.
 //!
 //! - [`documents`]: links, paths and test names in the documents exist
+//! - [`english`]: the opening words of doc comments
+//! - [`imports`]: no two files use each other
 
 mod documents;
+mod english;
+mod imports;
 
 use std::collections::BTreeMap;
 use std::fs;
