@@ -1,6 +1,5 @@
 //! What happens when the library is loaded, before the VMM's `main`.
 
-use crate::hook;
 use crate::server;
 use crate::service::{Handles, Service};
 use std::ffi::OsString;
@@ -60,7 +59,6 @@ fn listen(path: OsString) -> io::Result<()> {
             }
         })
     })?;
-    hook::watch();
     Ok(())
 }
 

@@ -17,6 +17,8 @@ use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response
 use parent::Vmm;
 use std::time::Duration;
 
+const PAGE: u64 = PAGE_BYTES as u64;
+
 /// Not a test of its own: what the child runs. At once done without the variable.
 #[test]
 fn child_under_preload() {
@@ -27,8 +29,27 @@ fn child_under_preload() {
 
 #[test]
 fn nothing_is_lost() {
-    let Some(mut vmm) = Vmm::start("load") else { return };
-    let rounds = std::env::var("APF_PAGER_TEST_ROUNDS").map_or(300, |n| n.parse().unwrap());
+    evict_under_load("load", "whole", child::PAGES, rounds());
+}
+
+/// A page that is taken for its neighbour in another piece shows as wrong contents.
+#[test]
+fn ram_in_two_pieces_is_paged_whole() {
+    evict_under_load("pieces", "pieces", child::PAGES, rounds() / 3);
+}
+
+#[test]
+fn small_ram_is_paged_like_any_other() {
+    evict_under_load("small", "small", child::FEW_PAGES, rounds() / 3);
+}
+
+fn rounds() -> u64 {
+    std::env::var("APF_PAGER_TEST_ROUNDS").map_or(300, |n| n.parse().unwrap())
+}
+
+fn evict_under_load(name: &str, kind: &str, pages: usize, rounds: u64) {
+    let Some(mut vmm) = Vmm::start_with(name, kind) else { return };
+    assert_eq!((vmm.status().ram_bytes, vmm.status().error), (pages as u64 * PAGE, None));
     vmm.tell("work");
     let mut random = 1;
     for round in 1..=rounds {
@@ -40,7 +61,7 @@ fn nothing_is_lost() {
             vmm.tell(&format!("request {round}"));
         }
         let Evicted { evicted_pages, mailboxes, .. } = vmm.evict(ack.then_some(round));
-        assert_eq!(evicted_pages, child::PAGES as u64, "all of memory, every time");
+        assert_eq!(evicted_pages, pages as u64, "all of memory, every time");
         if ack {
             assert_eq!(mailboxes, 1, "the one mailbox with this request");
             vmm.tell(&format!("acked {round}"));
@@ -59,6 +80,63 @@ fn nothing_is_lost() {
     assert_eq!(stats.evictions, rounds);
     assert!(stats.served_pages > 0 && stats.write_protect_waits > 0, "the load was no load");
     assert_eq!(stats.retried_page_ins, 0, "this kernel has reasons that the pager does not expect");
+}
+
+#[test]
+fn ram_that_cannot_be_paged_is_named() {
+    for (kind, pages, why) in
+        [("shared", child::PAGES, "shared"), ("locked", child::FEW_PAGES, "mem-lock=on")]
+    {
+        let Some(mut vmm) = Vmm::start_with(kind, kind) else { return };
+        let end = child::BASE + pages as u64 * PAGE;
+        for error in [vmm.status().error.unwrap(), vmm.refused(None, None)] {
+            assert!(
+                error.contains(why) && error.contains(&format!("{:#x}..{end:#x}", child::BASE)),
+                "{error}"
+            );
+        }
+        assert_eq!(vmm.status().evicted_pages, 0);
+    }
+}
+
+#[test]
+fn ram_that_comes_after_the_first_eviction_is_an_error() {
+    let Some(mut vmm) = Vmm::start("more") else { return };
+    vmm.set_latency(0);
+    vmm.evict(None);
+    vmm.tell("more");
+    let error = vmm.refused(None, None);
+    assert!(
+        error.contains("more RAM since the first eviction: 0x4001000 bytes, of which 0x4000000"),
+        "{error}"
+    );
+    assert_eq!(vmm.status().error, Some(error));
+    vmm.tell("touch-together 64");
+    assert_eq!(vmm.stats().served_pages, 64, "what is out comes back all the same");
+}
+
+/// A copy of all pages before the first is dropped takes as much memory again as the guest has.
+#[test]
+fn an_eviction_moves_memory_and_does_not_double_it() {
+    let Some(mut vmm) = Vmm::start("memory") else { return };
+    const RAM: u64 = child::PAGES as u64 * PAGE;
+    const BESIDE: u64 = 16 << 20;
+    vmm.set_latency(0);
+    vmm.tell("fill");
+    let (before, stored) = vmm.memory();
+    assert!(before >= RAM && stored == 0, "{before} {stored}");
+    for _ in 0..10 {
+        let most = vmm.most_memory_while(|vmm| assert_eq!(vmm.evict(None).evicted_pages, RAM / PAGE));
+        assert!(most < before + BESIDE, "{} MiB of a guest of {} MiB", most >> 20, RAM >> 20);
+        let (left, stored) = vmm.memory();
+        assert!(left < BESIDE && stored == RAM, "{left} and {stored} bytes");
+        let most = vmm.most_memory_while(|vmm| _ = vmm.restore(None));
+        assert!(most < before + BESIDE, "{} MiB of a guest of {} MiB", most >> 20, RAM >> 20);
+        assert_eq!(vmm.memory().1, 0, "given back");
+    }
+    vmm.evict(None);
+    vmm.tell("touch-together 64");
+    assert_eq!(vmm.memory().1, RAM - 64 * PAGE, "what came back by faults is given back, too");
 }
 
 #[test]
@@ -141,10 +219,9 @@ fn restore_brings_everything_back() {
 #[test]
 fn a_part_goes_out_alone() {
     let Some(mut vmm) = Vmm::start("part") else { return };
-    // The child's mailbox is its first page; where a guest would have it is up to us.
-    const BASE: u64 = 0x5000_0000;
-    const PAGE: u64 = PAGE_BYTES as u64;
-    let page = |number: u64| BASE + number * PAGE;
+    // The child's mailbox is its first page.
+
+    let page = |number: u64| child::BASE + number * PAGE;
     let parts = |ranges| Some(Parts { mailbox: page(0), ranges });
     vmm.set_latency(1000);
     vmm.tell("request 21");
@@ -159,15 +236,15 @@ fn a_part_goes_out_alone() {
     let evicted = vmm.evict_only(parts(vec![page(0)..page(1), page(1)..page(2)]), Some(22));
     assert_eq!((evicted.evicted_pages, evicted.mailboxes), (child::PAGES as u64, 1));
     vmm.tell("acked 22");
-    let mut refused =
-        |only, ack| match vmm.ask(&Request::Evict { ack, only, eviction: Eviction::All, seed: 0 }) {
-            Response::Error { error } => error,
-            other => panic!("{other:?}"),
-        };
-    let error = refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
+    let error = vmm.refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
     assert!(error.contains("guest's RAM of"), "{error}");
-    for ack in [None, Some(999)] {
-        let error = refused(parts(vec![page(0)..page(1), page(1)..page(2)]), ack);
+    let elsewhere = Some(Parts { mailbox: page(1), ranges: vec![page(1)..page(2)] });
+    for (only, ack) in [
+        (parts(vec![page(1)..page(2)]), None),
+        (parts(vec![page(1)..page(2)]), Some(999)),
+        (elsewhere, Some(22)),
+    ] {
+        let error = vmm.refused(only, ack);
         assert!(error.contains("no mailbox"), "{error}");
     }
     vmm.tell("verify");
