@@ -8,10 +8,11 @@
 //! - [`number`]: numbers for people
 //! - pictures: [`plot`]
 //! - [`mod@write`]: files made of it: [`html`], [`csv`], [`hgrm`], [`trace`]
-//! - [`text`], [`terminal`]: the same for a terminal
+//! - [`text`], [`brief`], [`terminal`]: the same for a terminal
 //! - [`compare`]: two of them side by side
 #![forbid(unsafe_code)]
 
+pub mod brief;
 pub mod check;
 pub mod compare;
 pub mod csv;

@@ -40,16 +40,16 @@ pub enum ReadError {
         /// What is missing.
         reason: String,
     },
-    /// `cargo xtask run` writes documents of another kind.
+    /// `cargo xtask check` writes documents of another kind.
     #[error(
-        "{}: a report of `cargo xtask run {experiment}`, which has no samples; \
-         `cargo xtask experiment run` writes the reports that can be drawn and compared",
+        "{}: a report of checks ({experiment}), which has no samples; `cargo xtask run` and \
+         `cargo xtask experiment run` write the reports that can be drawn and compared",
         file.display()
     )]
-    OfRun {
+    OfChecks {
         /// The file.
         file: PathBuf,
-        /// What was run.
+        /// What was checked.
         experiment: String,
     },
     /// The layout is of a later version.
@@ -148,7 +148,7 @@ fn check_kind(file: &Path, value: &Value) -> Result<(), ReadError> {
     };
     match value.get("experiment") {
         Some(Value::String(experiment)) => {
-            Err(ReadError::OfRun { file: file(), experiment: experiment.clone() })
+            Err(ReadError::OfChecks { file: file(), experiment: experiment.clone() })
         }
         _ if schema > SCHEMA.into() => Err(ReadError::Newer { file: file(), found: schema }),
         _ if schema < SCHEMA.into() => Err(ReadError::Older { file: file(), found: schema }),
@@ -207,8 +207,8 @@ mod tests {
     fn other_documents_are_told_apart() {
         assert!(told("[]").contains("not a report"));
         assert!(told("{\"schema\": \"two\"}").contains("not a report"));
-        let of_run = told("{\"schema\": 1, \"experiment\": \"default\", \"vmm\": \"uhyve\"}");
-        assert!(of_run.contains("cargo xtask run default"), "{of_run}");
+        let of_checks = told("{\"schema\": 1, \"experiment\": \"contexts\", \"vmm\": \"uhyve\"}");
+        assert!(of_checks.contains("a report of checks (contexts)"), "{of_checks}");
     }
 
     #[test]
