@@ -11,6 +11,7 @@ use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Evicted, Eviction, Parts};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -130,22 +131,47 @@ impl Pager {
     /// Pages out these runs, which are close to each other. What is between them stays as it is,
     /// except that writes to it wait for a moment.
     fn evict_window(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
-        let window = runs[0].start..runs[runs.len() - 1].end;
+        let Self { pagemap, ram, pages, .. } = self;
+        // Pages appear only through this thread, so the answer stays true.
+        let (mut present, mut untouched) = (Vec::new(), Vec::new());
+        for run in runs {
+            pagemap.scan(ram, run.clone(), Pagemap::PRESENT_OR_SWAPPED, |page, is_present| {
+                if is_present {
+                    present.push(page);
+                } else if pages.state(page) == PageState::Resident {
+                    // Never touched, or dropped by the VMM.
+                    untouched.push(page);
+                }
+                // Else it is in the store, and nowhere else.
+            })?;
+        }
+        let cleared = choice::runs(&untouched).into_iter().try_for_each(|run| self.store.clear(run));
+        cleared.map_err(|error| self.store_failed(error))?;
+        untouched.into_iter().for_each(|page| self.pages.evict(page..page + 1));
+        self.drop_present(&choice::runs(&present), latency)
+    }
+
+    /// Moves these runs, which are present and close to each other, to the store.
+    fn drop_present(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+        let window = first.start..last.end;
         let (address, bytes) = (self.ram.address(window.start), window.len() * PAGE_BYTES);
         self.uffd.write_protect(address, bytes).map_err(Error::WriteProtect)?;
-        let copied = runs.iter().try_fold(0, |count, run| Ok(count + self.copy_out(run)?));
+        let copied = runs.iter().try_for_each(|run| {
+            // SAFETY: present, and write-protected: it neither goes nor changes.
+            self.store.put(run.start, unsafe { self.ram.contents(run) })
+        });
         // Read, so as to count them, before the drop. They are entered after it.
         let mut held_up = Vec::new();
         self.uffd.read_faults(&mut held_up);
         let arrival = Instant::now();
-        let dropped = copied.and_then(|count| {
+        let dropped = copied.map_err(|error| self.store_failed(error)).and_then(|()| {
             // Also if a drop fails, perhaps half-way: a page that is present but marked is found
             // present when it is to be brought back, and stays as it is.
             runs.iter().for_each(|run| self.pages.evict(run.clone()));
-            // SAFETY: the store has every page: those that were present were copied after they
-            // could no longer be written, the others were there before, or are zeros. Faults are
-            // served from it.
-            runs.iter().try_for_each(|run| unsafe { self.ram.drop(run) }).map(|()| count).map_err(Error::Drop)
+            // SAFETY: the store has every page, copied after it could no longer be written. Faults
+            // are served from it.
+            runs.iter().try_for_each(|run| unsafe { self.ram.drop(run) }).map_err(Error::Drop)
         });
         if dropped.is_err() {
             // Wakes those held up, and they go on, or come back with a new message.
@@ -158,31 +184,12 @@ impl Pager {
         for fault in held_up {
             self.enqueue(fault, arrival, latency);
         }
-        self.stats.dropped_pages += dropped?;
+        dropped?;
+        self.stats.dropped_pages += runs.iter().map(Range::len).sum::<usize>() as u64;
         Ok(())
     }
 
-    /// Completes the store for `run`, which is write-protected. Tells how many pages were copied.
-    fn copy_out(&mut self, run: &Range<usize>) -> Result<u64, Error> {
-        let Self { pagemap, ram, store, pages, .. } = self;
-        let (mut present, mut untouched) = (Vec::new(), Vec::new());
-        pagemap.scan(ram, run.clone(), Pagemap::PRESENT_OR_SWAPPED, |page, is_present| {
-            if is_present {
-                present.push(page);
-            } else if pages.state(page) == PageState::Resident {
-                // Never touched, or dropped by the VMM.
-                untouched.push(page);
-            }
-            // Else it is in the store, and nowhere else.
-        })?;
-        let mut keep = || {
-            for run in choice::runs(&present) {
-                // SAFETY: present, and write-protected: it neither goes nor changes.
-                store.put(run.start, unsafe { ram.contents(&run) })?;
-            }
-            choice::runs(&untouched).into_iter().try_for_each(|run| store.clear(run))
-        };
-        keep().map_err(|error| Error::Store { held_mib: store.bytes() >> 20, error })?;
-        Ok(present.len() as u64)
+    fn store_failed(&self, error: io::Error) -> Error {
+        Error::Store { held_mib: self.store.bytes() >> 20, error }
     }
 }

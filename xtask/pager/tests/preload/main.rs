@@ -78,7 +78,8 @@ fn evict_under_load(name: &str, kind: &str, pages: usize, rounds: u64) {
     let stats = vmm.stats();
     println!("{rounds} evictions under load: {done}; {stats:?}");
     assert_eq!(stats.evictions, rounds);
-    assert!(stats.served_pages > 0 && stats.write_protect_waits > 0, "the load was no load");
+    let held_up = stats.write_protect_waits > 0 || pages < child::PAGES;
+    assert!(stats.served_pages > 0 && held_up, "the load was no load");
     assert_eq!(stats.retried_page_ins, 0, "this kernel has reasons that the pager does not expect");
 }
 
@@ -136,6 +137,7 @@ fn an_eviction_moves_memory_and_does_not_double_it() {
     }
     vmm.evict(None);
     vmm.tell("touch-together 64");
+    assert_eq!(vmm.stats().served_pages, 64, "an answer, and so none of them is under way any more");
     assert_eq!(vmm.memory().1, RAM - 64 * PAGE, "what came back by faults is given back, too");
 }
 
@@ -160,7 +162,7 @@ fn latency_is_kept_and_overlaps() {
     vmm.set_latency(200_000);
     vmm.evict(None);
     vmm.tell("begin-touches 32");
-    std::thread::sleep(Duration::from_millis(30));
+    vmm.wait_until(|stats| stats.in_flight == 32);
     vmm.set_latency(0);
     vmm.evict(None);
     let Stats { in_flight, .. } = vmm.stats();
@@ -177,7 +179,7 @@ fn restore_brings_everything_back() {
     assert_eq!(vmm.evict(Some(11)).mailboxes, 1);
     // Waiters of a minute are released at once.
     vmm.tell("begin-touches 32");
-    std::thread::sleep(Duration::from_millis(30));
+    vmm.wait_until(|stats| stats.in_flight == 32);
     let Restored { restored_pages, resident_pages, mailboxes, .. } = vmm.restore(None);
     assert_eq!((restored_pages, resident_pages, mailboxes), (child::PAGES as u64, child::PAGES as u64, 0));
     vmm.tell("end-touches");
@@ -298,11 +300,9 @@ fn periodic_evictions_go_on_until_they_are_ended() {
     vmm.set_latency(0);
     vmm.tell("work");
     vmm.evict_as(Eviction::Periodic { period_micros: 5_000, share: 0.1 }, 1, None, None);
-    std::thread::sleep(Duration::from_millis(500));
+    vmm.wait_until(|stats| stats.evictions >= 5 && stats.dropped_pages > child::PAGES as u64 / 10);
     assert_eq!(vmm.ask(&Request::EndEvictions {}), Response::EvictionsEnded {});
     let ended = vmm.stats();
-    assert!(ended.evictions >= 5, "{ended:?}");
-    assert!(ended.dropped_pages > child::PAGES as u64 / 10, "{ended:?}");
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(vmm.stats().evictions, ended.evictions, "ended");
     println!("{}; {ended:?}", vmm.tell("verify"));

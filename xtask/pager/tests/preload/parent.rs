@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs, io, process, thread};
 
 /// A child or pager that does not answer for this long has lost a fault.
@@ -172,6 +172,19 @@ impl Vmm {
         match self.ask(&Request::Restore { ack }) {
             Response::Restored(restored) => restored,
             other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until the counts are as they should be.
+    pub fn wait_until(&mut self, done: impl Fn(&Stats) -> bool) {
+        let started = Instant::now();
+        loop {
+            let stats = self.stats();
+            if done(&stats) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{stats:?}");
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
