@@ -68,9 +68,6 @@ pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
     } else {
         boot_each(place, plan, options, &sketch, &folder)?
     };
-    if plan.definition.has_linux() && !plan.definition.profiled {
-        peer::check(&document.samples)?;
-    }
     let file = document::write(&document, &folder)?;
     let report = Report::new(document).with_context(|| format!("{}", file.display()))?;
     println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&report), file.display());
