@@ -24,6 +24,7 @@
 mod choice; // the pages that an eviction takes
 mod due; // due times of faults
 mod error; // errors, with messages that tell the user what to do
+mod handles; // files and descriptors from the kernel
 mod hook; // interposed `ioctl`, which shows the guest's RAM
 mod latency; // latency of page-ins
 mod mappings; // the kind of memory that RAM is

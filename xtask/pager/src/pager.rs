@@ -38,6 +38,7 @@ mod evict; // eviction of pages
 
 use crate::due::DueQueue;
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::latency::Sampler;
 use crate::mappings::Smaps;
 use crate::pagemap::Pagemap;
@@ -45,7 +46,6 @@ use crate::pages::{PageState, Pages};
 use crate::periodic::Periodic;
 use crate::ram::GuestRam;
 use crate::recency::Recency;
-use crate::service::Handles;
 use crate::store::{self, Store};
 use crate::uffd::{Copied, Fault, Uffd};
 use apf_vocabulary::PAGE_BYTES;

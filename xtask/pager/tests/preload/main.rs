@@ -239,12 +239,9 @@ fn an_eviction_of_a_part_leaves_the_rest_in_memory() {
     vmm.command("acked 22");
     let error = vmm.refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
     assert!(error.contains("guest's RAM of"), "{error}");
-    let elsewhere = Some(Parts { mailbox: page(1), ranges: vec![page(1)..page(2)] });
-    for (only, ack) in [
-        (parts(vec![page(1)..page(2)]), None),
-        (parts(vec![page(1)..page(2)]), Some(999)),
-        (elsewhere, Some(22)),
-    ] {
+    let ranges = || vec![page(0)..page(1), page(1)..page(2)];
+    let elsewhere = Some(Parts { mailbox: page(1), ranges: ranges() });
+    for (only, ack) in [(parts(ranges()), None), (parts(ranges()), Some(999)), (elsewhere, Some(22))] {
         let error = vmm.refused(only, ack);
         assert!(error.contains("no mailbox"), "{error}");
     }
