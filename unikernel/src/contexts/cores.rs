@@ -15,7 +15,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::bench::{Bench, Verdict, demand};
-use super::hostile::vcpu;
+use super::hostile::state;
 use super::tasks::{Sign, spawn};
 
 /// The first core, on which the program's first task runs, and another.
@@ -76,9 +76,9 @@ pub fn wake_ups(bench: &Bench) -> Verdict {
 
 /// Waits by halt: the other core releases it and interrupts this one.
 pub fn halt_ready_elsewhere(bench: &Bench) -> Verdict {
-    let before = vcpu(THERE).stats.halt_released_elsewhere.get();
+    let before = state(THERE).stats.halt_released_elsewhere.get();
     let late = ready_elsewhere(bench, |stats| &stats.halt, true)?;
-    let released = vcpu(THERE).stats.halt_released_elsewhere.get() - before;
+    let released = state(THERE).stats.halt_released_elsewhere.get() - before;
     demand(released == 1, || format!("{released} halting waits were released from the other core"))?;
     demand(late == 0, || "released, but not interrupted: it halted until its own core's ready".into())?;
     Ok("released from the other core and interrupted, long before its page was there".into())
@@ -101,7 +101,7 @@ fn ready_elsewhere(
     of_kind: fn(&CoreStats) -> &StageHistograms,
     guarded: bool,
 ) -> Result<u32, String> {
-    let stats = &vcpu(HERE).stats;
+    let stats = &state(HERE).stats;
     let mhz = u64::from(apf_service::tsc_mhz());
     let late = || {
         let limit = LATENCY.as_micros() as u64 / 2 * mhz;
@@ -118,11 +118,11 @@ fn ready_elsewhere(
         on_core(scope, THERE, || {
             go.wait_for(1);
             let token = loop {
-                if let Some(token) = vcpu(HERE).slots.tokens().next() {
+                if let Some(token) = state(HERE).slots.tokens().next() {
                     break token;
                 }
             };
-            vcpu(THERE).area.host_writes_token(token);
+            state(THERE).host.area.host_writes_token(token);
             // SAFETY: the ready interrupt's handler saves what it uses; the
             // end of interrupt that it signals is of none, and does nothing.
             unsafe { asm!("int 0xf3") };

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apf_core::vcpu::VCpu;
+use apf_core::per_core::Core;
 use apf_service::CoreId;
 
 use super::bench::{Bench, Verdict, demand};
@@ -17,17 +17,17 @@ use crate::host;
 const NOWHERE: usize = 0x3000_0000_0000;
 
 /// A core's state, which the program has no business with.
-pub fn vcpu(core: CoreId) -> &'static VCpu {
+pub fn state(core: CoreId) -> &'static Core {
     let (_, stats) = apf_service::stats().find(|(id, _)| *id == core).expect("an armed core");
-    let vcpu = (&raw const *stats).wrapping_byte_sub(offset_of!(VCpu, stats)).cast::<VCpu>();
+    let core = (&raw const *stats).wrapping_byte_sub(offset_of!(Core, stats)).cast::<Core>();
     // SAFETY: the statistics are a part of it. It is never freed, and has
     // nothing but atomics in it.
-    unsafe { &*vcpu }
+    unsafe { &*core }
 }
 
 /// The flags of the first core's area: its first word.
 fn flags() -> *mut u32 {
-    (&raw const vcpu(CoreId(0)).area).cast_mut().cast()
+    (&raw const state(CoreId(0)).host.area).cast_mut().cast()
 }
 
 /// A reason that the protocol does not know: handed on to the kernel's own
