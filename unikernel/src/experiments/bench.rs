@@ -1,5 +1,5 @@
-//! What every experiment gets: memory that is evicted and can be recognised,
-//! and tasks that read it.
+//! The resources of every experiment: memory that is evicted and has known content, and
+//! tasks that read it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -8,15 +8,12 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use apf_service::{Histogram, Tsc};
+use apf_vocabulary::grid::Point;
+use apf_vocabulary::{Counters, Fault, Histogram, Message, Mode};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use unikernel::grid::Point;
-use unikernel::sample::{Distribution, Fault};
-use unikernel::wire::{Counters, Message, Mode};
 
-use super::Plan;
 use crate::region::Region;
 use crate::{host, platform};
 
@@ -33,13 +30,13 @@ const CALIBRATION_PAGES: usize = 256;
 /// The distribution of how long reads took.
 pub const READ: &str = "read";
 
-/// What a sample came to.
+/// Result of a sample.
 #[derive(Debug, Default)]
 pub struct Measured {
     pub metrics: BTreeMap<String, f64>,
     pub wrong_pages: u64,
     /// Beside the service's own.
-    pub histograms: Vec<Distribution>,
+    pub histograms: Vec<Histogram>,
 }
 
 /// The memory, and where the experiment is.
@@ -51,15 +48,13 @@ pub struct Bench {
     seeds: SmallRng,
     pub mode: Mode,
     pub sample: Duration,
-    /// Pages to read, for samples that do not ask [`pages_for`](Self::pages_for).
-    pub pages_to_read: usize,
     /// Requests a second at this point, where that is no parameter of it.
     pub load: Option<f64>,
     latency_is_given: bool,
-    /// Whether the sample's memory has gone once.
+    /// True if the sample's memory has been evicted once.
     began: Cell<bool>,
-    /// What the service had counted when memory went, and when that was.
-    before: RefCell<(Counters, Vec<Distribution>, u64)>,
+    /// Counts of the service when memory was first evicted, and that time.
+    before: RefCell<(Counters, Vec<Histogram>, u64)>,
 }
 
 /// Pages in random order, that tasks take from.
@@ -70,22 +65,21 @@ pub struct Pages {
     next: AtomicUsize,
     wrong: AtomicU64,
     /// Cycles that a task's read of a page took, its comparison included.
-    times: Histogram,
+    times: apf_service::Histogram,
 }
 
 impl Bench {
-    /// Fills the memory.
-    pub fn new(plan: &Plan) -> Self {
+    /// Fills `pages` pages. Page-ins take the point's latency, or the one that the host was given.
+    pub fn new(pages: usize, seed: u64, sample: Duration, latency_is_given: bool) -> Self {
         Self {
-            region: Arc::new(Region::filled(plan.region_pages, plan.seed)),
-            seed: plan.seed,
-            point_seed: plan.seed,
-            seeds: SmallRng::seed_from_u64(plan.seed),
+            region: Arc::new(Region::filled(pages, seed)),
+            seed,
+            point_seed: seed,
+            seeds: SmallRng::seed_from_u64(seed),
             mode: Mode::Blocked,
-            sample: Duration::from_millis(plan.sample_ms),
-            pages_to_read: plan.pages,
+            sample,
             load: None,
-            latency_is_given: plan.latency_is_given,
+            latency_is_given,
             began: Cell::new(false),
             before: RefCell::default(),
         }
@@ -118,7 +112,7 @@ impl Bench {
             order,
             next: AtomicUsize::new(0),
             wrong: AtomicU64::new(0),
-            times: Histogram::default(),
+            times: apf_service::Histogram::default(),
         })
     }
 
@@ -140,10 +134,10 @@ impl Bench {
         if self.began.replace(true) {
             return;
         }
-        host::tell(&Message::SampleBegins { mode: self.mode, point: point.clone() });
+        host::send(&Message::SampleBegins { mode: self.mode, point: point.clone() });
         // Those of making the tasks.
         apf_service::recorded().for_each(drop);
-        *self.before.borrow_mut() = (host::counters(), distributions(), cycles());
+        *self.before.borrow_mut() = (host::counters(), host::histograms(), cycles());
     }
 
     fn latency(&self, point: &Point) -> Option<Duration> {
@@ -155,43 +149,34 @@ impl Bench {
         host::evict_only(&self.region, latency, self.point_seed);
     }
 
-    /// What the service has counted since memory went, and single faults if they
-    /// were recorded.
-    pub fn counted(&self) -> (Counters, Vec<Distribution>, Vec<Fault>) {
-        let (counters, distributions_before, began) = &*self.before.borrow();
-        let since = distributions().into_iter().zip(distributions_before).map(|(now, then)| now.since(then));
-        let faults = apf_service::recorded().map(|fault| {
-            let at = |time: Tsc| time.0.saturating_sub(*began);
-            Fault {
-                core: fault.core.0,
-                token: fault.token.0,
-                rip: fault.rip,
-                halt: fault.halt,
-                fault: at(fault.fault),
-                parked: at(fault.parked),
-                ready: at(fault.ready),
-                released: at(fault.released),
-                running: at(fault.running),
-            }
-        });
-        let faults = faults.collect();
-        (host::counters().since(counters), since.filter(|d| !d.buckets.is_empty()).collect(), faults)
+    /// Adds the service's histograms since memory went to `measured`, and returns single faults
+    /// if they were recorded.
+    pub fn recorded(&self, measured: &mut Measured) -> Vec<Fault> {
+        let (_, before, began) = &*self.before.borrow();
+        let since = host::histograms().into_iter().zip(before).map(|(now, then)| now.since(then));
+        measured.histograms.extend(since.filter(|h| !h.buckets.is_empty()));
+        apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect()
     }
 
-    /// How many pages fill a sample's time when `tasks` read them, each at
-    /// least four.
+    /// Returns what the service has counted since memory went.
+    pub fn counted(&self) -> Counters {
+        host::counters().since(&self.before.borrow().0)
+    }
+
+    /// Compares every page, and returns how many there are and how many are wrong.
+    pub fn compare_all(&self) -> (u64, u64) {
+        let pages = 0..self.region.pages();
+        let wrong = pages.clone().filter(|&page| !self.region.is_right(self.seed, page)).count();
+        (pages.len() as u64, wrong as u64)
+    }
+
+    /// Number of pages that fill a sample's time when `tasks` read them, each at least four.
     pub fn pages_for(&self, tasks: usize, latency_ms: f64) -> usize {
-        let at_once = match self.mode {
-            Mode::Async => OUTSTANDING.min(tasks as f64),
-            Mode::Blocked | Mode::Halt => 1.0,
-        };
+        let at_once = if self.mode.overlaps() { OUTSTANDING.min(tasks as f64) } else { 1.0 };
         let each_ms = if at_once > 1.0 { (latency_ms / at_once).max(COST_MS) } else { latency_ms + COST_MS };
         let fill = (self.sample.as_secs_f64() * 1000.0 / each_ms) as usize;
-        let rounds = match self.mode {
-            Mode::Async => (fill / tasks).max(4) * tasks,
-            // Every page costs the same, whoever reads it.
-            Mode::Blocked | Mode::Halt => fill.max(16),
-        };
+        // Without overlap every page costs the same, whoever reads it.
+        let rounds = if self.mode.overlaps() { (fill / tasks).max(4) * tasks } else { fill.max(16) };
         rounds.min(self.region.pages())
     }
 
@@ -260,15 +245,15 @@ impl Bench {
 }
 
 impl Pages {
-    /// How many there are.
+    /// Number of pages.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// What reading them came to: how many were wrong, and how long each took, the
-    /// same measure however faults wait.
+    /// Returns the number of wrong pages, and the time of each read: the same measure however faults
+    /// wait.
     pub fn measured(&self) -> Measured {
-        let read = Distribution::of(READ, platform::tsc_mhz().into(), &self.times);
+        let read = Histogram::sum(READ, platform::tsc_mhz().into(), [&self.times]);
         Measured {
             wrong_pages: self.wrong.load(Ordering::Relaxed),
             histograms: (!read.buckets.is_empty()).then_some(read).into_iter().collect(),
@@ -328,14 +313,4 @@ fn cycles() -> u64 {
     // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
     // guests read it.
     unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-/// The service's histograms as they are now.
-fn distributions() -> Vec<Distribution> {
-    let of = |(wait, stage, buckets): (&str, &str, BTreeMap<u64, u32>)| Distribution {
-        name: format!("{wait} {}", stage.replace("_to_", "→")),
-        per_us: platform::tsc_mhz().into(),
-        buckets: buckets.into_iter().map(|(low, count)| (low, count.into())).collect(),
-    };
-    host::histograms().into_iter().map(of).collect()
 }

@@ -47,6 +47,29 @@ pub fn runs(pages: &[usize]) -> Vec<Range<usize>> {
     neighbours.map(|run| run[0]..run[run.len() - 1] + 1).collect()
 }
 
+/// Ascending `runs` cut and grouped: each group lies within `size` pages, and before the end that its
+/// first page has.
+pub fn windows(
+    runs: &[Range<usize>],
+    size: usize,
+    end_for: impl Fn(usize) -> usize,
+) -> Vec<Vec<Range<usize>>> {
+    let (mut windows, mut limit) = (Vec::<Vec<_>>::new(), 0);
+    for run in runs {
+        let mut start = run.start;
+        while start < run.end {
+            if start >= limit {
+                limit = end_for(start).min(start + size);
+                windows.push(Vec::new());
+            }
+            let end = run.end.min(limit);
+            windows.last_mut().expect("one was made").push(start..end);
+            start = end;
+        }
+    }
+    windows
+}
+
 /// Those of ascending `pages` that are not in ascending `chosen`.
 pub fn others(pages: &[usize], chosen: &[usize]) -> Vec<usize> {
     pages.iter().copied().filter(|page| chosen.binary_search(page).is_err()).collect()
@@ -94,5 +117,16 @@ mod tests {
         assert_eq!(runs(&[1, 2, 5, 6, 9]), [1..3, 5..7, 9..10]);
         assert_eq!(runs(&[]), [] as [Range<usize>; 0]);
         assert_eq!(others(&[1, 2, 5, 6], &[2, 6]), [1, 5]);
+    }
+
+    #[test]
+    fn windows_hold_runs_that_are_close_and_in_one_piece() {
+        let piece = |page| if page < 20 { 20 } else { 40 };
+        let windows_of = |runs| format!("{:?}", windows(runs, 8, piece));
+        assert_eq!(
+            windows_of(&[1..3, 5..12, 18..30]),
+            "[[1..3, 5..9], [9..12], [18..20], [20..28], [28..30]]"
+        );
+        assert_eq!(windows_of(&[]), "[]");
     }
 }

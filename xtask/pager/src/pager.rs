@@ -21,13 +21,16 @@
 //!   To an absent page it never goes: it would wait for itself.
 //!
 //! ```text
-//!  the guest                        the pager's thread, for all pages or some
-//!  writes go on                     register for missing and write-protect faults (once)
+//!  the guest                        the pager's thread, 2 MiB after 2 MiB
+//!  writes go on                     register for missing and write-protect faults (once, all RAM)
 //!  writes to present pages wait     write-protect; TLBs and nested page tables are flushed
 //!  reads go on                      copy every present page to the store: it can only be read
 //!  every touch waits                drop them
 //!                                   every fault that waited: due at its arrival + latency
 //! ```
+//!
+//! Nothing is served before the last 2 MiB are dropped: then all are out. In between no more than
+//! 2 MiB are in memory twice.
 //!
 //! Device DMA into pinned guest pages (vhost, VFIO, direct I/O) ignores write protection: what it
 //! writes while an eviction copies is lost.
@@ -36,20 +39,25 @@ mod evict; // what goes out, and how
 
 use crate::due::DueQueue;
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::latency::Sampler;
-use crate::memory::{GuestRam, PAGE_BYTES, Pagemap, Store};
+use crate::mappings::Smaps;
+use crate::pagemap::Pagemap;
 use crate::pages::{PageState, Pages};
 use crate::periodic::Periodic;
-use crate::protocol::{Restored, Stats};
+use crate::ram::GuestRam;
 use crate::recency::Recency;
+use crate::store::{self, Store};
 use crate::uffd::{Copied, Fault, Uffd};
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Restored, Stats};
 use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How many pages a restore brings back per call. Small enough that faults of other parts of the
-/// VMM are not kept from the address space's lock for long.
-const RESTORE_PAGES: usize = 512;
+/// How many pages an eviction or a restore moves at a time. Small enough that faults of other parts
+/// of the VMM are not kept from the address space's lock for long.
+const PAGES_AT_A_TIME: usize = store::READ_PAGES;
 /// When to try again what the kernel refused: soon if it asked for that, later if it is short of
 /// something.
 const SOON: Duration = Duration::from_micros(20);
@@ -60,6 +68,7 @@ const LATER: Duration = Duration::from_millis(10);
 pub struct Pager {
     uffd: Uffd,
     pagemap: Pagemap,
+    smaps: Smaps,
     ram: GuestRam,
     registered: bool,
     store: Store,
@@ -75,16 +84,18 @@ pub struct Pager {
 }
 
 impl Pager {
-    pub fn new(uffd: Uffd, pagemap: Pagemap, ram: GuestRam) -> Self {
+    /// A pager of no RAM yet.
+    pub fn new(Handles { uffd, pagemap, smaps, store }: Handles) -> Self {
         Self {
             uffd,
             pagemap,
-            ram,
+            smaps,
+            ram: GuestRam::empty(),
             registered: false,
-            store: Store::new(ram.pages()),
-            pages: Pages::new(ram.pages()),
+            store: Store::new(store),
+            pages: Pages::new(0),
             queue: DueQueue::default(),
-            recency: Recency::new(ram.pages()),
+            recency: Recency::new(0),
             noting: false,
             periodic: None,
             stats: Stats::default(),
@@ -92,12 +103,31 @@ impl Pager {
         }
     }
 
+    /// Makes sure that `ram` is what is paged. It may grow until the first eviction.
+    ///
+    /// # Errors
+    /// There is RAM that cannot be paged.
+    pub fn take_ram(&mut self, ram: &GuestRam) -> Result<(), Error> {
+        if self.ram == *ram {
+            return Ok(());
+        }
+        if self.registered {
+            return Err(Error::MoreRam { paged: self.ram.bytes(), now: ram.bytes() });
+        }
+        self.smaps.check(ram)?;
+        self.store.resize(ram.pages());
+        self.pages = Pages::new(ram.pages());
+        self.recency = Recency::new(ram.pages());
+        self.ram = ram.clone();
+        Ok(())
+    }
+
     pub fn uffd(&self) -> &Uffd {
         &self.uffd
     }
 
-    pub fn resident_pages(&self) -> usize {
-        self.pages.resident()
+    pub fn evicted_pages(&self) -> usize {
+        self.pages.len() - self.pages.resident()
     }
 
     pub fn in_flight(&self) -> usize {
@@ -186,7 +216,8 @@ impl Pager {
     /// Puts up to `count` pages in place and wakes their waiters. Tells how many: at least one.
     fn bring_back(&mut self, page: usize, count: usize) -> io::Result<usize> {
         let address = self.ram.address(page);
-        let done = match self.uffd.copy(address, self.store.pages(page, count)) {
+        let count = count.min(self.ram.end_of_piece(page) - page);
+        let done = match self.uffd.copy(address, self.store.read(page, count)?) {
             Copied::Bytes(bytes) => bytes / PAGE_BYTES,
             Copied::Present => {
                 self.uffd.wake(address, PAGE_BYTES)?;
@@ -195,7 +226,10 @@ impl Pager {
             Copied::Again => return Err(io::ErrorKind::WouldBlock.into()),
             Copied::Failed(error) => return Err(error),
         };
-        (page..page + done).for_each(|page| self.pages.bring_back(page));
+        let back = page..page + done;
+        back.clone().for_each(|page| self.pages.bring_back(page));
+        // If that fails the store has old contents of these pages until the next eviction replaces them.
+        let _ = self.store.clear(back);
         Ok(done)
     }
 
@@ -228,7 +262,7 @@ impl Pager {
 
     fn restore_pages(&mut self, within: Range<usize>) -> Result<(), Error> {
         let mut page = within.start;
-        while let Some((start, count)) = self.pages.next_missing(page..within.end, RESTORE_PAGES) {
+        while let Some((start, count)) = self.pages.next_missing(page..within.end, PAGES_AT_A_TIME) {
             page = start;
             match self.bring_back(start, count) {
                 Ok(done) => page += done,
@@ -274,7 +308,8 @@ impl Pager {
                 // is write-protected outside an eviction.
                 unsafe { self.ram.acknowledge(page, request) }
             } else {
-                self.store.acknowledge(page, request);
+                // Its page of the file is there: this takes no memory.
+                self.store.acknowledge(page, request).expect("the store has the mailbox");
             }
         }
     }

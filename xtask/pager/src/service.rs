@@ -1,25 +1,12 @@
 //! From requests to answers.
 
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::hook;
 use crate::latency::Sampler;
-use crate::memory::{PAGE_BYTES, Pagemap};
 use crate::pager::Pager;
-use crate::protocol::{Eviction, Request, Response, Stats, Status};
-use crate::uffd::Uffd;
-
-/// What the pager needs from the kernel, opened when the library is loaded.
-#[derive(Debug)]
-pub struct Handles {
-    pub uffd: Uffd,
-    pub pagemap: Pagemap,
-}
-
-impl Handles {
-    pub fn open() -> Result<Self, Error> {
-        Ok(Self { uffd: Uffd::open()?, pagemap: Pagemap::open()? })
-    }
-}
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
 
 /// The pager, and what a controller can do with it before there is any.
 #[derive(Debug)]
@@ -112,26 +99,30 @@ impl Service {
         result
     }
 
-    /// Makes the pager, if there is none yet and all it needs is there.
+    /// Makes the pager, if there is none yet and all it needs is there, and checks that it has all of
+    /// the guest's RAM.
     fn attach(&mut self) -> Result<(), String> {
         let handles = self.handles.as_mut().map_err(|error| error.clone())?;
-        if self.pager.is_none() {
-            let ram = hook::guest_ram().ok_or_else(|| Error::NoGuestRam.to_string())?;
-            self.pager = handles.take().map(|Handles { uffd, pagemap }| Pager::new(uffd, pagemap, ram));
+        let ram = hook::guest_ram();
+        if ram.pages() == 0 {
+            return Err(Error::NoGuestRam.to_string());
         }
-        Ok(())
+        if self.pager.is_none() {
+            self.pager = handles.take().map(Pager::new);
+        }
+        self.pager.iter_mut().try_for_each(|pager| pager.take_ram(&ram)).map_err(|error| error.to_string())
     }
 
     fn status(&mut self) -> Status {
         let error = self.attach().err().or_else(|| self.failure.clone());
         let ram = hook::guest_ram();
-        let pages = ram.map_or(0, |ram| ram.pages());
-        let resident = self.pager.as_ref().map_or(pages, Pager::resident_pages);
+        let pages = ram.pages();
+        let evicted = self.pager.as_ref().map_or(0, Pager::evicted_pages);
         Status {
-            ram_bytes: ram.map_or(0, |ram| ram.bytes) as u64,
+            ram_bytes: ram.bytes() as u64,
             page_bytes: PAGE_BYTES as u64,
-            evicted_pages: (pages - resident) as u64,
-            resident_pages: resident as u64,
+            evicted_pages: evicted as u64,
+            resident_pages: (pages - evicted) as u64,
             in_flight: self.pager.as_ref().map_or(0, Pager::in_flight) as u64,
             latency: self.latency.model().clone(),
             error,

@@ -1,8 +1,8 @@
 //! What happens when the library is loaded, before the VMM's `main`.
 
-use crate::hook;
+use crate::handles::Handles;
 use crate::server;
-use crate::service::{Handles, Service};
+use crate::service::Service;
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
@@ -60,7 +60,6 @@ fn listen(path: OsString) -> io::Result<()> {
             }
         })
     })?;
-    hook::watch();
     Ok(())
 }
 

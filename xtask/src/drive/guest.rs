@@ -15,7 +15,7 @@ use crate::process::{Cmd, Running};
 /// A line longer than this is garbage.
 const LONGEST_LINE: u64 = 1 << 20;
 
-/// What comes next.
+/// Next event of a guest.
 pub enum Line {
     /// A line, without its end.
     Text(String),
@@ -63,7 +63,7 @@ impl Guest {
         self.vmm.id()
     }
 
-    /// What the guest says within `patience`.
+    /// Returns the guest's next line within `patience`.
     ///
     /// # Errors
     /// The VMM has closed its output but does not end.

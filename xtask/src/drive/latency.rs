@@ -1,4 +1,4 @@
-//! How long page-ins take, as one writes it on the command line.
+//! Times of page-ins, as text on the command line.
 //!
 //! | text | each page-in takes |
 //! |---|---|
@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-pub use super::pager::Latency;
+pub use apf_vocabulary::pager::Latency;
 
 /// More is not an experiment but a hang. The pager cuts what it draws there, too.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ impl PageLatency {
         Self { text: humantime::format_duration(latency).to_string(), model: Latency::Constant { micros } }
     }
 
-    /// What the pager is told.
+    /// The pager's model.
     pub const fn model(&self) -> &Latency {
         &self.model
     }
@@ -148,7 +148,7 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Scratch;
+    use crate::dirs;
 
     fn parsed(text: &str) -> Result<PageLatency, String> {
         text.parse()
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_file_is_replayed_and_its_errors_name_file_and_line() {
-        let scratch = Scratch::dir("latency-test").unwrap();
+        let scratch = dirs::scratch("latency-test").unwrap();
         let file = scratch.path().join("recorded");
         let text = format!("replay:{}", file.display());
         fs::write(&file, "1ms\n\n250us\n").unwrap();

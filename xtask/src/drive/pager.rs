@@ -7,15 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use unikernel::wire::Parts;
-
-// The very file of the pager, which cannot be linked: it would take over `mmap`.
-#[allow(dead_code, reason = "this side makes requests and reads responses")]
-#[path = "../../pager/src/protocol.rs"]
-mod protocol;
-
-pub use protocol::{Evicted, Eviction, Latency, Restored, Stats};
-use protocol::{Request, Response};
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 
 /// A VMM maps its guest's memory before the guest can say anything.
 const ATTACH_LIMIT: Duration = Duration::from_secs(10);
@@ -60,7 +52,7 @@ impl Pager {
         }
     }
 
-    /// Sets how long page-ins take, and begins its random course at `seed`.
+    /// Sets the time of page-ins, with `seed` for random ones.
     pub fn set_latency(&mut self, latency: &Latency, seed: u64) -> Result<()> {
         match self.ask(&Request::SetLatency { latency: latency.clone(), seed })? {
             Response::LatencySet {} => Ok(()),
@@ -69,7 +61,7 @@ impl Pager {
     }
 
     /// Pages everything out, or `only` these parts, or of either what `eviction`
-    /// says, and acknowledges `request` to the guest. Random choices begin at `seed`.
+    /// says, and acknowledges `request` to the guest. `seed` is for random choices.
     pub fn evict(
         &mut self,
         only: Option<Parts>,
@@ -77,14 +69,13 @@ impl Pager {
         seed: u64,
         request: u64,
     ) -> Result<Evicted> {
-        let only = only.map(|parts| protocol::Parts { mailbox: parts.mailbox, ranges: parts.ranges });
         match self.ask(&Request::Evict { ack: Some(request), only, eviction, seed })? {
             Response::Evicted(evicted) => Ok(evicted),
             other => bail!("the pager answered {other:?}"),
         }
     }
 
-    /// Acknowledges `request` to the guest, and tells whether its mailbox was found.
+    /// Acknowledges `request` to the guest, and returns whether its mailbox was found.
     pub fn acknowledge(&mut self, request: u64) -> Result<bool> {
         match self.ask(&Request::Acknowledge { ack: request })? {
             Response::Acknowledged { mailboxes } => Ok(mailboxes > 0),
@@ -92,7 +83,7 @@ impl Pager {
         }
     }
 
-    /// Ends periodic evictions, and tells whether they went well.
+    /// Ends periodic evictions; an error if one has failed.
     pub fn end_evictions(&mut self) -> Result<()> {
         match self.ask(&Request::EndEvictions {})? {
             Response::EvictionsEnded {} => Ok(()),
@@ -108,7 +99,7 @@ impl Pager {
         }
     }
 
-    /// What it has done so far.
+    /// Returns the pager's counts so far.
     pub fn stats(&mut self) -> Result<Stats> {
         match self.ask(&Request::Stats {})? {
             Response::Stats(stats) => Ok(stats),

@@ -1,4 +1,4 @@
-//! Which guests are booted for an experiment, in which order, and what came of each.
+//! Boots of an experiment's guests, in their order, and the record of each.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,17 +19,12 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// The modes by the names that the guest has for them.
+    /// The modes as the guest is given them.
     pub fn mode_names(&self) -> String {
-        let name = |mode: &Mode| match mode {
-            Mode::Blocked | Mode::LinuxBlocked => Mode::Blocked.name(),
-            Mode::Async | Mode::LinuxAsync => Mode::Async.name(),
-            Mode::Halt => Mode::Halt.name(),
-        };
-        self.modes.iter().map(name).collect::<Vec<_>>().join(",")
+        self.modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(",")
     }
 
-    /// How many repetitions it takes.
+    /// Number of repetitions.
     pub fn count(&self) -> u32 {
         self.repetitions.end - self.repetitions.start
     }
@@ -55,11 +50,11 @@ pub fn plan(modes: &[Mode], repetitions: u32) -> Vec<Boot> {
     (0..repetitions).flat_map(round).collect()
 }
 
-/// What one boot has left.
+/// Record of one boot.
 #[derive(Clone, Debug)]
 pub struct Part {
     pub boot: Boot,
-    /// Which one, from 0.
+    /// Number of the boot, from 0.
     pub number: u32,
     pub record: Record,
 }
@@ -69,7 +64,7 @@ pub fn folder(run: &Path, number: usize, of: usize) -> PathBuf {
     if of == 1 { run.to_path_buf() } else { run.join(format!("boot-{number}")) }
 }
 
-/// What all of `boots` have left so far.
+/// Reads the records of all `boots` so far.
 pub fn parts(run: &Path, boots: &[Boot]) -> Vec<Part> {
     let part = |(number, boot): (u32, &Boot)| {
         let record = Record::read(&folder(run, number as usize, boots.len())).ok()?;
@@ -95,8 +90,12 @@ mod tests {
         let boots = plan(&[Mode::Blocked, Mode::Async, Mode::LinuxBlocked, Mode::LinuxAsync], 2);
         let names: Vec<_> = boots.iter().map(|boot| (boot.system, boot.mode_names())).collect();
         let of = |system, names: &str| (system, names.to_owned());
-        let there =
-            [of(System::Hermit, "blocked,async"), of(System::Linux, "blocked"), of(System::Linux, "async")];
+        let there = [
+            ("blocked,async", System::Hermit),
+            ("linux-blocked", System::Linux),
+            ("linux-async", System::Linux),
+        ]
+        .map(|(names, system)| of(system, names));
         assert_eq!(names[..3], there);
         assert!(names[3..].iter().eq(there.iter().rev()));
         assert_eq!((boots[0].repetitions.clone(), boots[5].repetitions.clone()), (0..1, 1..2));

@@ -2,9 +2,9 @@
 //!
 //! The state at `pvh_entry` is fixed by Xen's direct boot ABI (`docs/misc/pvh.pandoc`
 //! in the Xen source): 32-bit protected mode with flat segments, paging off,
-//! interrupts off, EBX = address of the start info. Nothing else is defined, not
-//! even a stack. The state at `multiboot2_entry` is the same but for what EBX points
-//! to, and EAX = the protocol's magic number (Multiboot2 Specification 2.0, 3.3).
+//! interrupts off, EBX = address of the start info. Nothing else is defined, not even a
+//! stack. The state at `multiboot2_entry` differs only in the structure that EBX points to,
+//! and EAX = the protocol's magic number (Multiboot2 Specification 2.0, 3.3).
 //!
 //! Paging: all of the low 4 GiB, each address mapped to itself.
 //!
@@ -16,32 +16,29 @@
 //!         └ pdpt[3] ─ pd3[0..512]     2 MiB pages
 //! ```
 //!
-//! Two things about it are forced by kernel 0.11.0, which goes on with these very
-//! tables:
+//! Kernel 0.11.0, which continues to use these tables, determines the page sizes:
 //!
-//! - It maps all of its memory again as 2 MiB pages and accepts a page that is
-//!   there already only if it is the same one (`init_frame_range` in
-//!   `mm/physicalmem.rs`), so no 1 GiB pages.
-//! - It maps single 4 KiB pages over the start code of application processors at
-//!   0x8000 and over the VGA memory, and cannot split a larger page, so the first
-//!   2 MiB are 4 KiB pages.
+//! - It maps all of its memory again as 2 MiB pages, and accepts an existing mapping only if
+//!   it is the same (`init_frame_range` in `mm/physicalmem.rs`), so there are no 1 GiB pages.
+//! - It maps single 4 KiB pages at the start code of application processors (0x8000) and at
+//!   the VGA memory, and cannot split a larger page, so the first 2 MiB are 4 KiB pages.
 //!
-//! QEMU's start info may be in page 0. The kernel gets the tables without that page, so
-//! that a null pointer does not go unnoticed there.
+//! QEMU's start info may be in page 0. The kernel gets the tables without that page, so that
+//! an access through a null pointer faults.
 //!
-//! Stacks: `loader_stack` grows down from its end, as usual. The kernel is given the
-//! *lower* end of `kernel_stack`: its `_start` adds the size itself.
+//! Stacks: `loader_stack` grows down from its end, as usual. The kernel gets the *lower* end
+//! of `kernel_stack`: its `_start` adds the size.
 
 use core::arch::global_asm;
 
-/// `KERNEL_STACK_SIZE` in the kernel's `config.rs`: what its `_start` adds to RSP.
+/// `KERNEL_STACK_SIZE` in the kernel's `config.rs`, which its `_start` adds to RSP.
 const KERNEL_STACK_SIZE: usize = 0x8000;
 const LOADER_STACK_SIZE: usize = 0x1_0000;
 
 /// `XEN_ELFNOTE_PHYS32_ENTRY` (Xen's `public/elfnote.h`).
 const PHYS32_ENTRY: u32 = 18;
 
-/// The header's magic number, which is not the one at entry (Multiboot2 Specification
+/// The header's magic number, different from the one at entry (Multiboot2 Specification
 /// 2.0, 3.1.2).
 const MULTIBOOT2_HEADER: u32 = 0xe852_50d6;
 
@@ -53,7 +50,7 @@ const EFER_LONG_MODE: u32 = 1 << 8;
 
 /// Bits of an entry: present and writable.
 const TABLE: u64 = 0b11;
-/// The same, and a page of 2 MiB.
+/// Bits of a present and writable entry that maps a page of 2 MiB.
 const LARGE: u64 = TABLE | 1 << 7;
 
 global_asm!(
@@ -73,7 +70,7 @@ multiboot2_header:
     .long 0                     # 32-bit protected mode of i386
     .long multiboot2_header_end - multiboot2_header
     .long -({multiboot2_header} + (multiboot2_header_end - multiboot2_header))
-    .short 0, 0                 # no further tags: the ELF file says the rest
+    .short 0, 0                 # no further tags: the ELF file has the rest
     .long 8
 multiboot2_header_end:
 
@@ -91,7 +88,7 @@ entry:
     cld
     mov esp, offset loader_stack_top
 
-    # Whoever loaded us should have cleared it; a loader that trusts that is hard to debug.
+    # The boot loader should have cleared it; if one does not, the failure is hard to find.
     mov edi, offset bss_start
     mov ecx, offset bss_end
     sub ecx, edi
@@ -160,17 +157,6 @@ long_mode:
     call {main}
     ud2
 
-    # (entry, boot_info): leaves the loader for good.
-    .global enter_kernel
-enter_kernel:
-    mov qword ptr [rip + pt0], 0
-    invlpg [0]
-    mov rax, rdi
-    mov rdi, rsi                # first argument of `hermit_entry::Entry`
-    xor esi, esi                # second: processor 0
-    lea rsp, [rip + kernel_stack]
-    jmp rax
-
     .section .rodata.entry, "a", @progbits
 no_long_mode_message:
     .asciz "apf-loader: error: this processor has no 64-bit mode; use another -cpu\n"
@@ -203,6 +189,7 @@ pds:
     .quad (page << 21) + {large}
     .set page, page + 1
     .endr
+    .global pt0
 pt0:
     .set page, 0
     .rept 512
@@ -214,6 +201,7 @@ pt0:
     .balign 0x1000
     .skip {loader_stack_size}
 loader_stack_top:
+    .global kernel_stack
 kernel_stack:
     .skip {kernel_stack_size}
 
@@ -233,13 +221,3 @@ kernel_stack:
     kernel_stack_size = const KERNEL_STACK_SIZE,
     main = sym crate::loader_main,
 );
-
-unsafe extern "C" {
-    /// Jumps to a Hermit kernel's entry on the kernel's boot stack.
-    ///
-    /// # Safety
-    ///
-    /// `entry` is the entry point of a loaded and relocated Hermit image, and
-    /// `boot_info` describes it and this machine.
-    pub fn enter_kernel(entry: u64, boot_info: &'static hermit_entry::boot_info::RawBootInfo) -> !;
-}

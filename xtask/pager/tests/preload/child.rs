@@ -1,6 +1,7 @@
 //! What runs under the library: memory like a guest's, threads that work on it like a guest's
 //! vCPUs, and commands from the parent on standard input, each answered with one line.
 
+use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::hint::black_box;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
@@ -11,9 +12,13 @@ use std::{env, io, process, ptr};
 
 pub const VARIABLE: &str = "APF_PAGER_TEST_CHILD";
 pub const MARK: &str = "@@ ";
-/// 64 MiB: the least that the library takes for guest RAM.
+/// Guest-physical address of the RAM.
+pub const BASE: u64 = 0x5000_0000;
+/// Pages of a small guest: less than any VMM has.
+pub const FEW_PAGES: usize = 256;
+/// 64 MiB, except where the parent asks for a small guest.
 pub const PAGES: usize = (64 << 20) / WORDS / 8;
-const WORDS: usize = 512;
+const WORDS: usize = PAGE_BYTES / 8;
 /// Page 0: the mailbox. Page 1: counters that all threads increment. Then those of the workers.
 const OWN_PAGES: usize = 2;
 const WORKERS: usize = 6;
@@ -34,14 +39,17 @@ pub fn run() -> ! {
     let stop = Arc::new(AtomicBool::new(false));
     for line in io::stdin().lines().map_while(Result::ok) {
         let (command, number) = line.split_once(' ').unwrap_or((&line, "0"));
-        let number: u64 = number.parse().unwrap();
+        let argument = number;
+        let number: u64 = number.parse().unwrap_or(0);
         let mut answer = "done".to_owned();
         match command {
             "map" => {
                 let inherited = ["LD_PRELOAD", "APF_PAGER_SOCKET"].iter().any(|n| env::var_os(n).is_some());
                 answer = if inherited { "dirty" } else { "clean" }.to_owned();
-                memory = map();
+                memory = map(argument);
             }
+            // RAM that comes late.
+            "more" => give(BASE + (1 << 40), memory.as_ptr().addr() - (2 << 20), PAGE_BYTES),
             "work" => {
                 workers = (0..WORKERS)
                     .map(|index| {
@@ -50,6 +58,7 @@ pub fn run() -> ! {
                     })
                     .collect();
             }
+            "fill" => memory.iter().for_each(|page| page[1].store(1, SeqCst)),
             "verify" => {
                 stop.store(true, SeqCst);
                 let steps: u64 = workers.drain(..).map(|worker| worker.join().unwrap()).sum();
@@ -60,9 +69,12 @@ pub fn run() -> ! {
                 answer = format!("{steps} steps");
             }
             "request" => {
-                memory[0][2].store(number.to_le(), SeqCst);
+                memory[0][mailbox::REQUEST_OFFSET / 8].store(number.to_le(), SeqCst);
             }
-            "acked" => wait_for(|| u64::from_le(memory[0][3].load(SeqCst)) == number, "acknowledged"),
+            "acked" => wait_for(
+                || u64::from_le(memory[0][mailbox::ACK_OFFSET / 8].load(SeqCst)) == number,
+                "acknowledged",
+            ),
             // Pages that nobody has touched yet, and such as have been written to, in turns.
             "touch-one-by-one" => {
                 let fastest = (0..number as usize).map(|n| touch(&memory[100 + 7 * n])).min();
@@ -101,23 +113,47 @@ fn wait_for(done: impl Fn() -> bool, what: &str) {
     }
 }
 
-/// As QEMU does it: reserve, then map over the reservation.
-fn map() -> &'static [Page] {
-    let bytes = PAGES * WORDS * 8;
-    let anonymous = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
+/// Maps memory as QEMU does, reserved first and then mapped over, and gives it to KVM as a guest's
+/// RAM. In `pieces` the guest has it as two nodes, the upper half first, and with a gap.
+fn map(kind: &str) -> &'static [Page] {
+    let pages = if matches!(kind, "small" | "locked") { FEW_PAGES } else { PAGES };
+    let bytes = pages * WORDS * 8;
+    let sharing = if kind == "shared" { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    let anonymous = libc::MAP_ANONYMOUS | sharing;
     let rw = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping, and one over it; page-aligned, zeroed, never unmapped, and valid as
     // atomics.
-    unsafe {
+    let memory = unsafe {
         let reserved = libc::mmap(ptr::null_mut(), bytes + (2 << 20), libc::PROT_NONE, anonymous, -1, 0);
         assert_ne!(reserved, libc::MAP_FAILED);
         let memory = libc::mmap(reserved, bytes, rw, anonymous | libc::MAP_FIXED, -1, 0);
         assert_eq!(memory, reserved);
-        let memory = std::slice::from_raw_parts(memory.cast::<Page>(), PAGES);
-        memory[0][0].store(u64::from_ne_bytes(*b"apf-mail"), SeqCst);
-        memory[0][1].store(u64::from_ne_bytes(*b"box\0v1\0\0"), SeqCst);
-        memory
+        if kind == "locked" {
+            assert_eq!(libc::mlock(memory, bytes), 0, "{}", io::Error::last_os_error());
+        }
+        std::slice::from_raw_parts(memory.cast::<Page>(), pages)
+    };
+    for (word, bytes) in memory[0].iter().zip(mailbox::MAGIC.as_chunks().0) {
+        word.store(u64::from_ne_bytes(*bytes), SeqCst);
     }
+    let start = memory.as_ptr().addr();
+    if kind == "pieces" {
+        let half = bytes / 2;
+        give(BASE, start + half, half);
+        give(BASE + 2 * half as u64, start, half);
+    } else {
+        give(BASE, start, bytes);
+    }
+    memory
+}
+
+/// Makes a memory slot, as a VMM does. There need be no KVM: the library looks at the call.
+fn give(guest: u64, start: usize, bytes: usize) {
+    const KVM_SET_USER_MEMORY_REGION: libc::c_ulong = 0x4020_ae46;
+    let region: [u64; 4] = [0, guest, bytes as u64, start as u64];
+    // SAFETY: the descriptor is none, so the kernel does nothing.
+    let result = unsafe { libc::ioctl(-1, KVM_SET_USER_MEMORY_REGION, region.as_ptr()) };
+    assert_eq!(result, -1);
 }
 
 /// Reads a word; the time it took in microseconds.
@@ -142,7 +178,7 @@ struct Worker {
 
 impl Worker {
     fn new(memory: &'static [Page], index: usize) -> Self {
-        Self { memory, index, versions: vec![0; PAGES / WORKERS], pipe: io::pipe().unwrap() }
+        Self { memory, index, versions: vec![0; memory.len() / WORKERS], pipe: io::pipe().unwrap() }
     }
 
     /// Verifies and rewrites random pages, then verifies all. The number of steps.
@@ -165,7 +201,7 @@ impl Worker {
     }
 
     fn pages(&self) -> usize {
-        (PAGES - OWN_PAGES) / WORKERS
+        (self.memory.len() - OWN_PAGES) / WORKERS
     }
 
     fn page(&self, own: usize) -> &'static Page {

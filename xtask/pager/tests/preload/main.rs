@@ -9,15 +9,15 @@
 //!
 //! `APF_PAGER_TEST_ROUNDS` sets the number of evictions under load (default 300).
 
-#[path = "../../src/protocol.rs"]
-mod protocol;
-
 mod child; // the "VMM"
 mod parent; // starts it, and controls the pager
 
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use parent::Vmm;
-use protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use std::time::Duration;
+
+const PAGE: u64 = PAGE_BYTES as u64;
 
 /// Not a test of its own: what the child runs. At once done without the variable.
 #[test]
@@ -29,8 +29,27 @@ fn child_under_preload() {
 
 #[test]
 fn nothing_is_lost() {
-    let Some(mut vmm) = Vmm::start("load") else { return };
-    let rounds = std::env::var("APF_PAGER_TEST_ROUNDS").map_or(300, |n| n.parse().unwrap());
+    evict_under_load("load", "whole", child::PAGES, rounds());
+}
+
+/// A page that is taken for its neighbour in another piece shows as wrong contents.
+#[test]
+fn ram_in_two_pieces_is_paged_whole() {
+    evict_under_load("pieces", "pieces", child::PAGES, rounds() / 3);
+}
+
+#[test]
+fn small_ram_is_paged_like_any_other() {
+    evict_under_load("small", "small", child::FEW_PAGES, rounds() / 3);
+}
+
+fn rounds() -> u64 {
+    std::env::var("APF_PAGER_TEST_ROUNDS").map_or(300, |n| n.parse().unwrap())
+}
+
+fn evict_under_load(name: &str, kind: &str, pages: usize, rounds: u64) {
+    let Some(mut vmm) = Vmm::start_with(name, kind) else { return };
+    assert_eq!((vmm.status().ram_bytes, vmm.status().error), (pages as u64 * PAGE, None));
     vmm.tell("work");
     let mut random = 1;
     for round in 1..=rounds {
@@ -42,7 +61,7 @@ fn nothing_is_lost() {
             vmm.tell(&format!("request {round}"));
         }
         let Evicted { evicted_pages, mailboxes, .. } = vmm.evict(ack.then_some(round));
-        assert_eq!(evicted_pages, child::PAGES as u64, "all of memory, every time");
+        assert_eq!(evicted_pages, pages as u64, "all of memory, every time");
         if ack {
             assert_eq!(mailboxes, 1, "the one mailbox with this request");
             vmm.tell(&format!("acked {round}"));
@@ -59,8 +78,67 @@ fn nothing_is_lost() {
     let stats = vmm.stats();
     println!("{rounds} evictions under load: {done}; {stats:?}");
     assert_eq!(stats.evictions, rounds);
-    assert!(stats.served_pages > 0 && stats.write_protect_waits > 0, "the load was no load");
+    let held_up = stats.write_protect_waits > 0 || pages < child::PAGES;
+    assert!(stats.served_pages > 0 && held_up, "the load was no load");
     assert_eq!(stats.retried_page_ins, 0, "this kernel has reasons that the pager does not expect");
+}
+
+#[test]
+fn ram_that_cannot_be_paged_is_named() {
+    for (kind, pages, why) in
+        [("shared", child::PAGES, "shared"), ("locked", child::FEW_PAGES, "mem-lock=on")]
+    {
+        let Some(mut vmm) = Vmm::start_with(kind, kind) else { return };
+        let end = child::BASE + pages as u64 * PAGE;
+        for error in [vmm.status().error.unwrap(), vmm.refused(None, None)] {
+            assert!(
+                error.contains(why) && error.contains(&format!("{:#x}..{end:#x}", child::BASE)),
+                "{error}"
+            );
+        }
+        assert_eq!(vmm.status().evicted_pages, 0);
+    }
+}
+
+#[test]
+fn ram_that_comes_after_the_first_eviction_is_an_error() {
+    let Some(mut vmm) = Vmm::start("more") else { return };
+    vmm.set_latency(0);
+    vmm.evict(None);
+    vmm.tell("more");
+    let error = vmm.refused(None, None);
+    assert!(
+        error.contains("more RAM since the first eviction: 0x4001000 bytes, of which 0x4000000"),
+        "{error}"
+    );
+    assert_eq!(vmm.status().error, Some(error));
+    vmm.tell("touch-together 64");
+    assert_eq!(vmm.stats().served_pages, 64, "what is out comes back all the same");
+}
+
+/// A copy of all pages before the first is dropped takes as much memory again as the guest has.
+#[test]
+fn an_eviction_moves_memory_and_does_not_double_it() {
+    let Some(mut vmm) = Vmm::start("memory") else { return };
+    const RAM: u64 = child::PAGES as u64 * PAGE;
+    const BESIDE: u64 = 16 << 20;
+    vmm.set_latency(0);
+    vmm.tell("fill");
+    let (before, stored) = vmm.memory();
+    assert!(before >= RAM && stored == 0, "{before} {stored}");
+    for _ in 0..10 {
+        let most = vmm.most_memory_while(|vmm| assert_eq!(vmm.evict(None).evicted_pages, RAM / PAGE));
+        assert!(most < before + BESIDE, "{} MiB of a guest of {} MiB", most >> 20, RAM >> 20);
+        let (left, stored) = vmm.memory();
+        assert!(left < BESIDE && stored == RAM, "{left} and {stored} bytes");
+        let most = vmm.most_memory_while(|vmm| _ = vmm.restore(None));
+        assert!(most < before + BESIDE, "{} MiB of a guest of {} MiB", most >> 20, RAM >> 20);
+        assert_eq!(vmm.memory().1, 0, "given back");
+    }
+    vmm.evict(None);
+    vmm.tell("touch-together 64");
+    assert_eq!(vmm.stats().served_pages, 64, "an answer, and so none of them is under way any more");
+    assert_eq!(vmm.memory().1, RAM - 64 * PAGE, "what came back by faults is given back, too");
 }
 
 #[test]
@@ -84,7 +162,7 @@ fn latency_is_kept_and_overlaps() {
     vmm.set_latency(200_000);
     vmm.evict(None);
     vmm.tell("begin-touches 32");
-    std::thread::sleep(Duration::from_millis(30));
+    vmm.wait_until(|stats| stats.in_flight == 32);
     vmm.set_latency(0);
     vmm.evict(None);
     let Stats { in_flight, .. } = vmm.stats();
@@ -101,7 +179,7 @@ fn restore_brings_everything_back() {
     assert_eq!(vmm.evict(Some(11)).mailboxes, 1);
     // Waiters of a minute are released at once.
     vmm.tell("begin-touches 32");
-    std::thread::sleep(Duration::from_millis(30));
+    vmm.wait_until(|stats| stats.in_flight == 32);
     let Restored { restored_pages, resident_pages, mailboxes, .. } = vmm.restore(None);
     assert_eq!((restored_pages, resident_pages, mailboxes), (child::PAGES as u64, child::PAGES as u64, 0));
     vmm.tell("end-touches");
@@ -143,10 +221,9 @@ fn restore_brings_everything_back() {
 #[test]
 fn a_part_goes_out_alone() {
     let Some(mut vmm) = Vmm::start("part") else { return };
-    // The child's mailbox is its first page; where a guest would have it is up to us.
-    const BASE: u64 = 0x5000_0000;
-    const PAGE: u64 = 4096;
-    let page = |number: u64| BASE + number * PAGE;
+    // The child's mailbox is its first page.
+
+    let page = |number: u64| child::BASE + number * PAGE;
     let parts = |ranges| Some(Parts { mailbox: page(0), ranges });
     vmm.set_latency(1000);
     vmm.tell("request 21");
@@ -161,15 +238,12 @@ fn a_part_goes_out_alone() {
     let evicted = vmm.evict_only(parts(vec![page(0)..page(1), page(1)..page(2)]), Some(22));
     assert_eq!((evicted.evicted_pages, evicted.mailboxes), (child::PAGES as u64, 1));
     vmm.tell("acked 22");
-    let mut refused =
-        |only, ack| match vmm.ask(&Request::Evict { ack, only, eviction: Eviction::All, seed: 0 }) {
-            Response::Error { error } => error,
-            other => panic!("{other:?}"),
-        };
-    let error = refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
+    let error = vmm.refused(parts(vec![page(0)..page(1), page(0)..page(child::PAGES as u64 + 1)]), Some(22));
     assert!(error.contains("guest's RAM of"), "{error}");
-    for ack in [None, Some(999)] {
-        let error = refused(parts(vec![page(0)..page(1), page(1)..page(2)]), ack);
+    let ranges = || vec![page(0)..page(1), page(1)..page(2)];
+    let elsewhere = Some(Parts { mailbox: page(1), ranges: ranges() });
+    for (only, ack) in [(parts(ranges()), None), (parts(ranges()), Some(999)), (elsewhere, Some(22))] {
+        let error = vmm.refused(only, ack);
         assert!(error.contains("no mailbox"), "{error}");
     }
     vmm.tell("verify");
@@ -223,11 +297,9 @@ fn periodic_evictions_go_on_until_they_are_ended() {
     vmm.set_latency(0);
     vmm.tell("work");
     vmm.evict_as(Eviction::Periodic { period_micros: 5_000, share: 0.1 }, 1, None, None);
-    std::thread::sleep(Duration::from_millis(500));
+    vmm.wait_until(|stats| stats.evictions >= 5 && stats.dropped_pages > child::PAGES as u64 / 10);
     assert_eq!(vmm.ask(&Request::EndEvictions {}), Response::EvictionsEnded {});
     let ended = vmm.stats();
-    assert!(ended.evictions >= 5, "{ended:?}");
-    assert!(ended.dropped_pages > child::PAGES as u64 / 10, "{ended:?}");
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(vmm.stats().evictions, ended.evictions, "ended");
     println!("{}; {ended:?}", vmm.tell("verify"));
@@ -255,5 +327,5 @@ fn a_controller_may_misbehave() {
     assert!(error.contains("not a request"), "{error}");
     let Response::Status(status) = vmm.ask(&Request::Status {}) else { panic!("no status") };
     assert_eq!(status.latency, Latency::Constant { micros: 20_000 });
-    assert_eq!((status.ram_bytes, status.error), (child::PAGES as u64 * 4096, None));
+    assert_eq!((status.ram_bytes, status.error), ((child::PAGES * PAGE_BYTES) as u64, None));
 }

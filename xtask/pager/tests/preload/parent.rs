@@ -2,14 +2,17 @@
 //! through the socket.
 
 use crate::child;
-use crate::protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
-use std::{env, io, process, thread};
+use std::time::{Duration, Instant};
+use std::{env, fs, io, process, thread};
 
 /// A child or pager that does not answer for this long has lost a fault.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -22,8 +25,16 @@ pub struct Vmm {
 }
 
 impl Vmm {
-    /// `None`, with a loud line, if this machine does not permit it.
+    /// A guest with all of its RAM in one piece. `None`, with a loud line, if this machine does not
+    /// permit it.
     pub fn start(name: &str) -> Option<Self> {
+        let mut vmm = Self::start_with(name, "whole")?;
+        assert_eq!(vmm.status().ram_bytes, (child::PAGES * PAGE_BYTES) as u64);
+        Some(vmm)
+    }
+
+    /// A guest with RAM of a kind that the child knows.
+    pub fn start_with(name: &str, kind: &str) -> Option<Self> {
         let socket = env::temp_dir().join(format!("apf-pager-{}-{name}.sock", process::id()));
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "child_under_preload", "--nocapture", "--test-threads=1"])
@@ -51,16 +62,30 @@ impl Vmm {
         });
         let pager = BufReader::new(connected(pager.expect("the library does not listen")));
         let mut vmm = Self { child, answers, socket, pager };
-        assert_eq!(vmm.tell("map"), "clean", "the variables must not reach the VMM's children");
-        let Response::Status(status) = vmm.ask(&Request::Status {}) else { panic!("no status") };
-        if let Some(error) = status.error {
-            assert!(error.contains("userfaultfd"), "{error}");
+        assert!(vmm.status().error.is_some(), "there is no RAM yet");
+        assert_eq!(
+            vmm.tell(&format!("map {kind}")),
+            "clean",
+            "the variables must not reach the VMM's children"
+        );
+        if let Some(error) = vmm.status().error.filter(|error| error.contains("userfaultfd")) {
             // Not `eprintln`: the test harness would keep that to itself.
             io::stderr().write_all(format!("SKIPPED: {name}: {error}\n").as_bytes()).unwrap();
             return None;
         }
-        assert_eq!(status.ram_bytes, child::PAGES as u64 * 4096);
         Some(vmm)
+    }
+
+    pub fn status(&mut self) -> Status {
+        match self.ask(&Request::Status {}) {
+            Response::Status(status) => status,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The memory that the guest's pages take in the VMM, and in the pager's store, in bytes.
+    pub fn memory(&self) -> (u64, u64) {
+        memory_of(self.child.id())
     }
 
     /// Gives the child a command and waits until it is done.
@@ -104,6 +129,32 @@ impl Vmm {
         self.evict_as(Eviction::All, 0, only, ack)
     }
 
+    /// Asks for an eviction that must fail.
+    pub fn refused(&mut self, only: Option<Parts>, ack: Option<u64>) -> String {
+        match self.ask(&Request::Evict { ack, only, eviction: Eviction::All, seed: 0 }) {
+            Response::Error { error } => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The most memory that was seen while `action` ran.
+    pub fn most_memory_while(&mut self, action: impl FnOnce(&mut Self)) -> u64 {
+        let (process, done) = (self.child.id(), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                let mut most = 0;
+                while !done.load(SeqCst) {
+                    let (resident, stored) = memory_of(process);
+                    most = most.max(resident + stored);
+                }
+                most
+            });
+            action(self);
+            done.store(true, SeqCst);
+            watcher.join().unwrap()
+        })
+    }
+
     pub fn evict_as(
         &mut self,
         eviction: Eviction,
@@ -124,6 +175,19 @@ impl Vmm {
         }
     }
 
+    /// Waits until the counts are as they should be.
+    pub fn wait_until(&mut self, done: impl Fn(&Stats) -> bool) {
+        let started = Instant::now();
+        loop {
+            let stats = self.stats();
+            if done(&stats) {
+                return;
+            }
+            assert!(started.elapsed() < PATIENCE, "{stats:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     pub fn stats(&mut self) -> Stats {
         match self.ask(&Request::Stats {}) {
             Response::Stats(stats) => stats,
@@ -136,8 +200,31 @@ impl Drop for Vmm {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_file(&self.socket);
+        let _ = fs::remove_file(&self.socket);
     }
+}
+
+/// The two change while they are read, so a reading counts if the store was the same, or nearly so,
+/// before and after.
+fn memory_of(process: u32) -> (u64, u64) {
+    const CLOSE: u64 = 4 << 20;
+    loop {
+        let before = stored_by(process);
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        let resident: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+        let stored = stored_by(process);
+        if stored.abs_diff(before) <= CLOSE {
+            return (resident << 10, stored);
+        }
+    }
+}
+
+fn stored_by(process: u32) -> u64 {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap().map(|entry| entry.unwrap().path());
+    let is_store =
+        |path: &PathBuf| fs::read_link(path).is_ok_and(|to| to.starts_with("/memfd:apf-pager (deleted)"));
+    files.filter(is_store).map(|path| fs::metadata(path).unwrap().blocks() * 512).sum()
 }
 
 fn connected(stream: UnixStream) -> UnixStream {
