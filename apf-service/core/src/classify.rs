@@ -1,4 +1,4 @@
-//! How an interrupted context may wait.
+//! Classification of interrupted contexts: wait by schedule or by halt.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -12,7 +12,7 @@ pub enum Wait {
     Halt,
 }
 
-/// Why a context must keep its core.
+/// Reason why a context must keep its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HaltReason {
     /// Kernel code: it may hold any of the kernel's locks.
@@ -20,13 +20,13 @@ pub enum HaltReason {
     /// The idle task, which must never block.
     Idle,
     /// A `NonPreemptible` guard. The service thread
-    /// holds one for all its life.
+    /// holds one while it runs.
     Guard,
     /// A stack that is not the running task's own.
     ForeignStack,
 }
 
-/// Which of the two a program wants. Crosses into the kernel archive as a number.
+/// The kinds of wait that a program wants. Crosses into the kernel archive as a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Waits {
@@ -41,7 +41,7 @@ pub enum Waits {
 }
 
 impl Waits {
-    /// The one of this number; unknown numbers are taken for the default.
+    /// Returns the one of this number; unknown numbers are taken for the default.
     #[must_use]
     pub const fn decode(number: u32) -> Self {
         match number {
@@ -59,20 +59,20 @@ pub struct Context {
     pub rip: u64,
     /// Stack pointer at that instruction.
     pub rsp: u64,
-    /// Whether interrupts were enabled (RFLAGS.IF).
+    /// True if interrupts were enabled (RFLAGS.IF).
     pub interrupts_enabled: bool,
 }
 
-/// What the scheduler knows of the running task.
+/// The running task, as the scheduler knows it.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The task's own stack, where applications run.
     pub user_stack: Range<u64>,
-    /// How many `NonPreemptible` guards it holds.
+    /// Number of `NonPreemptible` guards that it holds.
     pub critical_depth: u32,
-    /// Whether it is the core's idle task, which must never block.
+    /// True for the core's idle task, which must never block.
     pub is_idle: bool,
-    /// Whether no other task is ready to run on its core.
+    /// True if no other task is ready to run on its core.
     pub is_alone: bool,
 }
 

@@ -24,7 +24,7 @@ impl Single {
     }
 }
 
-/// What one core knows of itself.
+/// State of one core that nobody else needs.
 #[derive(Debug, Default)]
 pub struct Own {
     generation: Single,

@@ -1,7 +1,7 @@
 //! Wait slots: the table of who waits for which page, one for each core.
 //!
 //! A slot is an entry of that table: token, kind and state of the wait, its times, and
-//! the sleeping task. Nothing else says who waits (docs/adr/0010).
+//! the sleeping task. Nothing else records who waits (docs/adr/0010-one-table-of-who-waits.md).
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -123,13 +123,13 @@ impl Slot {
         &self.sleeper
     }
 
-    /// What the word holds while `ticket` waits by schedule.
+    /// Returns the value of the word while `ticket` waits by schedule.
     #[must_use]
     pub const fn waiting_value(ticket: Ticket) -> u32 {
         word(ticket.use_count(), State::Schedule)
     }
 
-    /// Whether the wait is over.
+    /// Returns whether the wait is over.
     pub fn is_ready(&self, ticket: Ticket) -> bool {
         self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
     }

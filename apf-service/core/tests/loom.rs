@@ -6,7 +6,7 @@
 //!
 //! `Slots` and `Sleeper` are the real code. Blocking and waking are modelled by the
 //! kernel's contract: with interrupts off (here a lock) a wake-up does not arrive, and
-//! one for a task that is not blocked does nothing. What would break these: a release whose
+//! one for a task that is not blocked does nothing. Bugs that they find: a release whose
 //! effects the waiter does not see, a wake-up that falls between check and sleep (loom then
 //! reports a deadlock), a release that ends another wait.
 #![cfg(loom)]
@@ -35,7 +35,7 @@ fn take(slots: &Slots, token: Token, wait: Wait) -> Ticket {
 /// The core of the one task that waits.
 #[derive(Default)]
 struct Kernel {
-    /// Whether the task is blocked; held while its interrupts are off.
+    /// True while the task is blocked; held while its interrupts are off.
     blocked: Mutex<bool>,
     woken: Condvar,
 }
