@@ -351,3 +351,22 @@ fn the_service_thread_does_not_sleep_past_an_event() {
         interrupt.join().unwrap();
     });
 }
+
+/// A waiter that meets the end of its wait without having slept sees its times.
+#[test]
+fn a_wait_that_is_over_shows_the_times_of_its_end() {
+    loom::model(|| {
+        let slots = Arc::new(Slots::default());
+        let ticket = take(&slots, TOKEN, Wait::Halt);
+        let waiter = {
+            let slots = slots.clone();
+            thread::spawn(move || {
+                if slots.get(ticket).is_ready(ticket) {
+                    assert_eq!(slots.finish(ticket).ready, Tsc(5));
+                }
+            })
+        };
+        assert!(slots.release_halting(TOKEN, Tsc(5)));
+        waiter.join().unwrap();
+    });
+}
