@@ -8,7 +8,7 @@ use apf_loader::memory::LARGE_PAGE;
 use object::build::elf::{Builder, SectionData};
 use object::elf;
 
-use super::App;
+use super::app::App;
 
 /// Where the loader looks for start and size of the bundled file
 /// (`images/loader/boot/src/place.rs`).

@@ -1,9 +1,12 @@
-//! `manifest.json`: which images there are, what for, and how to boot each.
+//! `manifest.json`: the images with purpose, size and boot command.
 
 use serde::{Deserialize, Serialize};
 
 use crate::output;
 use crate::process::command::shell_word;
+
+/// Name of the file.
+pub const MANIFEST: &str = "manifest.json";
 
 /// The whole document. Nothing in it depends on when or where it was made.
 #[derive(Debug, Serialize, Deserialize)]

@@ -11,8 +11,7 @@ use std::{env, iter};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::MANIFEST;
-use super::manifest::Manifest;
+use super::manifest::{MANIFEST, Manifest};
 use crate::dirs;
 use crate::drive::guest::{Guest, Line};
 use crate::lab;
