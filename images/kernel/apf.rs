@@ -1,12 +1,12 @@
-//! What the async page fault service needs of this kernel.
+//! Hooks of the async page fault service into this kernel.
 //!
 //! This file is added to the kernel's source when the image is built. The
-//! service itself is the crate `apf-service`; its `kernel::hooks` declares
-//! these functions and says what each is for.
+//! service's kernel side is the crate `apf-kernel`. Its trait `Hooks` says what
+//! each function is for.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use apf_service::classify::Task;
+use apf_kernel::{Hooks, Task, provide_hooks};
 use memory_addresses::VirtAddr;
 
 use crate::arch::kernel::core_local::{core_id, core_scheduler, increment_irq_counter};
@@ -19,116 +19,106 @@ use crate::scheduler::task::{HIGH_PRIO, Priority, TaskHandle, TaskId};
 /// Set in each handle, so that none is 0.
 const VALID: u64 = 1 << 63;
 
-#[unsafe(no_mangle)]
-fn apf_hook_core() -> u32 {
-	core_id()
-}
+struct Kernel;
 
-#[unsafe(no_mangle)]
-fn apf_hook_task() -> Task {
-	core_scheduler().apf_task()
-}
+provide_hooks!(Kernel);
 
-#[unsafe(no_mangle)]
-fn apf_hook_critical(change: i32) -> u32 {
-	core_scheduler().apf_critical(change)
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_handle() -> u64 {
-	let handle = core_scheduler().get_current_task_handle();
-	let core = u64::from(handle.get_core_id());
-	VALID | core << 32 | u64::from(handle.get_id().into().cast_unsigned())
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_block(limit_us: Option<u64>) {
-	let wakeup_time = limit_us.and_then(|limit| processor::get_timer_ticks().checked_add(limit));
-	core_scheduler().block_current_task(wakeup_time);
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_wake(handle: u64) {
-	let id = TaskId::from((handle as u32).cast_signed());
-	let core = (handle & !VALID) >> 32;
-	// Waking looks at the number and the core only.
-	core_scheduler().custom_wakeup(TaskHandle::new(id, HIGH_PRIO, core as u32));
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_interrupt(core: u32) {
-	apic::wakeup_core(core);
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_reschedule() {
-	core_scheduler().reschedule();
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_boost() -> u8 {
-	let raise = |priority: Priority| priority.max(HIGH_PRIO);
-	core_scheduler().apf_priority(raise).into()
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_set_priority(priority: u8) {
-	core_scheduler().apf_priority(|_| Priority::from(priority));
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_end_of_interrupt(vector: u8, told: bool) {
-	increment_irq_counter(vector);
-	if !told {
-		apic::eoi();
+impl Hooks for Kernel {
+	fn apf_hook_core() -> u32 {
+		core_id()
 	}
-}
 
-#[unsafe(no_mangle)]
-fn apf_hook_install(page_fault: u64, vector: u8, ready: u64, previous: &AtomicU64) -> bool {
-	if interrupts::is_named(vector) {
-		return false;
+	fn apf_hook_task() -> Task {
+		core_scheduler().apf_task()
 	}
-	let mut idt = IDT.lock();
-	previous.store(idt.page_fault.handler_addr().as_u64(), Ordering::Release);
-	// SAFETY: the service's entries fit these gates. Both stay on interrupt
-	// stack 1 like every gate of this kernel.
-	unsafe {
-		idt[vector]
-			.set_handler_addr(x86_64::VirtAddr::new(ready))
-			.set_stack_index(0);
-		idt.page_fault
-			.set_handler_addr(x86_64::VirtAddr::new(page_fault))
-			.set_stack_index(0);
+
+	fn apf_hook_critical(change: i32) -> u32 {
+		core_scheduler().apf_critical(change)
 	}
-	drop(idt);
-	interrupts::add_irq_name(vector - 32, "async PF");
-	true
-}
 
-#[unsafe(no_mangle)]
-fn apf_hook_physical(virtual_address: u64) -> Option<u64> {
-	virtual_to_physical(VirtAddr::new(virtual_address)).map(|address| address.as_u64())
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_tsc_mhz() -> u32 {
-	processor::get_frequency().into()
-}
-
-#[unsafe(no_mangle)]
-fn apf_hook_log_armed(core: u32, armed: bool) {
-	if armed {
-		info!("async PF set up for core {core}");
-	} else {
-		info!("async PF unregistered for core {core}");
+	fn apf_hook_handle() -> u64 {
+		let handle = core_scheduler().get_current_task_handle();
+		let core = u64::from(handle.get_core_id());
+		VALID | core << 32 | u64::from(handle.get_id().into().cast_unsigned())
 	}
-}
 
-#[unsafe(no_mangle)]
-fn apf_hook_broken_host(token: u32, rip: u64) -> ! {
-	panic!(
-		"the host is broken: it injected an async page fault (token {token:#x}) while interrupts \
-		 were disabled, at rip {rip:#x}; no wait is possible there"
-	)
+	fn apf_hook_block(limit_us: Option<u64>) {
+		let wakeup_time = limit_us.and_then(|limit| processor::get_timer_ticks().checked_add(limit));
+		core_scheduler().block_current_task(wakeup_time);
+	}
+
+	fn apf_hook_wake(handle: u64) {
+		let id = TaskId::from((handle as u32).cast_signed());
+		let core = (handle & !VALID) >> 32;
+		// Waking looks at the number and the core only.
+		core_scheduler().custom_wakeup(TaskHandle::new(id, HIGH_PRIO, core as u32));
+	}
+
+	fn apf_hook_interrupt(core: u32) {
+		apic::wakeup_core(core);
+	}
+
+	fn apf_hook_reschedule() {
+		core_scheduler().reschedule();
+	}
+
+	fn apf_hook_boost() -> u8 {
+		let raise = |priority: Priority| priority.max(HIGH_PRIO);
+		core_scheduler().apf_priority(raise).into()
+	}
+
+	fn apf_hook_set_priority(priority: u8) {
+		core_scheduler().apf_priority(|_| Priority::from(priority));
+	}
+
+	fn apf_hook_end_of_interrupt(vector: u8, told: bool) {
+		increment_irq_counter(vector);
+		if !told {
+			apic::eoi();
+		}
+	}
+
+	fn apf_hook_install(page_fault: u64, vector: u8, ready: u64, previous: &AtomicU64) -> bool {
+		if interrupts::is_named(vector) {
+			return false;
+		}
+		let mut idt = IDT.lock();
+		previous.store(idt.page_fault.handler_addr().as_u64(), Ordering::Release);
+		// SAFETY: the service's entries fit these gates. Both stay on interrupt
+		// stack 1 like every gate of this kernel.
+		unsafe {
+			idt[vector]
+				.set_handler_addr(x86_64::VirtAddr::new(ready))
+				.set_stack_index(0);
+			idt.page_fault
+				.set_handler_addr(x86_64::VirtAddr::new(page_fault))
+				.set_stack_index(0);
+		}
+		drop(idt);
+		interrupts::add_irq_name(vector - 32, "async PF");
+		true
+	}
+
+	fn apf_hook_physical(virtual_address: u64) -> Option<u64> {
+		virtual_to_physical(VirtAddr::new(virtual_address)).map(|address| address.as_u64())
+	}
+
+	fn apf_hook_tsc_mhz() -> u32 {
+		processor::get_frequency().into()
+	}
+
+	fn apf_hook_log_armed(core: u32, armed: bool) {
+		if armed {
+			info!("async PF set up for core {core}");
+		} else {
+			info!("async PF unregistered for core {core}");
+		}
+	}
+
+	fn apf_hook_broken_host(token: u32, rip: u64) -> ! {
+		panic!(
+			"the host is broken: it injected an async page fault (token {token:#x}) while interrupts \
+			 were disabled, at rip {rip:#x}; no wait is possible there"
+		)
+	}
 }

@@ -1,7 +1,6 @@
-//! The Hermit kernel as a static archive that a std program links.
+//! The Hermit kernel as a static archive that a std program links. Its changes are the
+//! series `images/kernel/patches`.
 
-/// The edits (`images/kernel/edits.toml`).
-pub const EDITS: &str = include_str!("../kernel/edits.toml");
 /// The file added to the kernel's source as `src/apf.rs`: the service's hooks.
 pub const HOOKS: &str = include_str!("../kernel/apf.rs");
 /// The linker script that makes one object of the archive.

@@ -2,8 +2,6 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`edits`] | exact, checked replacements in a source tree |
-//! | [`kernel`] | the Hermit kernel archive: its edits, its added file, its linking |
+//! | [`kernel`] | the Hermit kernel archive: its added file, its features, its linking |
 
-pub mod edits;
 pub mod kernel;

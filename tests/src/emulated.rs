@@ -1,4 +1,4 @@
-//! A machine that QEMU emulates, where KVM is not the point.
+//! A machine that QEMU emulates, for tests that need no KVM.
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::Xtask;
 
-/// Where Hermit and the loader leave QEMU, with twice what they write there plus one.
+/// Device through which Hermit and the loader end QEMU, with twice their code plus one.
 const EXIT: &str = "isa-debug-exit,iobase=0xf4,iosize=0x04";
 
-/// What `cargo xtask build` says it has built.
+/// Output of `cargo xtask build`.
 #[derive(Debug)]
 pub struct Built {
     text: String,
@@ -30,7 +30,7 @@ impl Built {
         Self { text: built.text }
     }
 
-    /// The file of the product `name`.
+    /// Returns the file of the product `name`.
     #[must_use]
     pub fn file(&self, name: &str) -> &str {
         let line = self.text.lines().find_map(|line| line.strip_prefix(name));
@@ -38,16 +38,16 @@ impl Built {
     }
 }
 
-/// What a machine printed on its serial line, and QEMU's exit code.
+/// Output of a machine, and QEMU's exit code.
 #[derive(Debug)]
-pub struct Said {
-    /// QEMU's exit code; -1 if the machine was still running and was ended.
+pub struct Ran {
+    /// QEMU's exit code; -1 if the test ended the machine.
     pub code: i32,
-    /// The serial line, and what QEMU itself had to say.
+    /// Output of the serial line, and of QEMU itself.
     pub text: String,
 }
 
-/// Whether QEMU is there; says that the test `name` is skipped if it is not.
+/// Returns whether QEMU is installed; if not, prints that the test `name` is skipped.
 #[must_use]
 pub fn is_there(name: &str) -> bool {
     let found = Command::new("qemu-system-x86_64").arg("--version").stdout(Stdio::null()).status().is_ok();
@@ -57,12 +57,12 @@ pub fn is_there(name: &str) -> bool {
     found
 }
 
-/// Boots a machine with `args`; ends it when it has said `last`, or past `limit`.
+/// Boots a machine with `args`; ends it when it has printed `last`, or after `limit`.
 ///
 /// # Panics
 /// QEMU cannot be started.
 #[must_use]
-pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> Said {
+pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> Ran {
     let started = Instant::now();
     let (reader, writer) = io::pipe().expect("a pipe");
     let mut qemu = Command::new("qemu-system-x86_64")
@@ -94,7 +94,7 @@ pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> 
                 }
             }
             Err(RecvTimeoutError::Timeout) => break,
-            // Its output is closed: it has ended.
+            // Its output is closed, so it has ended.
             Err(RecvTimeoutError::Disconnected) => {
                 code = qemu.wait().expect("QEMU ends").code().unwrap_or(-1);
                 break;
@@ -106,5 +106,5 @@ pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> 
     let _ = qemu.wait();
     drop(lines);
     reader.join().expect("the reader ends with QEMU");
-    Said { code, text }
+    Ran { code, text }
 }

@@ -1,7 +1,7 @@
-//! Calling `cargo xtask` as a user does.
+//! Calls of `cargo xtask`, as a user makes them.
 //!
-//! `cargo xtask test` says in `APF_XTASK` which program to call; without it
-//! these tests are skipped, loudly.
+//! `cargo xtask test` names the program to call in `APF_XTASK`; without the variable these
+//! tests are skipped, with a message.
 
 pub mod emulated;
 
@@ -12,17 +12,17 @@ use std::{env, fs, thread};
 
 use serde_json::Value;
 
-/// The longest any of these may take, compilation included.
+/// Time limit of one call, compilation included.
 const LIMIT: Duration = Duration::from_secs(15 * 60);
 
-/// One call of `cargo xtask`, with a folder of its own for what it writes.
+/// `cargo xtask` for one test, with an output folder of its own.
 #[derive(Debug)]
 pub struct Xtask {
     program: PathBuf,
     out: PathBuf,
 }
 
-/// What a call printed, and how it ended.
+/// Output and exit status of a call.
 #[derive(Debug)]
 pub struct Ended {
     /// Exit status.
@@ -32,21 +32,20 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The exit code; -1 after a signal.
+    /// Returns the exit code; -1 after a signal.
     #[must_use]
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or(-1)
     }
 
-    /// The lines that begin with `error:`.
+    /// Returns the lines that start with `error:`.
     pub fn errors(&self) -> impl Iterator<Item = &str> {
         self.text.lines().filter(|line| line.starts_with("error:"))
     }
 }
 
 impl Xtask {
-    /// A call for the test `name`; `None` (and a word about it) where no
-    /// program was named.
+    /// Finds the program for the test `name`; `None`, with a message, if there is none.
     #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         let Some(program) = env::var_os("APF_XTASK") else {
@@ -65,7 +64,7 @@ impl Xtask {
         command
     }
 
-    /// Calls it and waits for its end.
+    /// Calls the program and waits for its end.
     #[must_use]
     pub fn call(&self, args: &[&str]) -> Ended {
         let child = self.command(args).spawn().expect("cargo xtask starts");
@@ -75,7 +74,7 @@ impl Xtask {
         Ended { status, text: text.into_owned() }
     }
 
-    /// `cargo xtask run` with the folder of this test.
+    /// Calls `cargo xtask run` with the folder of this test.
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Ended {
         let out = self.out.to_str().expect("a UTF-8 path");
@@ -90,19 +89,19 @@ impl Xtask {
         self.command(&args).spawn().expect("cargo xtask starts")
     }
 
-    /// The folder of this test.
+    /// Returns the folder of this test.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.out
     }
 
-    /// The arguments of `cargo xtask experiment run`, with the folder of this test.
+    /// Makes the arguments of `cargo xtask experiment run`, with the folder of this test.
     fn experiment_args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
         let out = self.out.to_str().expect("a UTF-8 path");
         [&["experiment", "run", "--out", out], args].concat()
     }
 
-    /// `cargo xtask experiment run` with the folder of this test.
+    /// Calls `cargo xtask experiment run` with the folder of this test.
     #[must_use]
     pub fn experiment(&self, args: &[&str]) -> Ended {
         self.call(&self.experiment_args(args))
@@ -114,34 +113,34 @@ impl Xtask {
         self.command(&self.experiment_args(args)).spawn().expect("cargo xtask starts")
     }
 
-    /// The document of the experiment `name`, if it left one.
+    /// Reads the document of the experiment `name`, if it wrote one.
     #[must_use]
     pub fn document(&self, name: &str) -> Option<Value> {
         let text = fs::read(self.out.join(name).join("report.json")).ok()?;
         Some(serde_json::from_slice(&text).expect("report.json is JSON"))
     }
 
-    /// How many samples of the experiment `name` have been written down so far.
+    /// Counts the samples of the experiment `name` that have been recorded so far.
     #[must_use]
     pub fn samples_so_far(&self, name: &str) -> usize {
         let record = fs::read_to_string(self.out.join(name).join("run/record.jsonl")).unwrap_or_default();
         record.lines().filter(|line| line.contains("\"entry\":\"sample\"")).count()
     }
 
-    /// The report of the last run, if it left one.
+    /// Reads the report of the last run, if it wrote one.
     #[must_use]
     pub fn report(&self) -> Option<Value> {
         let text = fs::read(self.out.join("report.json")).ok()?;
         Some(serde_json::from_slice(&text).expect("report.json is JSON"))
     }
 
-    /// What the guest printed.
+    /// Reads the guest's output.
     #[must_use]
     pub fn console(&self) -> String {
         fs::read_to_string(self.out.join("run/guest-console.log")).unwrap_or_default()
     }
 
-    /// Whether the guest has printed `text` within `limit`.
+    /// Waits up to `limit` until the guest has printed `text`; returns whether it has.
     #[must_use]
     pub fn guest_says(&self, text: &str, limit: Duration) -> bool {
         let started = Instant::now();
@@ -155,7 +154,7 @@ impl Xtask {
     }
 }
 
-/// Waits for a child's end, and ends it past `limit`.
+/// Waits for a child's end, and ends it after `limit`.
 #[must_use]
 pub fn wait(child: Child, limit: Duration) -> Output {
     let id = nix::unistd::Pid::from_raw(child.id().cast_signed());
@@ -171,7 +170,7 @@ pub fn wait(child: Child, limit: Duration) -> Output {
     output
 }
 
-/// Command lines of the processes that are `ancestor` or descend from it.
+/// Lists `ancestor` and the processes that descend from it, with their command lines.
 #[must_use]
 pub fn family(ancestor: u32) -> Vec<(u32, String)> {
     let mut members = vec![(ancestor, String::new())];
@@ -193,7 +192,7 @@ pub fn family(ancestor: u32) -> Vec<(u32, String)> {
     members
 }
 
-/// A number in a report, by its path: `number(&report, "async.not_present")`.
+/// Reads a number in a report by its path: `number(&report, "async.not_present")`.
 #[must_use]
 pub fn number(report: &Value, path: &str) -> f64 {
     let value = path.split('.').fold(report, |value, name| &value[name]);

@@ -1,4 +1,4 @@
-//! Bad input gets a clear error: one line, what to do, a non-zero exit code.
+//! Errors for bad input: one line that says what to do, and a non-zero exit code.
 
 use tests::Xtask;
 

@@ -1,4 +1,4 @@
-//! Exact mode: one instruction is one nanosecond.
+//! Exact mode, in which one instruction takes one nanosecond.
 
 use serde_json::Value;
 use tests::{Xtask, number};
@@ -22,7 +22,8 @@ fn document(name: &str) -> Option<Value> {
     Some(xtask.document("overlap").expect("a document"))
 }
 
-/// When the lab's Linux read its list of timers, in nanoseconds since it started.
+/// Returns the time at which the lab's Linux reads its list of timers, in nanoseconds since
+/// its start.
 fn nanoseconds(xtask: &Xtask) -> u64 {
     let ended = xtask.call(&["lab", "--exact", "--", "/bin/cat", "/proc/timer_list"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
@@ -30,25 +31,25 @@ fn nanoseconds(xtask: &Xtask) -> u64 {
     line.expect("the time").parse().expect("a number")
 }
 
-/// Would fail if anything that the host does beside, where things lie in memory or a
-/// random number changed what booting takes by more than a ten-thousandth. It is not
-/// always the same nanosecond: 3 µs of 2.7 s have been seen.
+/// Would fail if the host's load, an address in memory or a random number changed the time of
+/// booting by more than a ten-thousandth. It is not exactly the same: a difference of 3 µs of
+/// 2.7 s has been seen.
 #[test]
-fn the_exact_lab_comes_to_its_command_at_the_same_time() {
+fn the_exact_lab_starts_its_command_at_the_same_time_in_each_boot() {
     let Some(xtask) = Xtask::find("exact-lab") else { return };
     let (first, second) = (nanoseconds(&xtask), nanoseconds(&xtask));
     assert!(first > 100_000_000, "{first}");
     assert!(first.abs_diff(second) < first / 10_000, "{first} and {second} ns");
 }
 
-/// Would fail if a file came from outside while the clock ran, or if host, VMM, pager
-/// or guest were not the same each time.
+/// Would fail if the lab read a file of the host while its clock ran, or if host, VMM, pager
+/// or guest behaved differently in the two runs.
 #[test]
 fn two_exact_runs_take_the_same_time() {
     let Some(first) = document("exact-first") else { return };
-    let second = document("exact-second").expect("there was one before");
+    let second = document("exact-second").expect("the first run found the program");
     assert_eq!(first["setting"]["exact"], true);
-    // The guest finds it out by rounding down.
+    // The guest rounds its measurement down.
     assert!((999.0..=1000.0).contains(&number(&first, "setting.tsc_mhz")));
     let samples = |document: &Value| document["samples"].as_array().expect("samples").clone();
     let (first, second) = (samples(&first), samples(&second));
@@ -63,8 +64,8 @@ fn two_exact_runs_take_the_same_time() {
     }
 }
 
-/// Would fail if a change made a fault dearer for the guest by more than 3 %, or cheaper,
-/// and nobody wrote down by how much (`docs/performance.md`).
+/// Would fail if a change made a fault cost the guest over 3 % more or fewer instructions, and
+/// did not update these figures (and `docs/performance.md`).
 #[test]
 fn a_fault_costs_the_guest_as_many_instructions_as_it_did() {
     const FIGURES: [(&str, f64); 2] = [("async", 1845.0), ("halt", 685.0)];
@@ -87,7 +88,7 @@ fn a_fault_costs_the_guest_as_many_instructions_as_it_did() {
     for (mode, was) in FIGURES {
         let sample = samples.iter().find(|sample| sample["mode"] == mode).expect("one of each mode");
         let is = number(sample, "metrics.guest");
-        assert!((is / was - 1.0).abs() < 0.03, "{mode}: {is} instructions, not {was} as before");
+        assert!((is / was - 1.0).abs() < 0.03, "{mode}: {is} instructions instead of {was}");
     }
     let claims = document["claims"].as_array().expect("claims");
     assert!(claims.iter().all(|claim| claim["holds"] == true), "{claims:?}");

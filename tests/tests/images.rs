@@ -1,7 +1,7 @@
-//! `cargo xtask image`: each image boots, bad input is told, two builds are the same.
+//! `cargo xtask image`: each image boots, bad input is reported, two builds are identical.
 //!
-//! Emulated machines without KVM do for most: the service stays off there, and what is
-//! tested is the way to the program.
+//! Most tests use an emulated machine without KVM: the service stays off there, and the path
+//! from power-on to the program is what is tested.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use serde_json::Value;
 use tests::emulated::{self, Built, boot};
 use tests::{Ended, Xtask};
 
-/// UEFI's own start is most of it.
+/// Time limit of a boot; UEFI's own start takes most of it.
 const LIMIT: Duration = Duration::from_secs(120);
-/// What the program says when it has started, before it waits for a host that pages.
+/// The program's message at its start, before it waits for the host.
 const STARTED: &str = "{\"event\":\"begin\",\"mode\":\"blocked\"}";
-/// Arguments, and what shows that they have arrived.
+/// Arguments of the program, and a part of its message that shows that it got them.
 const ARGS: [&str; 4] = ["--region-mib", "3", "--pages", "1"];
 const ARRIVED: &str = "\"region_pages\":768";
 
-/// Makes images in the test's folder; with `app` of that file.
+/// Makes images in the test's folder, of the application `app` if there is one.
 fn make(xtask: &Xtask, folder: &str, app: Option<&Path>) -> (Ended, PathBuf) {
     let out = xtask.folder().join(folder);
     let mut args = vec!["image", "--out", out.to_str().expect("a UTF-8 path")];
@@ -46,7 +46,7 @@ fn each_image_boots_in_an_emulated_machine() {
     let file = |name: &str| out.join(name).to_str().expect("a UTF-8 path").to_owned();
     let append = format!("-- {}", ARGS.join(" "));
     let drive = format!("format=raw,file={}", file("disk.img"));
-    // Unpacked with what makes disks.
+    // Unpacked together with the tools that make disk images.
     let firmware = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/apf/grub/usr/share/ovmf/OVMF.fd");
     let ways = [
         ("qemu", vec!["-kernel", "loader.elf", "-initrd", "app.elf", "-append", &append]),
@@ -59,17 +59,17 @@ fn each_image_boots_in_an_emulated_machine() {
             .iter()
             .map(|arg| if arg.ends_with(".elf") { file(arg) } else { (*arg).to_owned() })
             .collect();
-        let said = boot(&args, Some(STARTED), LIMIT);
-        assert!(said.text.contains(STARTED) && said.text.contains(ARRIVED), "{way}: {}", said.text);
+        let ran = boot(&args, Some(STARTED), LIMIT);
+        assert!(ran.text.contains(STARTED) && ran.text.contains(ARRIVED), "{way}: {}", ran.text);
     }
-    // A machine that ends below the bundled application.
-    let said = boot(&["-kernel", &file("standalone.elf"), "-m", "4M"], None, LIMIT);
-    assert_eq!(said.code, 45, "{}", said.text);
-    assert!(said.text.contains("the image file does not fit"), "{}", said.text);
+    // A machine whose memory ends below the bundled application.
+    let ran = boot(&["-kernel", &file("standalone.elf"), "-m", "4M"], None, LIMIT);
+    assert_eq!(ran.code, 45, "{}", ran.text);
+    assert!(ran.text.contains("the image file does not fit"), "{}", ran.text);
 }
 
-/// On real KVM, the lab's where the machine's does not do: by the commands that the
-/// manifest gives, uhyve's among them.
+/// Boots on real KVM, this machine's or the lab's, by the manifest's commands, uhyve's among
+/// them.
 #[test]
 fn each_command_of_the_manifest_boots_and_qemu_takes_at_most_twice_uhyves_time() {
     let Some(xtask) = Xtask::find("image-time") else { return };
@@ -88,18 +88,18 @@ fn each_command_of_the_manifest_boots_and_qemu_takes_at_most_twice_uhyves_time()
 }
 
 #[test]
-fn two_makings_are_the_same_and_the_manifest_describes_them() {
+fn two_builds_of_the_images_are_identical_and_match_their_manifest() {
     let Some(xtask) = Xtask::find("image-same") else { return };
     let built = Built::new(&xtask);
     let (first, one) = make(&xtask, "one", None);
-    // Another call, at another time, of the application given as anybody's.
+    // A later call, with the application as a file.
     let (second, two) = make(&xtask, "two", Some(Path::new(built.file("unikernel"))));
     assert_eq!((first.code(), second.code()), (0, 0), "{}{}", first.text, second.text);
     for name in ["app.elf", "loader.elf", "standalone.elf", "disk.img", "manifest.json"] {
         let read = |folder: &Path| fs::read(folder.join(name)).expect("it was made");
         let bytes = read(&one);
         assert!(bytes == read(&two), "{name} differs");
-        // Compiled once for both, they would share a time of compilation.
+        // Both have the same compiled kernel, so a time of compilation would not differ.
         assert_eq!(time_of_day(&bytes), None, "{name}");
     }
     let manifest = manifest(&one);
@@ -117,7 +117,7 @@ fn two_makings_are_the_same_and_the_manifest_describes_them() {
     }
 }
 
-/// A date and time as programs print them when they were built: `2026-11-23T13:26`.
+/// Finds a date and time of a build, as in `2026-11-23T13:26`.
 fn time_of_day(bytes: &[u8]) -> Option<String> {
     const SHAPE: &[u8] = b"dddd-dd-ddTdd:dd";
     let alike =
@@ -127,7 +127,7 @@ fn time_of_day(bytes: &[u8]) -> Option<String> {
 }
 
 #[test]
-fn what_is_no_application_is_refused_before_anything_is_written() {
+fn an_unusable_application_is_refused_before_any_output() {
     let Some(xtask) = Xtask::find("image-refused") else { return };
     let text = xtask.folder().join("text");
     fs::write(&text, "no ELF file").expect("the test's folder can be written");

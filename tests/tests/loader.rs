@@ -1,5 +1,5 @@
-//! What the loader says to bad input: on the serial line in words, to the host by its
-//! exit code (`images/loader/src/error.rs` lists them).
+//! The loader's errors for bad input: a message on the serial line, and an exit code for the
+//! host (`images/loader/src/error.rs` lists both).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tests::Xtask;
-use tests::emulated::{self, Built, Said, boot};
+use tests::emulated::{self, Built, Ran, boot};
 
-/// Far more than the loader takes to refuse.
+/// Far more than the loader needs to report an error.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Where `e_machine` and the first program header's table offset are in a 64-bit ELF file.
+/// Offsets of `e_machine` and `e_phoff` in a 64-bit ELF file.
 const E_MACHINE: usize = 18;
 const E_PHOFF: usize = 32;
 
-/// Files made from a good image, and the machine that is given them.
+/// The loader, a good image, and a folder for changed ones.
 struct Loader {
     xtask: Xtask,
     loader: String,
@@ -36,20 +36,20 @@ impl Loader {
         Some(Self { xtask, loader, image, good })
     }
 
-    fn boot(&self, args: &[&OsStr]) -> Said {
+    fn boot(&self, args: &[&OsStr]) -> Ran {
         let kernel = [OsStr::new("-kernel"), OsStr::new(&self.loader)];
         boot(&[&kernel, args].concat(), None, LIMIT)
     }
 
     /// Boots with a file of these bytes as the image.
-    fn given(&self, bytes: &[u8]) -> Said {
+    fn given(&self, bytes: &[u8]) -> Ran {
         let file: PathBuf = self.xtask.folder().join("image");
         std::fs::write(&file, bytes).expect("the test's folder can be written");
         self.boot(&[OsStr::new("-initrd"), file.as_os_str()])
     }
 
     /// Boots with the image changed by `change`.
-    fn changed(&self, change: impl FnOnce(&mut Vec<u8>)) -> Said {
+    fn changed(&self, change: impl FnOnce(&mut Vec<u8>)) -> Ran {
         let mut bytes = self.image.clone();
         change(&mut bytes);
         self.given(&bytes)
@@ -57,14 +57,14 @@ impl Loader {
 }
 
 #[track_caller]
-fn refused(said: &Said, code: i32, words: &str) {
-    assert_eq!(said.code, code, "{}", said.text);
-    let lines: Vec<_> = said.text.lines().filter(|line| line.starts_with("apf-loader: error: ")).collect();
-    assert!(lines.len() == 1 && lines[0].contains(words), "{words}: {}", said.text);
+fn refused(ran: &Ran, code: i32, words: &str) {
+    assert_eq!(ran.code, code, "{}", ran.text);
+    let lines: Vec<_> = ran.text.lines().filter(|line| line.starts_with("apf-loader: error: ")).collect();
+    assert!(lines.len() == 1 && lines[0].contains(words), "{words}: {}", ran.text);
 }
 
 #[test]
-fn the_loader_names_what_is_wrong_with_the_image() {
+fn the_loader_reports_each_kind_of_unusable_image() {
     let Some(loader) = Loader::find("loader-image") else { return };
     refused(&loader.boot(&[]), 33, "no image");
     refused(&loader.given(b"#!/bin/sh\necho no ELF file\n"), 35, "not an ELF file");
@@ -72,7 +72,7 @@ fn the_loader_names_what_is_wrong_with_the_image() {
     // An ELF file for bare metal, but none of Hermit's.
     let other = std::fs::read(&loader.loader).expect("the loader was built");
     refused(&loader.given(&other), 39, "not a Hermit image");
-    // In the middle of what is to be loaded, and a few bytes before the end.
+    // Cut off in the middle of a segment, and a few bytes before the end.
     for len in [0x2_0000, loader.image.len() - 8] {
         refused(&loader.changed(|image| image.truncate(len)), 41, "truncated");
     }
@@ -80,11 +80,11 @@ fn the_loader_names_what_is_wrong_with_the_image() {
 }
 
 #[test]
-fn the_loader_names_what_is_wrong_with_the_machine() {
+fn the_loader_reports_each_kind_of_unsuitable_machine() {
     let Some(loader) = Loader::find("loader-machine") else { return };
     let image = [OsStr::new("-initrd"), OsStr::new(&loader.good)];
     let with = |more: &[&OsStr]| loader.boot(&[&image, more].concat());
-    // The last -m counts. The file fits, but the kernel could not work.
+    // The last -m counts. The file fits, but leaves too little memory for the kernel.
     refused(&with(&[OsStr::new("-m"), OsStr::new("16M")]), 45, "the image does not fit");
     refused(&with(&[OsStr::new("-append"), OsStr::from_bytes(b"\xff")]), 47, "not UTF-8");
     refused(&with(&[OsStr::new("-cpu"), OsStr::new("qemu32")]), 51, "no 64-bit mode");

@@ -3,9 +3,8 @@
 use serde_json::Value;
 use tests::{Xtask, number};
 
-/// Would fail if a guest did not boot, if Linux had no async page faults, or had
-/// them with `no-kvmapf`, if a page were wrong, or if eight of its tasks did not
-/// overlap their waits.
+/// Would fail if a guest did not boot, if Linux had no async page faults, or had them with
+/// `no-kvmapf`, if a page had wrong data, or if its eight tasks did not overlap their waits.
 #[test]
 fn the_same_program_runs_on_linux_with_async_page_faults_and_without() {
     const TASKS: f64 = 8.0;
@@ -40,6 +39,6 @@ fn the_same_program_runs_on_linux_with_async_page_faults_and_without() {
     for guest in ["blocked", "linux-blocked"] {
         assert_eq!(number(of(guest), "counts.ready"), 0.0);
     }
-    // Of Linux that would not be true: its timer ends the host's stop of the core.
+    // Not true for Linux: its timer interrupt ends the host's stop of the core.
     assert!(number(of("blocked"), "metrics.ms_per_page") >= 5.0, "{document}");
 }

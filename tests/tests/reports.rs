@@ -1,4 +1,4 @@
-//! Reports are drawn from documents made up for tests (`tests/data`): no VM is needed.
+//! `cargo xtask report` and `compare`, with invented documents (`tests/data`) and no VM.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ fn data(name: &str) -> String {
     file.to_str().expect("a UTF-8 path").into()
 }
 
-/// A folder with this document, and its path.
+/// Makes a folder with this document; returns it and its path as text.
 fn folder(xtask: &Xtask, document: &str) -> (PathBuf, String) {
     let folder = xtask.folder().join("document");
     fs::create_dir_all(&folder).expect("a folder");
@@ -31,7 +31,7 @@ fn a_report_is_drawn_in_every_format() {
     let ended = xtask.call(&["report", &name, "--format", "html,svg,csv,hgrm,trace,text"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     assert!(ended.text.contains("overlap: How long do T tasks take"), "{}", ended.text);
-    // Not on a terminal: no colours.
+    // No colours, because the output is no terminal.
     assert!(!ended.text.contains('\u{1b}'), "{}", ended.text);
     let page = fs::read_to_string(folder.join("report.html")).expect("a page");
     assert!(page.contains("<svg") && page.contains("made up for tests"));
@@ -47,11 +47,11 @@ fn a_report_is_drawn_in_every_format() {
 }
 
 #[test]
-fn without_an_option_there_is_a_page_and_a_summary() {
+fn a_report_without_options_is_a_page_and_a_summary() {
     let Some(xtask) = Xtask::find("report-default") else { return };
     let (folder, name) = folder(&xtask, &made_up());
     let parent = xtask.folder().to_str().expect("a UTF-8 path").to_owned();
-    // The folder itself, and one in which it is.
+    // The document's folder, and its parent.
     for place in [&name, &parent] {
         let ended = xtask.call(&["report", place]);
         assert_eq!(ended.code(), 0, "{}", ended.text);
@@ -95,7 +95,7 @@ fn a_bad_document_is_named_and_nothing_is_overwritten() {
 }
 
 #[test]
-fn where_nothing_is_the_report_says_so() {
+fn a_report_of_an_empty_folder_is_an_error() {
     let Some(xtask) = Xtask::find("report-nothing") else { return };
     let empty = xtask.folder().to_str().expect("a UTF-8 path").to_owned();
     let ended = xtask.call(&["report", &empty]);
@@ -106,7 +106,7 @@ fn where_nothing_is_the_report_says_so() {
 }
 
 #[test]
-fn compare_tells_regressions_by_its_exit_code() {
+fn compare_reports_regressions_by_its_exit_code() {
     let Some(xtask) = Xtask::find("compare") else { return };
     let (first, slower, again) =
         (data("made-up.json"), data("made-up-slower.json"), data("made-up-again.json"));
@@ -125,7 +125,7 @@ fn compare_tells_regressions_by_its_exit_code() {
 }
 
 #[test]
-fn compare_refuses_what_is_not_comparable() {
+fn compare_refuses_documents_that_are_not_comparable() {
     let Some(xtask) = Xtask::find("compare-refuses") else { return };
     let first = data("made-up.json");
     for (from, to, expected) in [

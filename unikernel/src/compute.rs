@@ -1,14 +1,14 @@
-//! A task that only computes, to see what the core has left for it.
+//! A task that only computes, which measures the time that the core has left for it.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Rounds between two looks at the clock: some microseconds.
+/// Rounds between two readings of the clock: some microseconds.
 const ROUNDS: u64 = 2_000;
 
-/// Computes in slices, yields between them, and counts the rounds.
+/// A computing task that yields between slices and counts its rounds.
 #[derive(Debug, Default)]
 pub struct Compute {
     stop: AtomicBool,
@@ -16,17 +16,17 @@ pub struct Compute {
 }
 
 impl Compute {
-    /// Computes until told to [`stop`](Self::stop). Hermit has no time slices,
-    /// so the task gives the core away by itself every `slice`.
+    /// Computes until [`stop`](Self::stop). Hermit has no time slices, so the task yields
+    /// every `slice`.
     ///
-    /// Not inlined: what is held against each other must be the same code, and an
-    /// emulator runs two copies of a loop at different speeds.
+    /// Not inlined: runs that are compared must use the same code, because an emulator runs
+    /// two copies of a loop at different speeds.
     #[inline(never)]
     pub fn run(&self, slice: Duration) {
         let mut x = 1_u64;
         while !self.stop.load(Ordering::Relaxed) {
-            let began = Instant::now();
-            while began.elapsed() < slice && !self.stop.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            while start.elapsed() < slice && !self.stop.load(Ordering::Relaxed) {
                 for _ in 0..ROUNDS {
                     x = black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
                 }
@@ -36,18 +36,18 @@ impl Compute {
         }
     }
 
-    /// Ends [`run`](Self::run) within some microseconds of its running.
+    /// Ends [`run`](Self::run) within some microseconds.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Rounds so far.
+    /// Returns the number of rounds so far.
     pub fn rounds(&self) -> u64 {
         self.rounds.load(Ordering::Relaxed)
     }
 }
 
-/// Rounds a second that a computing task makes with the core to itself.
+/// Measures the rounds per second of a computing task that has the core to itself.
 pub fn calibrate(slice: Duration, time: Duration) -> f64 {
     let compute = Compute::default();
     thread::scope(|scope| {

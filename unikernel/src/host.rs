@@ -1,14 +1,13 @@
 //! Talking to the host.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
-use apf_service::histogram::Histogram;
-use apf_service::stats::{CoreStats, Counter, StageHistograms};
-use unikernel::mailbox::Mailbox;
-use unikernel::wire::{Counters, Message, PREFIX, Parts, StageHistogram};
+use apf_vocabulary::mailbox::Mailbox;
+use apf_vocabulary::message::PREFIX;
+use apf_vocabulary::pager::Parts;
+use apf_vocabulary::{Counters, Histogram, Message};
 
 use crate::platform;
 use crate::region::Region;
@@ -79,66 +78,20 @@ fn ask(message: impl FnOnce(u64) -> Message) {
     }
 }
 
-fn sum(field: impl Fn(&CoreStats) -> &Counter) -> u64 {
-    apf_service::stats().map(|(_, stats)| field(stats).get()).sum()
-}
-
 /// What the service has counted on all cores, or the kernel where that is its business.
 pub fn counters() -> Counters {
-    Counters {
-        not_present: sum(|s| &s.not_present),
-        ready: sum(|s| &s.ready) + platform::ready_interrupts(),
-        wake_all: sum(|s| &s.wake_all),
-        spurious_interrupts: sum(|s| &s.spurious_interrupts),
-        schedule_waits: sum(|s| &s.schedule_waits),
-        halt_waits: sum(|s| &s.halt_waits),
-        early_ready: sum(|s| &s.early_ready),
-        overflow_halts: sum(|s| &s.overflow_halts),
-        overflow_retries: sum(|s| &s.overflow_retries),
-        deferred_ready: sum(|s| &s.deferred_ready),
-        unknown_reason: sum(|s| &s.unknown_reason),
-        most_waiting: sum(|s| &s.most_waiting),
-        most_outstanding: sum(|s| &s.most_outstanding),
-        budget_spent: sum(|s| &s.budget_spent),
-        halt_kernel_text: sum(|s| &s.halt_kernel_text),
-        halt_idle: sum(|s| &s.halt_idle),
-        halt_guard: sum(|s| &s.halt_guard),
-        halt_foreign_stack: sum(|s| &s.halt_foreign_stack),
-        halt_cheaper: sum(|s| &s.halt_cheaper),
-    }
+    let mut counters = Counters::sum(apf_service::stats().map(|(_, core)| core));
+    counters.ready += platform::ready_interrupts();
+    counters
 }
 
-/// Tells the histograms of all cores, each summed up.
+/// The service's histograms as they are now, each summed over all cores.
+pub fn histograms() -> Vec<Histogram> {
+    let cores: Vec<_> = apf_service::stats().map(|(_, core)| core).collect();
+    Histogram::stages(&cores, platform::tsc_mhz().into())
+}
+
+/// Tells the histograms.
 pub fn tell_histograms() {
-    for (wait, stage, buckets) in histograms() {
-        let buckets = buckets.into_iter().collect();
-        tell(&Message::Histogram(StageHistogram { wait: wait.into(), stage: stage.into(), buckets }));
-    }
-}
-
-/// The histograms of all cores, each summed up: kind of wait, stage, buckets.
-pub fn histograms() -> Vec<(&'static str, &'static str, BTreeMap<u64, u32>)> {
-    type Stage = fn(&StageHistograms) -> &Histogram;
-    type Wait = fn(&CoreStats) -> &StageHistograms;
-    let stages: [(&str, Stage); 5] = [
-        ("fault_to_parked", |h| &h.fault_to_parked),
-        ("host", |h| &h.host),
-        ("ready_to_service", |h| &h.ready_to_service),
-        ("ready_to_running", |h| &h.ready_to_running),
-        ("total", |h| &h.total),
-    ];
-    let waits: [(&str, Wait); 2] = [("schedule", |s| &s.schedule), ("halt", |s| &s.halt)];
-    let mut all = Vec::new();
-    for (wait, of_kind) in waits {
-        for (stage, of_stage) in stages {
-            let mut buckets = BTreeMap::<u64, u32>::new();
-            for (_, stats) in apf_service::stats() {
-                for (low, count) in of_stage(of_kind(stats)).nonempty() {
-                    *buckets.entry(low).or_default() += count;
-                }
-            }
-            all.push((wait, stage, buckets));
-        }
-    }
-    all
+    histograms().into_iter().for_each(|histogram| tell(&Message::Histogram(histogram)));
 }

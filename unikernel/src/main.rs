@@ -22,10 +22,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use apf_service::Waits;
+use apf_vocabulary::grid::Axis;
+use apf_vocabulary::page::PAGES_PER_MIB;
+use apf_vocabulary::{Message, Mode};
 use clap::Parser;
 use tracing::Level;
-use unikernel::grid::Axis;
-use unikernel::wire::{Message, Mode};
 
 /// What the host asks this program to do.
 #[derive(Debug, Parser)]
@@ -62,7 +63,7 @@ struct Options {
     #[arg(long)]
     at: Vec<Axis>,
     /// Of other experiments: how faults wait, in turn
-    #[arg(long, value_delimiter = ',', default_value = "blocked,halt,async", value_parser = mode)]
+    #[arg(long, value_delimiter = ',', default_value = "blocked,halt,async")]
     modes: Vec<Mode>,
     /// Of other experiments: how often each point is measured
     #[arg(long, default_value_t = 1)]
@@ -87,7 +88,7 @@ struct Options {
 
 impl Options {
     fn region_pages(&self) -> usize {
-        usize::from(self.region_mib) * 1024 * 1024 / region::PAGE
+        usize::from(self.region_mib) * PAGES_PER_MIB as usize
     }
 }
 
@@ -120,13 +121,6 @@ fn only(name: &str) -> Result<Mode, String> {
         .into_iter()
         .find(|m| m.name() == name)
         .ok_or_else(|| "async or blocked".into())
-}
-
-fn mode(name: &str) -> Result<Mode, String> {
-    [Mode::Async, Mode::Blocked, Mode::Halt]
-        .into_iter()
-        .find(|m| m.name() == name)
-        .ok_or_else(|| "async, blocked or halt".into())
 }
 
 fn main() -> ExitCode {

@@ -12,7 +12,8 @@ use rand::{Rng, SeedableRng};
 use crate::compute::{Compute, calibrate};
 use crate::region::Region;
 use crate::{Options, host};
-use unikernel::wire::{Mode, Pass};
+use apf_vocabulary::Mode;
+use apf_vocabulary::message::Pass;
 
 /// Stacks of the tasks, the least that the kernel gives: they come from the
 /// tenth of memory that it does not give to its heap.

@@ -1,21 +1,21 @@
-//! Memory in which every page can be recognised.
+//! Memory in which every page has a fingerprint.
 
 use std::alloc::{Layout, alloc, handle_alloc_error};
 use std::ops::Range;
 
+use apf_vocabulary::PAGE_BYTES;
+
 use crate::platform;
 
-/// Bytes of a page.
-pub const PAGE: usize = 4096;
-const WORDS: usize = PAGE / 8;
+const WORDS: usize = PAGE_BYTES / 8;
 
 /// Page-aligned memory, each page filled with a fingerprint of its own.
 pub struct Region {
     words: &'static [u64],
 }
 
-/// The word at `index` of the whole region. Different for every place, so that
-/// a page in the wrong place is found as surely as a damaged one (splitmix64).
+/// Computes the word at `index` of the region. It is different for every index, so that a
+/// page in the wrong place is found as well as a damaged one (splitmix64).
 fn fingerprint(seed: u64, index: usize) -> u64 {
     let mut z = seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,10 +24,11 @@ fn fingerprint(seed: u64, index: usize) -> u64 {
 }
 
 impl Region {
-    /// Fills `pages` pages. The memory is never freed: tasks share it to the end.
+    /// Allocates and fills `pages` pages. The memory is never freed, because tasks share it.
     pub fn filled(pages: usize, seed: u64) -> Self {
-        let layout = Layout::from_size_align(pages * PAGE, PAGE).expect("a region smaller than memory");
-        // SAFETY: the layout is not empty: the command line demands at least one page.
+        let layout =
+            Layout::from_size_align(pages * PAGE_BYTES, PAGE_BYTES).expect("a region smaller than memory");
+        // SAFETY: the layout is not empty: the command line requires at least one page.
         let start = unsafe { alloc(layout) }.cast::<u64>();
         if start.is_null() {
             handle_alloc_error(layout);
@@ -40,20 +41,20 @@ impl Region {
         Self { words: unsafe { std::slice::from_raw_parts(start, pages * WORDS) } }
     }
 
-    /// Number of pages.
+    /// Returns the number of pages.
     pub fn pages(&self) -> usize {
         self.words.len() / WORDS
     }
 
-    /// Where it is in the guest's physical memory, as the host sees it.
+    /// Returns its ranges in the guest's physical memory.
     ///
     /// # Panics
-    /// A page is not mapped, which cannot be: it has been written to.
+    /// A page is not mapped, which is impossible after writing to it.
     pub fn physical(&self) -> Vec<Range<u64>> {
-        let page = PAGE as u64;
+        let page = PAGE_BYTES as u64;
         let place = |first: &u64| platform::physical_address(first).expect("a page that has been written to");
         let mut pages: Vec<u64> = self.words.iter().step_by(WORDS).map(place).collect();
-        // Linux hands out pages from above.
+        // Linux allocates pages from high addresses down.
         pages.sort_unstable();
         let mut ranges: Vec<Range<u64>> = Vec::new();
         for start in pages {
@@ -65,20 +66,20 @@ impl Region {
         ranges
     }
 
-    /// The bytes of `page`.
+    /// Returns the bytes of `page`.
     pub fn bytes(&self, page: usize) -> &'static [u8] {
         let words = &self.words[page * WORDS..(page + 1) * WORDS];
-        // SAFETY: the same memory, which is never freed nor written again, as bytes.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), PAGE) }
+        // SAFETY: the same memory, as bytes; it is never freed nor written again.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), PAGE_BYTES) }
     }
 
-    /// Where the first word of `page` is, and what was written there; without reading it.
+    /// Returns the address and expected value of the first word of `page`, without reading it.
     pub fn first_word(&self, seed: u64, page: usize) -> (*const u64, u64) {
         let index = page * WORDS;
         (&raw const self.words[index], fingerprint(seed, index))
     }
 
-    /// Reads one page, every byte, and says whether it is what was written.
+    /// Reads every byte of a page and returns whether the data is right.
     pub fn is_right(&self, seed: u64, page: usize) -> bool {
         let first = page * WORDS;
         self.words[first..first + WORDS]
@@ -93,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_page_is_recognised_and_no_other_seed_is() {
+    fn a_region_recognises_its_pages_by_seed() {
         let region = Region::filled(8, 1);
         assert!((0..region.pages()).all(|page| region.is_right(1, page)));
         assert!((0..region.pages()).all(|page| !region.is_right(2, page)));

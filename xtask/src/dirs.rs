@@ -1,4 +1,4 @@
-//! Where things are. Everything this program makes lies below `target/apf`.
+//! Paths. Everything that this program makes lies below `target/apf`.
 
 use std::{
     env, fs,
@@ -7,10 +7,12 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::process::Scratch;
+
 /// The workspace's root.
 ///
-/// `cargo run` says at run time where the manifest is. Without it (the binary was
-/// started by hand, or inside the lab) the place it was built from is as good.
+/// `cargo run` names the manifest's folder at run time. A binary started by hand, or
+/// inside the lab, uses the path that it was compiled from.
 pub fn root() -> PathBuf {
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let manifest_dir = manifest_dir
@@ -19,22 +21,18 @@ pub fn root() -> PathBuf {
     manifest_dir.parent().map(Path::to_path_buf).unwrap_or(manifest_dir)
 }
 
-/// `target/apf`: what set-up and builds make. Read-only in the lab.
+/// `target/apf`: the products of set-up and builds. Read-only in the lab.
 pub fn apf() -> PathBuf {
     root().join("target/apf")
 }
 
-/// Are we inside the lab? Its init sets the variable.
-pub fn in_lab() -> bool {
-    env::var_os("APF_LAB").is_some()
+/// The folder for logs, results and temporary files: `target/apf`, in the lab the
+/// writable share, which its init (`images/lab/init`) names in `APF_LAB`.
+fn out() -> PathBuf {
+    env::var_os("APF_LAB").map_or_else(apf, PathBuf::from)
 }
 
-/// Where logs, results and temporary files go: `target/apf`, in the lab the share.
-pub fn out() -> PathBuf {
-    if in_lab() { PathBuf::from(crate::lab::SHARE) } else { apf() }
-}
-
-/// `<name>` below [`out`], made if missing.
+/// `<name>` below the output folder, made if missing.
 ///
 /// # Errors
 /// The folder cannot be made.
@@ -44,10 +42,18 @@ pub fn sub(name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// `log/<name>.log` below [`out`], with its folder made.
+/// `log/<name>.log` below the output folder; the folder is made.
 ///
 /// # Errors
 /// The folder cannot be made.
 pub fn log(name: &str) -> Result<PathBuf> {
     Ok(sub("log")?.join(format!("{name}.log")))
+}
+
+/// An empty temporary folder `tmp/<name>-<pid>` below the output folder.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn scratch(name: &str) -> Result<Scratch> {
+    Scratch::dir(&sub("tmp")?, name)
 }

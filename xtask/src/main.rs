@@ -1,21 +1,22 @@
 //! `cargo xtask …`: set-up, builds, runs, experiments and reports.
 //!
-//! One file or folder per verb; the rest is what verbs share:
+//! One file or folder per verb, and the parts that verbs share:
 //!
+//! - [`dirs`], [`versions`]: paths; versions of the tools
 //! - `print`: lines on standard output, also where nobody reads them
-//! - [`dirs`], [`versions`]: where things are and which versions are relied upon
 //! - [`output`]: files in a folder of the user's choice
-//! - [`process`]: running other programs so that none survives us
-//! - [`setup`]: finding and installing what a verb needs
-//! - [`probe`]: does this machine's KVM run the guest?
-//! - [`lab`]: real KVM in an emulated machine, where it does not
-//! - [`build`]: what gets booted
-//! - [`image`]: everything that boots a Hermit application, described
-//! - [`guest_memory`]: how much of it tasks need
-//! - [`drive`]: one VM, from power-on to its last word
+//! - [`process`]: other programs, none of which outlives this one
+//! - [`patches`]: a series of patches, applied to a source tree
+//! - [`setup`]: the tools that a verb needs, found or installed
+//! - [`probe`]: a test whether this machine's KVM runs the guest
+//! - [`lab`]: real KVM in an emulated machine, for machines without it
+//! - [`build`]: kernel archive, unikernel, loader, pager
+//! - [`image`]: boot images of a Hermit application, with a manifest
+//! - [`guest_memory`]: memory that a number of tasks needs
+//! - [`drive`]: one VM, from power-on to its end
 //! - [`run`]: one run with two passes, or the checks of contexts, and its report
-//! - [`experiment`]: questions with many samples, and their documents
-//! - [`draw`], [`compare`]: pages, tables and comparisons from an experiment's document
+//! - [`experiment`]: experiments of many samples, and their documents
+//! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
 //! - [`test`]: all tests, counted
 
 // First: its macros are for all the others.
@@ -32,6 +33,7 @@ mod guest_memory;
 mod image;
 mod lab;
 mod output;
+mod patches;
 mod probe;
 mod process;
 mod report;
@@ -55,26 +57,26 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Installs what is missing; says what and why. Implied by the other verbs
+    /// Installs missing tools and prints the reason for each; the other verbs do so when needed
     Setup(setup::SetupArgs),
-    /// Builds the unikernel, its kernel and the pager
+    /// Builds the unikernel with its kernel, the loader and the pager
     Build(build::BuildArgs),
-    /// Makes images of a Hermit application: for uhyve, for QEMU, one file alone, a disk
+    /// Makes boot images of a Hermit application: for uhyve, for QEMU, as one file, as a disk
     Image(image::ImageArgs),
-    /// Boots the guest, pages its memory out, and reports what async page faults gain
+    /// Boots the guest, evicts its memory, and reports the gain from async page faults
     Run(run::RunArgs),
-    /// Runs latency experiments: many samples, interleaved, and a document for each
+    /// Runs latency experiments: many interleaved samples, one document per experiment
     Experiment(experiment::ExperimentArgs),
     /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary
     Report(draw::ReportArgs),
     /// Compares an experiment's document with an earlier one of the same kind
     ///
-    /// Exit code 1 if a metric is surely worse by more than the limit, 2 if the two cannot be
-    /// compared.
+    /// Exit code 1: a metric is certainly worse by more than the limit. Exit code 2: the two
+    /// documents cannot be compared.
     Compare(compare::CompareArgs),
-    /// Runs all tests, and counts them
+    /// Runs all tests and counts the results
     Test(test::TestArgs),
-    /// Says whether this machine's KVM runs the guest, or the lab is needed
+    /// Reports whether this machine's KVM runs the guest or the lab is needed
     Probe(probe::ProbeArgs),
     /// Runs a command inside the lab (real KVM in an emulated machine), for development
     #[command(hide = true)]
@@ -91,7 +93,7 @@ enum Verb {
 }
 
 impl Verb {
-    /// Runs the verb; the number is the exit code.
+    /// Runs the verb and returns the exit code.
     fn run(self) -> Result<u8> {
         match self {
             Self::Setup(args) => setup::run(&args).map(|()| 0),

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn output_replaces_its_own_files_and_no_others() {
-        let scratch = Scratch::dir("output-own").unwrap();
+        let scratch = crate::dirs::scratch("output-own").unwrap();
         let folder = scratch.path().join("new/folder");
         write(&folder, &[file("a", "1"), file("b", "1")], Earlier::Keep).unwrap();
         write(&folder, &[file("a", "2")], Earlier::Keep).unwrap();
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn output_removes_earlier_files_of_its_own_only() {
-        let scratch = Scratch::dir("output-earlier").unwrap();
+        let scratch = crate::dirs::scratch("output-earlier").unwrap();
         let folder = scratch.path();
         write(folder, &[file("1.svg", "x"), file("2.svg", "x"), file("3.svg", "x")], Earlier::Remove)
             .unwrap();
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn output_does_not_follow_links_or_lists_out_of_its_folder() {
-        let scratch = Scratch::dir("output-links").unwrap();
+        let scratch = crate::dirs::scratch("output-links").unwrap();
         let (folder, outside) = (scratch.path().join("in"), scratch.path().join("outside"));
         fs::create_dir(&folder).unwrap();
         fs::write(&outside, "user's").unwrap();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn output_that_cannot_be_written_is_named_and_leaves_nothing() {
-        let scratch = Scratch::dir("output-refused").unwrap();
+        let scratch = crate::dirs::scratch("output-refused").unwrap();
         let long = "x".repeat(300);
         let error = write(scratch.path(), &[file("a", "1"), file(&long, "1")], Earlier::Keep).unwrap_err();
         assert!(format!("{error:#}").contains(&long), "{error:#}");

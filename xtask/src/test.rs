@@ -1,4 +1,4 @@
-//! `cargo xtask test`: lints, the host's tests, and real VMs; counted together.
+//! `cargo xtask test`: lints, host tests and whole-system tests in real VMs, counted together.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -8,69 +8,56 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::process::Cmd;
+use crate::dirs;
+use crate::process::{self, Cmd};
 
-/// The slowest stage, on two cores, everything still to be compiled.
+/// Limit for the slowest stage on two cores, with everything to be compiled.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 
 /// `cargo xtask test`
 #[derive(Debug, Args)]
 pub struct TestArgs {
-    /// Leave out the tests that boot VMs
+    /// Skip the tests that boot VMs
     #[arg(long)]
     no_vm: bool,
-    /// Only tests whose name contains this
+    /// Run only tests whose name contains this
     filter: Option<String>,
 }
 
-/// What the stages came to.
+/// Results of the stages.
 #[derive(Default)]
 struct Count {
     passed: u32,
     failed: u32,
     skipped: u32,
-    /// What failed, by name.
+    /// Names of failed tests and stages.
     failures: Vec<String>,
-    /// Names in a harness's list of failures, while that is read.
+    /// Names read so far from a harness's list of failures, inside that list.
     listed: Option<Vec<String>>,
 }
 
-/// Runs all stages, whatever fails, and ends with a count; exit code 1 if
-/// anything failed.
+/// Runs all stages, also after a failure, and prints the counts; exit code 1 if anything
+/// failed.
 ///
 /// # Errors
-/// cargo cannot be started, or no test has the name.
+/// cargo cannot be started, or no test's name contains the filter.
 pub fn run(args: &TestArgs) -> Result<u8> {
     let mut count = Count::default();
     if args.filter.is_none() {
         check("format", &["fmt", "--check"], "rustfmt", &mut count)?;
-        let clippy = [
-            "clippy",
-            "--locked",
-            "--workspace",
-            "--all-targets",
-            "--features",
-            FEATURES,
-            "--",
-            "-Dwarnings",
-        ];
+        let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"];
         check("lints", &clippy, "cargo-clippy", &mut count)?;
     }
     let filter = args.filter.as_slice();
-    tests(
-        "host tests",
-        &["--release", "--workspace", "--exclude", "tests", "--features", FEATURES],
-        filter,
-        &mut count,
-    )?;
-    // loom takes the place of the atomics, so everything is compiled anew.
-    let loom = ["--release", "--package", "apf-service", "--test", "loom", "--target-dir", "target/apf/loom"];
+    tests("host tests", &["--release", "--workspace", "--exclude", "tests"], filter, &mut count)?;
+    // `--cfg loom` replaces the atomics, so everything is compiled again, in its own folder.
+    let loom = ["--release", "--package", "apf-core", "--test", "loom", "--target-dir", "target/apf/loom"];
     tests_with("loom models", cargo().env("RUSTFLAGS", "--cfg loom"), &loom, filter, &mut count)?;
     if args.filter.is_none() {
         fuzz(&mut count)?;
     }
     if !args.no_vm {
-        // One after the other: they measure, and the machine is not theirs alone.
+        // One after the other, because they measure time.
         let options = ["--package", "tests"];
         let serial = ["--test-threads=1".to_owned(), "--nocapture".to_owned()];
         tests("whole-system tests", &options, &[filter, &serial].concat(), &mut count)?;
@@ -86,18 +73,15 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     Ok(u8::from(count.failed > 0))
 }
 
-/// The interrupt side's logic is tested on the host as well.
-const FEATURES: &str = "apf-service/kernel";
-
 fn cargo() -> Cmd {
-    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())).cwd(crate::dirs::root())
+    process::cargo().cwd(dirs::root())
 }
 
-/// A stage that passes or fails as a whole.
+/// Runs a stage that passes or fails as a whole.
 fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<()> {
     println!("\n== {name}");
     if which::which(program).is_err() {
-        println!("SKIPPED: {program} is not installed (`rustup component add` brings it)");
+        println!("SKIPPED: {program} is not installed (`rustup component add` installs it)");
         count.skipped += 1;
         return Ok(());
     }
@@ -105,43 +89,43 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
     Ok(())
 }
 
-/// A short run of libFuzzer over the kept corpus. The coverage it steers by is
-/// what cargo-fuzz would ask for; a stable compiler has it, so none else is needed.
+/// Runs libFuzzer briefly, starting from the kept corpus. The coverage options are those of
+/// cargo-fuzz; a stable compiler accepts them, so no other compiler is needed.
 fn fuzz(count: &mut Count) -> Result<()> {
     const COVERAGE: &str = "-Cpasses=sancov-module -Ccodegen-units=1 -Cllvm-args=-sanitizer-coverage-level=4 \
                             -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
                             -Cllvm-args=-sanitizer-coverage-pc-table \
                             -Cllvm-args=-sanitizer-coverage-trace-compares";
-    // A number of runs and a seed, so that it says the same everywhere.
+    // A fixed number of runs and a seed, so that the result is the same everywhere.
     const RUNS: u32 = 100_000;
-    // Named although it is the host's, so that build scripts are left alone.
+    // Named although it is the host's: RUSTFLAGS then do not apply to build scripts.
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     println!("\n== fuzzing, {RUNS} runs");
-    let folder = crate::dirs::sub("fuzz")?;
+    let folder = dirs::sub("fuzz")?;
     let build = cargo()
         .args(["build", "--locked", "--release", "--target", TARGET])
-        .args(["--manifest-path", "apf-service/fuzz/Cargo.toml", "--target-dir"])
+        .args(["--manifest-path", "apf-service/core/fuzz/Cargo.toml", "--target-dir"])
         .arg(&folder)
         .env("RUSTFLAGS", COVERAGE);
     let found = folder.join("found");
-    std::fs::create_dir_all(&found).context("a folder for what the fuzzer finds")?;
+    std::fs::create_dir_all(&found).with_context(|| format!("cannot make the folder {}", found.display()))?;
     let run = Cmd::new(folder.join(TARGET).join("release/events"))
         .args([&format!("-runs={RUNS}"), "-seed=1", "-max_len=1028", "-verbosity=0", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/", found.display()))
-        // What is new goes to the first, which git ignores.
+        // New inputs are written to the first folder, which git ignores.
         .arg(&found)
-        .arg("apf-service/fuzz/corpus/events")
-        .cwd(crate::dirs::root());
+        .arg("apf-service/core/fuzz/corpus/events")
+        .cwd(dirs::root());
     count.stage("fuzzing", stream(build, |_| ())? && stream(run, |_| ())?);
     Ok(())
 }
 
-/// A stage of `cargo test`, counted by the harness's own result lines.
+/// Runs a stage of `cargo test`, counted by the harness's result lines.
 fn tests(name: &str, options: &[&str], harness: &[String], count: &mut Count) -> Result<()> {
     tests_with(name, cargo(), options, harness, count)
 }
 
-/// The same with a cargo of its own environment.
+/// [`tests`] with a prepared cargo.
 fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], count: &mut Count) -> Result<()> {
     println!("\n== {name}");
     let mut seen = Count::default();
@@ -153,10 +137,10 @@ fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], coun
         .args(harness)
         .env("APF_XTASK", program);
     let succeeded = stream(cmd, |line| seen.add(line))?;
-    // A test says SKIPPED and passes, as far as the harness knows.
+    // The harness counts a test that prints SKIPPED as passed.
     seen.passed = seen.passed.saturating_sub(seen.skipped);
     if !succeeded && seen.failed == 0 {
-        println!("{name}: cargo failed before it could run them");
+        println!("{name}: cargo failed before it ran the tests");
         seen.stage(name, false);
     }
     count.passed += seen.passed;
@@ -167,7 +151,7 @@ fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], coun
 }
 
 impl Count {
-    /// Counts a stage that is one.
+    /// Counts a stage as one test.
     fn stage(&mut self, name: &str, passed: bool) {
         if passed {
             self.passed += 1;
@@ -178,7 +162,7 @@ impl Count {
     }
 
     /// Counts one line of the harness: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-    /// Before it, after the last line `failures:`, are the names of those that failed.
+    /// The names of failed tests precede it, after the last line `failures:`.
     fn add(&mut self, line: &str) {
         if line == "failures:" {
             self.listed = Some(vec![]);
@@ -200,13 +184,14 @@ impl Count {
     }
 }
 
-/// Runs `cmd`, shows what it prints, and gives each line to `on_line`.
+/// Runs `cmd`, prints its output, and passes each line to `on_line`; returns whether it
+/// succeeded.
 fn stream(mut cmd: Cmd, mut on_line: impl FnMut(&str)) -> Result<bool> {
-    let (reader, writer) = std::io::pipe().context("no pipe")?;
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     cmd.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
     let running = cmd.spawn()?;
     for line in BufReader::new(reader).split(b'\n') {
-        let line = line.context("the tests' output")?;
+        let line = line.context("cannot read the tests' output")?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         on_line(&line);
@@ -219,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_harness_lines_are_summed_up() {
+    fn the_count_sums_up_the_harness_lines() {
         let mut count = Count::default();
         for line in [
             "test a ... ok",

@@ -1,10 +1,10 @@
-//! `images/versions.toml`, typed, and the version in what a program says of itself.
+//! `images/versions.toml` as types, and the version in a program's `--version` line.
 
 use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-/// The versions this build relies on.
+/// The versions that this build relies on.
 pub static VERSIONS: LazyLock<Versions> = LazyLock::new(|| {
     toml::from_str(include_str!("../../images/versions.toml"))
         .expect("images/versions.toml is checked by a test")
@@ -53,7 +53,7 @@ pub struct Lab {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabQemu {
-    /// Debian's suite that has its source.
+    /// Debian suite that its source comes from.
     pub suite: String,
 }
 
@@ -71,7 +71,7 @@ pub struct Debian {
     pub grub: GrubPackages,
 }
 
-/// Packages that are installed, and the suite they come from.
+/// Packages to be installed, and the suite they come from.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Packages {
@@ -94,7 +94,7 @@ pub struct GrubPackages {
     pub packages: Vec<String>,
 }
 
-/// The first dotted number in a tool's `--version` line: `10.0.2` of
+/// Finds the first dotted number in a tool's `--version` line: `10.0.2` of
 /// `QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)`.
 pub fn find(line: &str) -> Option<&str> {
     line.split(|c: char| !(c.is_ascii_digit() || c == '.'))
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_complete() {
+    fn the_versions_file_parses_and_pins_the_guests_rust() {
         assert_eq!(VERSIONS.rust.guest, "1.96.0");
         assert!(VERSIONS.debian.toolchain.packages.iter().any(|name| name == "rust-web-src"));
     }

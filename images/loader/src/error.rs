@@ -1,10 +1,10 @@
-//! What can go wrong, in the user's words, and the exit code of each.
+//! The errors, with messages for the user, and the exit code of each.
 
 use goblin::elf64::header::EM_X86_64;
 use hermit_entry::elf::ParseKernelError;
 
-/// What is written to QEMU's `isa-debug-exit` port. QEMU then exits with
-/// `code * 2 + 1`, given behind each.
+/// Exit codes, written to QEMU's `isa-debug-exit` port. QEMU then exits with
+/// `code * 2 + 1`, the number in each line.
 ///
 /// Codes start at 16 because Hermit itself uses 0 (failed) and 1 (succeeded) at its
 /// own exit, with 1 and 3 as QEMU's status.
@@ -17,29 +17,29 @@ pub enum ExitCode {
     NotElf = 17,
     /// 37: the module is for another machine, or not 64-bit.
     WrongMachine = 18,
-    /// 39: the module is an x86-64 ELF file, but no Hermit image of this boot protocol.
+    /// 39: the module is an x86-64 ELF file, but not a Hermit image of this boot protocol.
     NotHermit = 19,
-    /// 41: the module ends before the file it should be does.
+    /// 41: the module is shorter than its headers say.
     Truncated = 20,
     /// 43: the module contradicts itself.
     Malformed = 21,
-    /// 45: no free memory of the image's size.
+    /// 45: there is no free memory of the image's size.
     TooLarge = 22,
     /// 47: the command line is not UTF-8.
     CommandLine = 23,
-    /// 49: started neither by PVH nor by multiboot2.
+    /// 49: the loader was started neither by PVH nor by multiboot2.
     StartInfo = 24,
     /// 51: the processor has no 64-bit mode.
     NoLongMode = 25,
-    /// 53: a mistake in the loader.
+    /// 53: a bug in the loader.
     Internal = 26,
 }
 
-/// Why the image was not started.
+/// The reason why the image was not started.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// See [`ExitCode::NoModule`].
-    #[error("no image: give the application's ELF to QEMU with -initrd, to GRUB with module2")]
+    #[error("no image: pass the application's ELF to QEMU with -initrd, to GRUB with module2")]
     NoModule,
     /// See [`ExitCode::NotElf`].
     #[error("the image file ({size} bytes) is not an ELF file")]
@@ -61,11 +61,11 @@ pub enum Error {
     #[error("the image file is not a Hermit image that this loader can start: {0}")]
     NotHermit(ParseKernelError),
     /// See [`ExitCode::Truncated`].
-    #[error("the image file is truncated: its {what} end at byte {end}, the file at {size}")]
+    #[error("the image file is truncated: its {what} end at byte {end}, but the file has only {size} bytes")]
     Truncated {
         /// Part of the file.
         what: &'static str,
-        /// Where that part ends.
+        /// Offset of the end of that part.
         end: u64,
         /// Bytes in the file.
         size: u64,
@@ -75,8 +75,8 @@ pub enum Error {
     Malformed(&'static str),
     /// See [`ExitCode::TooLarge`].
     #[error(
-        "the image does not fit: it takes {} KiB of the guest's {} KiB of memory (largest free piece: {} KiB), and \
-         Hermit needs as much again and about 10 MiB; use a larger -m",
+        "the image does not fit: it needs {} KiB of the guest's {} KiB of memory (largest free range: {} KiB), and \
+         Hermit needs the same amount again and about 10 MiB; use a larger -m",
         image >> 10, memory >> 10, largest >> 10
     )]
     TooLarge {
@@ -84,18 +84,18 @@ pub enum Error {
         image: u64,
         /// Bytes of memory in all.
         memory: u64,
-        /// Bytes in the largest free piece.
+        /// Bytes in the largest free range.
         largest: u64,
     },
     /// See [`ExitCode::TooLarge`].
     #[error(
-        "the image file does not fit: it is to lie at {start:#x} to {end:#x}, where this machine has no memory; \
-         use a larger -m"
+        "the image file does not fit: its place is {start:#x} to {end:#x}, where this machine has no memory; use a \
+         larger -m"
     )]
     NoRoomForFile {
         /// First address.
         start: u64,
-        /// Address behind the last.
+        /// First address after it.
         end: u64,
     },
     /// See [`ExitCode::CommandLine`].
@@ -113,7 +113,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The code to leave with.
+    /// Returns the exit code of this error.
     #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {

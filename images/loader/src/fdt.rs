@@ -1,11 +1,11 @@
 //! The device tree for the kernel.
 //!
-//! On a PC without uhyve, kernel 0.11.0 reads all of this from here and from nowhere
-//! else: its memory (`detect_from_fdt` in `arch/x86_64/mm/physicalmem.rs`), its
-//! arguments (`env.rs`), the ACPI root pointer (`env::rsdp`) and the frequency of the
-//! time stamp counter (`detect_from_fdt` in `kernel/processor.rs`). Without the root
-//! pointer it searches the BIOS's memory, and to do so maps pages that this loader
-//! has mapped already, which it does not forgive.
+//! On a PC without uhyve, kernel 0.11.0 reads from the device tree alone: its memory
+//! (`detect_from_fdt` in `arch/x86_64/mm/physicalmem.rs`), its arguments (`env.rs`), the
+//! ACPI root pointer (`env::rsdp`) and the frequency of the time-stamp counter
+//! (`detect_from_fdt` in `kernel/processor.rs`). Without the root pointer it searches the
+//! BIOS's memory, and for that maps pages that this loader has already mapped, which makes
+//! it panic.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use core::ops::Range;
 
 use vm_fdt::{Error, FdtWriter};
 
-/// What the device tree says.
+/// Content of the device tree.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Contents<'a> {
     /// Usable memory.
@@ -23,7 +23,7 @@ pub struct Contents<'a> {
     pub command_line: &'a str,
     /// Address of the ACPI root pointer.
     pub rsdp: Option<NonZeroU64>,
-    /// Frequency of the time stamp counter; the kernel measures it if this is missing.
+    /// Frequency of the time-stamp counter; the kernel measures it if this is missing.
     pub tsc_khz: Option<NonZeroU32>,
 }
 
@@ -31,12 +31,12 @@ pub struct Contents<'a> {
 ///
 /// # Errors
 ///
-/// What `vm-fdt` finds wrong with it; a null character in the command line, in practice.
+/// `vm-fdt` refuses the content; in practice, a null character in the command line.
 pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>, Error> {
     let mut fdt = FdtWriter::new()?;
 
     let root = fdt.begin_node("")?;
-    // The kernel asks whether this is "hermit,uefi" and insists on an answer.
+    // The kernel compares this with "hermit,uefi", and panics if it is missing.
     fdt.property_string("compatible", "hermit,pvh")?;
     // Addresses and sizes are 64 bits.
     fdt.property_u32("#address-cells", 2)?;
@@ -46,7 +46,7 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>, Error> {
     fdt.property_string("bootargs", contents.command_line)?;
     fdt.end_node(chosen)?;
 
-    // One node each: the kernel looks at a node's first range only.
+    // One node per range: the kernel reads only a node's first range.
     for range in contents.memory {
         let node = fdt.begin_node(&format!("memory@{:x}", range.start))?;
         fdt.property_string("device_type", "memory")?;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_finds_what_it_looks_for() {
+    fn the_kernels_own_expressions_find_every_value() {
         let memory = [0..0x9_f000, 0x10_0000..0xffe_0000, 0x1_0000_0000..0x1_4000_0000];
         let blob = build(&Contents {
             memory: &memory,
@@ -85,7 +85,7 @@ mod tests {
         })
         .unwrap();
 
-        // The very expressions of the kernel.
+        // The kernel's expressions, copied.
         let fdt = fdt::Fdt::new(&blob).unwrap();
         assert_eq!(fdt.chosen().bootargs(), Some("-ip 10.0.0.2 -- --pages 256"));
         let found: Vec<_> = fdt
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_not_there() {
+    fn an_unknown_value_has_no_node() {
         let blob = build(&Contents::default()).unwrap();
         let fdt = fdt::Fdt::new(&blob).unwrap();
         assert_eq!(fdt.chosen().bootargs(), Some(""));

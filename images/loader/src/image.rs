@@ -1,9 +1,8 @@
-//! Whether a file is a loadable Hermit image.
+//! The checks of an image file.
 //!
-//! `hermit-entry` knows what makes an ELF file a Hermit image, but takes a damaged
-//! one with a panic. What a user meets in practice — another file, or half of one —
-//! is caught here first. A file that is wrong on purpose can still make it panic,
-//! which the binary reports as malformed.
+//! `hermit-entry` recognises a Hermit image, but panics on a damaged one. The usual
+//! mistakes, another file or half a file, are found here first. A file that was made to be
+//! wrong can still cause the panic, which the binary reports as malformed.
 
 use goblin::elf64::header::{EI_CLASS, ELFCLASS64, ELFMAG, EM_X86_64, Header, SIZEOF_EHDR};
 use goblin::elf64::program_header::{PT_LOAD, ProgramHeader, SIZEOF_PHDR};
@@ -16,7 +15,7 @@ use crate::error::Error;
 ///
 /// # Errors
 ///
-/// Says what is wrong with the file.
+/// The file is not a Hermit image, or is damaged.
 pub fn parse(file: &[u8]) -> Result<KernelObject<'_>, Error> {
     check(file)?;
     KernelObject::parse(file).map_err(Error::NotHermit)
@@ -25,7 +24,8 @@ pub fn parse(file: &[u8]) -> Result<KernelObject<'_>, Error> {
 fn check(file: &[u8]) -> Result<(), Error> {
     let size = file.len() as u64;
     let within = |what, start: u64, len: u64| {
-        let end = start.checked_add(len).ok_or(Error::Malformed("a part of it ends beyond all addresses"))?;
+        let end =
+            start.checked_add(len).ok_or(Error::Malformed("a part of it ends beyond the address space"))?;
         if end <= size { Ok(()) } else { Err(Error::Truncated { what, end, size }) }
     };
 
@@ -59,13 +59,13 @@ fn check(file: &[u8]) -> Result<(), Error> {
         return Err(Error::Malformed("it has no segment to load"));
     };
     for (start, size) in ends {
-        // `hermit-entry` takes the first as the lowest and the last as the highest.
+        // `hermit-entry` assumes that the first is the lowest and the last the highest.
         if last.is_none_or(|last| start < last) || start < first {
             return Err(Error::Malformed("its segments overlap or are not in order"));
         }
         last = start.checked_add(size);
     }
-    last.map(|_| ()).ok_or(Error::Malformed("a segment ends beyond all addresses"))
+    last.map(|_| ()).ok_or(Error::Malformed("a segment ends beyond the address space"))
 }
 
 #[cfg(test)]
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// A file with one segment, aligned as QEMU would.
+    /// A file with one segment, with QEMU's alignment.
     #[repr(C, align(8))]
     struct File([u8; 0x400]);
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file_passes_and_every_shorter_one_is_truncated() {
+    fn a_complete_file_passes_and_every_shorter_one_is_truncated() {
         let file = file();
         check(&file.0).unwrap();
         for len in 4..0x400 {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_elf_file_is_said_so() {
+    fn a_file_of_another_kind_is_not_elf() {
         let others: [Vec<u8>; 3] = [vec![], b"\x7fEL".to_vec(), b"#!/bin/sh\necho hello\n".to_vec()];
         for other in others {
             assert!(matches!(check(&other), Err(Error::NotElf { .. })));
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_is_said_so() {
+    fn an_elf_file_of_another_machine_is_refused() {
         let mut file = file();
         file.0[18] = 183; // aarch64
         assert!(matches!(check(&file.0), Err(Error::WrongMachine { machine: 183, class: 2 })));
     }
 
     #[test]
-    fn no_single_wrong_byte_in_the_headers_makes_the_check_panic() {
+    fn the_check_never_panics_on_a_single_wrong_byte_in_the_headers() {
         for at in 0..SIZEOF_EHDR + SIZEOF_PHDR {
             for value in [0, 1, 7, 0x7f, 0x80, 0xff] {
                 let mut file = file();

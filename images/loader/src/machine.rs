@@ -1,4 +1,4 @@
-//! The machine as a boot loader described it, by whichever protocol.
+//! The description of the machine, independent of the boot protocol.
 
 use core::num::NonZeroU64;
 use core::ops::Range;
@@ -6,13 +6,13 @@ use core::ops::Range;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What the loader needs to know. Nothing in it points to where it was read: that
-/// memory may be the image's next.
+/// The description that the loader needs. It holds no pointer to the boot loader's data,
+/// which the image may overwrite.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Machine {
-    /// Usable memory, as [`usable`](crate::memory::usable) gives it.
+    /// Usable memory, from [`usable`](crate::memory::usable).
     pub memory: Vec<Range<u64>>,
-    /// Where the image's file is.
+    /// Address range of the image's file.
     pub module: Option<Range<u64>>,
     /// The kernel's arguments, `--`, and the application's.
     pub command_line: String,

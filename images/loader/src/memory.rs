@@ -1,15 +1,14 @@
-//! Which memory there is, and where an image fits.
+//! Usable memory, and a place in it for the image.
 //!
-//! What kernel 0.11.0 does with it decides both (`mm/mod.rs` and
-//! `arch/x86_64/mm/physicalmem.rs`):
+//! Kernel 0.11.0 (`mm/mod.rs` and `arch/x86_64/mm/physicalmem.rs`) requires:
 //!
-//! - Everything below the end of its image is taken as occupied, everything above
-//!   as free. So the image goes to the lowest place that is free, right above the
-//!   loader, whose page tables, stack and device tree the kernel goes on using.
-//! - The module lies above and becomes free memory, which is right: it has been
-//!   copied by then.
-//! - It wants as much memory above its image as there is below its end, plus some
-//!   for page tables, and panics otherwise.
+//! - It treats all memory below the end of its image as occupied, and all above as free. So
+//!   the image goes to the lowest free place, right above the loader, whose page tables,
+//!   stack and device tree the kernel continues to use.
+//! - The module lies above and becomes free memory, which is safe: the image has been copied
+//!   by then.
+//! - It needs as much memory above its image as there is below its end, plus some for page
+//!   tables, and panics otherwise.
 
 use core::cmp::Reverse;
 use core::ops::Range;
@@ -22,20 +21,20 @@ use crate::error::Error;
 pub const LARGE_PAGE: u64 = 2 << 20;
 const PAGE: u64 = 4 << 10;
 
-/// What the kernel needs besides its image and page tables (`init` in `mm/mod.rs`):
-/// two large pages that it sets aside; one that rounding may cost; and two of which
-/// nine tenths, rounded down, make the smallest heap it can have.
+/// Memory that the kernel needs besides its image and page tables (`init` in `mm/mod.rs`):
+/// two large pages that it reserves; one that rounding may cost; and two of which nine
+/// tenths, rounded down, are its smallest possible heap.
 const KERNEL_RESERVE: u64 = 5 * LARGE_PAGE;
 
-/// The loader's page tables reach no further.
+/// End of the memory that the loader's page tables map.
 const MAPPED: u64 = 4 << 30;
 
 /// The kernel's list of free memory holds 16 pieces before there is a heap to hold
 /// more. UEFI may leave dozens, most of them tiny; the list also splits.
 const MOST_RANGES: usize = 8;
 
-/// The usable memory, from the start and size of each piece: whole pages, in as few
-/// ranges as can be, the largest if they are too many, lowest first.
+/// Returns the usable memory, from start and size of each piece: whole pages, merged into
+/// as few ranges as possible, lowest first; only the largest ranges if there are too many.
 #[must_use]
 pub fn usable(map: impl Iterator<Item = (u64, u64)>) -> Vec<Range<u64>> {
     let mut pieces: Vec<_> = map
@@ -59,18 +58,18 @@ pub fn usable(map: impl Iterator<Item = (u64, u64)>) -> Vec<Range<u64>> {
     usable
 }
 
-/// Whether all of a range is in `usable` memory that the loader has mapped.
+/// Returns whether a range lies entirely in `usable` memory that the loader has mapped.
 #[must_use]
 pub fn is_usable(usable: &[Range<u64>], range: &Range<u64>) -> bool {
     range.end <= MAPPED && usable.iter().any(|piece| piece.start <= range.start && range.end <= piece.end)
 }
 
-/// Finds a place for an image of `size` bytes in `usable` memory outside the
-/// `taken` ranges: at `fixed`, or at the lowest large page where it fits.
+/// Finds a place for an image of `size` bytes in `usable` memory outside the `taken`
+/// ranges: at `fixed`, or at the lowest large page where it fits.
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] if there is none, or if too little would be left for the kernel.
+/// [`Error::TooLarge`]: there is none, or the rest is too small for the kernel.
 pub fn place(
     usable: &[Range<u64>],
     taken: &[Range<u64>],
@@ -81,7 +80,7 @@ pub fn place(
     let fits = |piece: &Range<u64>| {
         let start = fixed.or_else(|| piece.start.checked_next_multiple_of(LARGE_PAGE))?;
         let end = start.checked_add(size)?;
-        // The kernel takes whole large pages, whatever the image's own size.
+        // The kernel occupies whole large pages.
         let occupied = end.checked_next_multiple_of(LARGE_PAGE)?;
         let fits = piece.start <= start && occupied <= piece.end && leaves_enough(usable, occupied);
         fits.then_some(start..end)
@@ -93,7 +92,7 @@ pub fn place(
     })
 }
 
-/// What is `usable`, mapped, and not `taken`, lowest first.
+/// Lists the ranges that are `usable`, mapped, and not `taken`, lowest first.
 fn free(usable: &[Range<u64>], taken: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut taken = taken.to_vec();
     taken.sort_by_key(|range| range.start);
@@ -110,7 +109,7 @@ fn free(usable: &[Range<u64>], taken: &[Range<u64>]) -> Vec<Range<u64>> {
     free
 }
 
-/// Whether the kernel's own sum comes out right with an image that ends at `end`.
+/// Returns whether the kernel finds enough memory above an image that ends at `end`.
 fn leaves_enough(usable: &[Range<u64>], end: u64) -> bool {
     let above: u64 = usable.iter().map(|range| range.end.saturating_sub(range.start.max(end))).sum();
     // Its page tables: 8 bytes per 4 KiB page, rounded up generously.
@@ -118,7 +117,7 @@ fn leaves_enough(usable: &[Range<u64>], end: u64) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init)] // one range is meant, not its numbers
+#[allow(clippy::single_range_in_vec_init)] // a slice of one range is intended
 mod tests {
     use super::*;
 
@@ -136,13 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn pieces_that_touch_are_one() {
+    fn adjacent_pieces_are_merged() {
         let map = [(0x5000, 0x1000), (0x1000, 0x2000), (0x3000, 0x2000), (0x8000, 0x1000)];
         assert_eq!(usable(map.into_iter()), [0x1000..0x6000, 0x8000..0x9000]);
     }
 
     #[test]
-    fn the_kernel_is_given_no_more_pieces_than_it_can_hold() {
+    fn usable_memory_has_no_more_ranges_than_the_kernel_can_hold() {
         // Every second page free, one piece larger than the others.
         let scattered = (1..100).map(|page| (page * 0x2000, 0x1000)).chain([(MIB, MIB)]);
         let usable = usable(scattered);
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_ends_beyond_all_addresses_does_no_harm() {
+    fn a_map_entry_that_ends_beyond_the_address_space_is_cut_off() {
         assert_eq!(usable([(0x1000, u64::MAX)].into_iter()), [0x1000..u64::MAX - 0xfff]);
         assert_eq!(usable([(u64::MAX, 1)].into_iter()), []);
     }
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_goes_right_above_the_loader() {
+    fn an_image_is_placed_right_above_the_loader() {
         let taken = [MIB..MIB + 0x5_0000, 240 * MIB..250 * MIB];
         assert_eq!(place(&machine(256 * MIB), &taken, 5 * MIB, None).unwrap(), 2 * MIB..7 * MIB);
     }
@@ -178,10 +177,10 @@ mod tests {
 
     #[test]
     fn an_image_never_overlaps_the_module() {
-        // 2..10 MiB is free, but too small: behind the module it is.
+        // 2..10 MiB is free, but too small, so the image goes above the module.
         let taken = [MIB..2 * MIB, 10 * MIB..13 * MIB];
         assert_eq!(place(&machine(256 * MIB), &taken, 9 * MIB, None).unwrap().start, 14 * MIB);
-        // The kernel would take the whole page in which the module begins.
+        // The kernel would occupy the whole large page in which the module starts.
         let taken = [MIB..2 * MIB, 11 * MIB..13 * MIB];
         assert_eq!(place(&machine(256 * MIB), &taken, 9 * MIB, None).unwrap().start, 14 * MIB);
     }
@@ -196,14 +195,14 @@ mod tests {
     }
 
     #[test]
-    fn too_large_says_how_large_it_may_be() {
+    fn too_large_names_the_largest_free_range() {
         let taken = [MIB..2 * MIB, 60 * MIB..63 * MIB];
         let error = place(&machine(64 * MIB), &taken, 100 * MIB, None).unwrap_err();
         let Error::TooLarge { image, largest, .. } = error else { panic!("{error}") };
         assert_eq!((image, largest), (100 * MIB, 58 * MIB));
-        // It fits, but leaves nothing for the kernel to work with.
+        // It fits, but leaves too little memory for the kernel.
         assert!(place(&machine(64 * MIB), &taken, 32 * MIB, None).is_err());
-        // A size that no address can hold.
+        // A size beyond the address space.
         assert!(place(&machine(64 * MIB), &taken, u64::MAX - 7, None).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! The multiboot2 protocol, which GRUB speaks.
+//! The multiboot2 protocol of GRUB.
 //!
-//! Source: the Multiboot2 Specification 2.0. It leaves a 64-bit ELF file in the
-//! same state as PVH does (section 3.3), with its own structure's address in EBX.
+//! Source: the Multiboot2 Specification 2.0. It enters a 64-bit ELF file in the same state
+//! as PVH does (section 3.3), with the address of its own structure in EBX.
 
 use alloc::borrow::ToOwned;
 use alloc::boxed::Box;
@@ -15,11 +15,11 @@ use crate::memory;
 
 pub use multiboot2::MAGIC;
 
-/// What the boot information says.
+/// Reads the boot information.
 ///
 /// # Errors
 ///
-/// If it has no memory map, or its command line is no text.
+/// It has no memory map, or its command line is not UTF-8.
 pub fn machine(info: &BootInformation<'_>) -> Result<Machine, Error> {
     let map = info.memory_map_tag().ok_or(Error::StartInfo)?;
     let command_line = info.command_line_tag().map(|tag| tag.cmdline()).transpose();
@@ -39,11 +39,10 @@ fn available(map: &MemoryMapTag) -> impl Iterator<Item = (u64, u64)> {
         .map(|area| (area.start_address(), area.size()))
 }
 
-/// The tag holds a copy of the root pointer, in memory that is the kernel's next, so
-/// that is copied once more.
+/// Copies the root pointer out of its tag, whose memory the kernel may overwrite.
 fn copy(tag: &impl MaybeDynSized<Header = TagHeader>) -> NonZeroU64 {
     let bytes = &tag.as_bytes()[size_of::<TagHeader>()..];
-    // 36 bytes in ACPI 2.0; aligned more than the 16 that a search would go by.
+    // 36 bytes in ACPI 2.0, with the alignment of 16 that ACPI specifies.
     let copy = Box::leak(Box::new([0_u128; 3]));
     for (word, bytes) in copy.iter_mut().zip(bytes.chunks(16)) {
         let mut whole = [0; 16];
@@ -64,9 +63,10 @@ mod tests {
 
     fn read(builder: Builder) -> Result<Machine, Error> {
         let built = builder.build();
-        // SAFETY: built as the specification says, aligned, and alive until the end.
+        // SAFETY: the builder follows the specification and aligns the structure, which lives
+        // to the end of this function.
         let info = unsafe { BootInformation::load(built.as_bytes().as_ptr().cast()) };
-        machine(&info.expect("the builder's own work"))
+        machine(&info.expect("the builder's information is valid"))
     }
 
     fn map() -> Box<MemoryMapTag> {
@@ -78,13 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_grub_tells_is_taken_over() {
-        let told = Builder::new()
+    fn the_machine_has_everything_from_grubs_boot_information() {
+        let builder = Builder::new()
             .mmap(map())
             .cmdline(CommandLineTag::new("-- --pages 1"))
             .add_module(ModuleTag::new(0x80_0000, 0x90_0123, "app"))
             .add_module(ModuleTag::new(0xa0_0000, 0xa0_1000, "another"));
-        let machine = read(told).unwrap();
+        let machine = read(builder).unwrap();
         assert_eq!(machine.memory, [0..0x9_f000, 0x10_0000..0x1000_0000]);
         assert_eq!(machine.module, Some(0x80_0000..0x90_0123));
         assert_eq!(machine.command_line, "-- --pages 1");
@@ -92,20 +92,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_missing_but_the_memory_map_must_not() {
+    fn the_memory_map_is_the_only_tag_that_is_required() {
         let machine = read(Builder::new().mmap(map())).unwrap();
         assert_eq!((machine.module, machine.command_line.as_str()), (None, ""));
         assert!(matches!(read(Builder::new()), Err(Error::StartInfo)));
     }
 
     #[test]
-    fn the_root_pointer_is_copied_the_newer_one_if_there_are_two() {
+    fn the_newest_root_pointer_is_copied() {
         let old = RsdpV1Tag::new(*b"OLDOLD", 0, 0x1234_5678);
         let new = RsdpV2Tag::new(*b"NEWNEW", 2, 0, 36, 0x1_2345_6789);
         let bytes = |builder: Builder| {
             let at = read(builder.mmap(map())).unwrap().rsdp.expect("there is one").get() as usize;
             assert!(at.is_multiple_of(16));
-            // SAFETY: a copy that is never given back, of three times 16 bytes.
+            // SAFETY: the copy of three times 16 bytes is never freed.
             unsafe { ptr::with_exposed_provenance::<[u8; 48]>(at).read() }
         };
         let only_old = bytes(Builder::new().rsdpv1(old));

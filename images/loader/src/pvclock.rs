@@ -1,4 +1,4 @@
-//! KVM's clock: what it writes about the time stamp counter.
+//! KVM's clock structure, which contains the frequency of the time-stamp counter.
 //!
 //! Source: `arch/x86/include/asm/pvclock-abi.h` in Linux.
 
@@ -8,17 +8,17 @@ use core::num::NonZeroU32;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
 pub struct Clock {
-    /// Odd while KVM writes.
+    /// Odd while KVM writes the structure.
     pub version: u32,
     /// Zero.
     pub reserved: u32,
-    /// Counter at `system_time`.
+    /// Counter's value at `system_time`.
     pub timestamp: u64,
     /// Nanoseconds since the VM's start.
     pub system_time: u64,
-    /// See above.
+    /// Multiplier of the formula above.
     pub scale: u32,
-    /// See above; negative is a shift to the right.
+    /// Shift of the formula above; a negative one is to the right.
     pub shift: i8,
     /// Not used here.
     pub flags: u8,
@@ -29,7 +29,7 @@ pub struct Clock {
 const _: () = assert!(size_of::<Clock>() == 32);
 
 impl Clock {
-    /// One that KVM has not written.
+    /// A clock that KVM has not written.
     pub const ZERO: Self = Self {
         version: 0,
         reserved: 0,
@@ -41,10 +41,10 @@ impl Clock {
         padding: [0; 2],
     };
 
-    /// The counter's frequency, as Linux computes it (`pvclock_tsc_khz`).
+    /// Computes the counter's frequency in kHz, as Linux does (`pvclock_tsc_khz`).
     #[must_use]
     pub fn khz(&self) -> Option<NonZeroU32> {
-        // Ticks per millisecond: nanoseconds in one, by the inverse of the scale.
+        // Ticks per millisecond: 1,000,000 ns times the inverse of the scale.
         let ticks = (1_000_000_u64 << 32).checked_div(self.scale.into())?;
         let shift = self.shift.unsigned_abs().into();
         let khz = if self.shift < 0 {
@@ -63,16 +63,16 @@ mod tests {
     #[test]
     fn the_frequency_follows_from_scale_and_shift() {
         let khz = |scale, shift| Clock { scale, shift, ..Clock::ZERO }.khz().map(NonZeroU32::get);
-        // 1 GHz: one tick is half a nanosecond times two, whichever way it is written.
+        // 1 GHz: one tick is half a nanosecond times two.
         assert_eq!(khz(1 << 31, 1), Some(1_000_000));
         // 4 GHz: a quarter of a nanosecond.
         assert_eq!(khz(1 << 31, -1), Some(4_000_000));
-        // What KVM makes of 2.2 GHz.
+        // KVM's values for 2.2 GHz.
         assert!(khz(3_904_515_723, -1).unwrap().abs_diff(2_200_000) <= 1);
     }
 
     #[test]
-    fn a_clock_that_was_not_written_or_makes_no_sense_has_none() {
+    fn a_clock_with_no_or_impossible_values_has_no_frequency() {
         for (scale, shift) in [(0, 0), (1, -128), (1, 127), (u32::MAX, 64)] {
             assert_eq!(Clock { scale, shift, ..Clock::ZERO }.khz(), None);
         }

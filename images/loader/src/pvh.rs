@@ -1,15 +1,15 @@
-//! The PVH protocol's start info: what QEMU tells about the machine.
+//! The PVH protocol's start info: QEMU's description of the machine.
 //!
 //! Source: `include/xen/interface/hvm/start_info.h` in Linux, which is Xen's
 //! `public/arch-x86/hvm/start_info.h`.
 
-/// Start info, whose address is in EBX at entry.
+/// Start info; its address is in EBX at entry.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct StartInfo {
     /// [`StartInfo::MAGIC`].
     pub magic: u32,
-    /// 0, or 1 with a memory map.
+    /// 0, or 1: the start info then has a memory map.
     pub version: u32,
     /// Not used here.
     pub flags: u32,
@@ -23,7 +23,7 @@ pub struct StartInfo {
     pub rsdp: u64,
     /// Address of the first [`MemoryMapEntry`].
     pub memory_map: u64,
-    /// Number of those.
+    /// Number of memory map entries.
     pub memory_map_entries: u32,
     /// Zero.
     pub reserved: u32,
@@ -33,7 +33,7 @@ impl StartInfo {
     /// "xEn3" with its highest bit set.
     pub const MAGIC: u32 = 0x336e_c578;
 
-    /// Whether this is a start info with everything that the loader needs.
+    /// Returns whether this is a start info with everything that the loader needs.
     #[must_use]
     pub const fn is_usable(&self) -> bool {
         self.magic == Self::MAGIC && self.version >= 1 && self.memory_map != 0

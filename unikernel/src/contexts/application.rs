@@ -1,4 +1,4 @@
-//! Ordinary tasks: they wait by schedule.
+//! Faults of ordinary tasks, which wait by schedule.
 
 use std::thread;
 
@@ -6,13 +6,13 @@ use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, Ticker, spawn};
 use crate::host;
 
-/// A task's fault waits by schedule, and another task gets on meanwhile.
+/// Checks that a task's fault waits by schedule while another task runs.
 pub fn check(bench: &Bench) -> Verdict {
     let ticker = Ticker::default();
     let (right, turns, counts) = thread::scope(|scope| {
         spawn(scope, || ticker.run());
         host::evict();
-        // The other task's own code and stacks are out as well.
+        // Brings in the other task's code and stacks, which are evicted as well.
         ticker.wait_for_more(3);
         let seen = bench.warm(|| {
             let (before, turns) = (host::counters(), ticker.turns());
@@ -22,20 +22,20 @@ pub fn check(bench: &Bench) -> Verdict {
         ticker.stop();
         seen
     });
-    demand(right, || "the page came back wrong".into())?;
-    demand(counts.schedule_waits > 0, || "it did not wait by schedule".into())?;
+    demand(right, || "the page has wrong data".into())?;
+    demand(counts.schedule_waits > 0, || "the fault did not wait by schedule".into())?;
     demand(turns > 0, || "no other task ran while it waited".into())?;
     Ok(format!("{} schedule wait(s), another task had {turns} turns meanwhile", counts.schedule_waits))
 }
 
-/// Two tasks on two pages, then two tasks on one.
+/// Checks two faults at once: of two tasks on two pages, then of two tasks on one page.
 pub fn two_at_once(bench: &Bench) -> Verdict {
     const ROUNDS: u64 = 4;
     let go = Sign::default();
     let pages: Vec<[usize; 2]> = (0..ROUNDS)
         .map(|round| {
             let first = bench.page();
-            // The first two rounds have a page for each task, the others one for both.
+            // In the first two rounds each task has its own page, in the others both share one.
             [first, if round < ROUNDS / 2 { bench.page() } else { first }]
         })
         .collect();
@@ -47,7 +47,7 @@ pub fn two_at_once(bench: &Bench) -> Verdict {
                 (1..).zip(pages).fold(0, |wrong, (round, pages)| {
                     go.wait_for(round);
                     about.give();
-                    // Both are here before either reads.
+                    // Neither reads before both are ready to.
                     about.wait_for(round * 2);
                     wrong + u32::from(!bench.read(pages[task]))
                 })
@@ -59,7 +59,7 @@ pub fn two_at_once(bench: &Bench) -> Verdict {
             let before = host::counters();
             go.give();
             about.wait_for(round * 2);
-            // Every wait of this round is over when its figures are taken.
+            // Waits until every wait of this round has ended, then takes the counts.
             loop {
                 thread::yield_now();
                 let counts = host::counters().since(&before);
@@ -71,10 +71,10 @@ pub fn two_at_once(bench: &Bench) -> Verdict {
         let wrong: u32 = tasks.map(|task| task.join().expect("a reader")).iter().sum();
         (wrong, rounds)
     });
-    demand(wrong == 0, || format!("{wrong} of {} reads were wrong", ROUNDS * 2))?;
-    // Of each kind the second round, when code and stacks are there.
+    demand(wrong == 0, || format!("{wrong} of {} reads returned wrong data", ROUNDS * 2))?;
+    // The second round of each kind: code and stacks are resident then.
     let (two, one) = (&rounds[1], &rounds[3]);
     demand(two.schedule_waits >= 2, || format!("two pages: only {} waited by schedule", two.schedule_waits))?;
-    demand(one.schedule_waits >= 1, || "one page: nobody waited by schedule".into())?;
+    demand(one.schedule_waits >= 1, || "one page: no task waited by schedule".into())?;
     Ok(format!("{} schedule waits on two pages, {} on one", two.schedule_waits, one.schedule_waits))
 }

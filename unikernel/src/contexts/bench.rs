@@ -1,4 +1,4 @@
-//! What every check gets: memory that can be recognised.
+//! The resources of every check: memory with known contents, and the service.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,20 +10,20 @@ use super::tasks::Sign;
 use crate::host;
 use crate::region::Region;
 
-/// What a check found: figures if all is right, else what is not.
+/// Result of a check: figures, or the reason of the failure.
 pub type Verdict = Result<String, String>;
 
-/// Pages of the memory. More than any check reads, so that no page is read
-/// twice between two evictions.
+/// Pages of the memory: more than any check reads, so that no page is read twice between two
+/// evictions.
 const PAGES: usize = 4096;
 
-/// The memory.
+/// Memory and service of the checks.
 pub struct Bench {
     pub seed: u64,
     region: Region,
     next: AtomicUsize,
     service: Mutex<Option<Service>>,
-    /// Readies that a check has raised itself.
+    /// Ready events that a check has raised itself.
     pub played: Sign,
 }
 
@@ -37,56 +37,56 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Lets `act` turn to the service, which runs.
+    /// Calls `act` with the running service.
     pub fn service<T>(&self, act: impl FnOnce(&Service) -> T) -> T {
         act(self.service.lock().expect("no check panics").as_ref().expect("it runs"))
     }
 
-    /// Starts the service. The context alone decides how a fault waits, so that
-    /// checks know it beforehand.
+    /// Starts the service. The context alone decides how a fault waits, so that checks can
+    /// predict it.
     pub fn start(&self, config: Config) -> Result<(), StartError> {
         let service = apf_service::start(Config { waits: Waits::ByContext, ..config })?;
         *self.service.lock().expect("no check panics") = Some(service);
         Ok(())
     }
 
-    /// Ends the service.
+    /// Stops the service.
     pub fn stop(&self) {
         if let Some(service) = self.service.lock().expect("no check panics").take() {
             service.stop();
         }
     }
 
-    /// Has only this memory paged out: code and stacks stay. A page-in takes
-    /// `latency` from now on, or as long as the run was told.
+    /// Evicts only this memory; code and stacks stay. From now on a page-in takes `latency`, or
+    /// the time that the run has set.
     pub fn evict(&self, latency: Option<Duration>) {
         host::evict_only(&self.region, latency, 0);
     }
 
-    /// A page that nobody has read since the last eviction.
+    /// Returns a page that has not been read since the last eviction.
     pub fn page(&self) -> usize {
         self.next.fetch_add(1, Ordering::Relaxed) % PAGES
     }
 
-    /// Reads all of `page` and says whether it is what was written.
+    /// Reads all of `page` and returns whether its data is right.
     pub fn read(&self, page: usize) -> bool {
         self.region.is_right(self.seed, page)
     }
 
-    /// A fresh page's first word: where it is, and what it should hold.
+    /// Returns the address of a fresh page's first word, and its expected value.
     pub fn word(&self) -> (*const u64, u64) {
         self.region.first_word(self.seed, self.page())
     }
 
-    /// Does `work` twice, and returns what came of the second time, when code
-    /// and stacks are there.
+    /// Does `work` twice, and returns the result of the second time, with code and stacks
+    /// resident.
     pub fn warm<T>(&self, mut work: impl FnMut() -> T) -> T {
         work();
         work()
     }
 }
 
-/// Lets a check say what must hold.
+/// Fails a check unless a condition holds.
 pub fn demand(holds: bool, failure: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(failure()) }
 }

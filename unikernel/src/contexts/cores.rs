@@ -1,18 +1,15 @@
-//! What passes between cores: wake-ups, and a ready that arrives on another
-//! core than its fault.
+//! Checks across cores: wake-ups, and a ready event on another core than its fault.
 //!
-//! KVM raises a ready on the core that faulted. So a task on the second core
-//! plays the host there: it writes the token of a fault of the first core to
-//! its own core's area, and raises the interrupt.
+//! KVM raises a ready event on the core that faulted. So a task on the second core plays the
+//! host: it writes the token of a fault of the first core to its own core's area, and raises
+//! the interrupt.
 
 use std::arch::asm;
 use std::sync::{Condvar, Mutex};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use apf_service::event::CoreId;
-use apf_service::stats::{CoreStats, StageHistograms};
-use apf_service::{NonPreemptible, this_core};
+use apf_service::{CoreId, CoreStats, NonPreemptible, StageHistograms, this_core};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
@@ -20,14 +17,14 @@ use super::bench::{Bench, Verdict, demand};
 use super::hostile::vcpu;
 use super::tasks::{Sign, spawn};
 
-/// The first core, on which the program's first task runs, and another.
+/// The first core, which runs the program's first task, and another.
 const HERE: CoreId = CoreId(0);
 const THERE: CoreId = CoreId(1);
-/// How long the page stays out: much longer than a wake-up takes.
+/// Page-in latency: much longer than a wake-up takes.
 const LATENCY: Duration = Duration::from_secs(1);
 
-/// Runs `body` in a task on `core`. The kernel deals out tasks to the cores in
-/// turn: of one for each core, that on `core` does the work.
+/// Runs `body` in a task on `core`. The kernel assigns new tasks to the cores in turn, so of
+/// as many tasks as cores, the one on `core` does the work.
 fn on_core<'scope>(
     scope: &'scope Scope<'scope, '_>,
     core: CoreId,
@@ -42,25 +39,25 @@ fn on_core<'scope>(
     }
 }
 
-/// Two tasks on two cores wake each other in turn, after a random time, so that
-/// each core goes idle again and again just when it is woken. If a wake-up can
-/// fall between the look at the core's input and its halt, the check hangs.
+/// Checks wake-ups: two tasks on two cores wake each other in turn, after a random time, so
+/// that a core is often woken just when it becomes idle. If a wake-up can arrive between the
+/// core's check of its input and its halt, this hangs.
 pub fn wake_ups(bench: &Bench) -> Verdict {
     const ROUNDS: u64 = 3_000;
-    /// Longer than a core takes from the end of its task to its halt.
+    /// Longer than the time from the end of a core's task to its halt.
     const LONGEST_US: u64 = 400;
     let (turn, changed, there) = (Mutex::new(0), Condvar::new(), Sign::default());
-    let began = Instant::now();
+    let start = Instant::now();
     let play = |parity: u64| {
         let mut random = SmallRng::seed_from_u64(bench.seed ^ parity);
         for round in (parity..ROUNDS).step_by(2) {
-            let now = turn.lock().expect("nobody panics");
-            drop(changed.wait_while(now, |now| *now != round).expect("nobody panics"));
-            let (began, pause) = (Instant::now(), Duration::from_micros(random.random_range(0..LONGEST_US)));
-            while began.elapsed() < pause {
+            let now = turn.lock().expect("no task panics");
+            drop(changed.wait_while(now, |now| *now != round).expect("no task panics"));
+            let (start, pause) = (Instant::now(), Duration::from_micros(random.random_range(0..LONGEST_US)));
+            while start.elapsed() < pause {
                 std::hint::spin_loop();
             }
-            *turn.lock().expect("nobody panics") += 1;
+            *turn.lock().expect("no task panics") += 1;
             changed.notify_one();
         }
     };
@@ -72,32 +69,32 @@ pub fn wake_ups(bench: &Bench) -> Verdict {
         play(0);
     });
     demand(there.count() == 1, || "no task ran on the second core".into())?;
-    let each = began.elapsed() / ROUNDS as u32;
-    Ok(format!("{ROUNDS} wake-ups across cores, one in {} µs", each.as_micros()))
+    let each = start.elapsed() / ROUNDS as u32;
+    Ok(format!("{ROUNDS} wake-ups across cores, {} µs each", each.as_micros()))
 }
 
-/// Waits by halt: the other core releases it and interrupts this one.
+/// Checks a wait by halt: the other core releases it and interrupts this one.
 pub fn halt_ready_elsewhere(bench: &Bench) -> Verdict {
     let before = vcpu(THERE).stats.halt_released_elsewhere.get();
     let late = ready_elsewhere(bench, |stats| &stats.halt, true)?;
     let released = vcpu(THERE).stats.halt_released_elsewhere.get() - before;
-    demand(released == 1, || format!("{released} halting waits were released from the other core"))?;
-    demand(late == 0, || "released, but not interrupted: it halted until its own core's ready".into())?;
-    Ok("released from the other core and interrupted, long before its page was there".into())
+    demand(released == 1, || format!("{released} waits by halt were released from the other core, not 1"))?;
+    demand(late == 0, || "released, but not interrupted: it halted until its own core's ready event".into())?;
+    Ok("released from the other core and interrupted, long before its page was in".into())
 }
 
-/// Waits by schedule: the service thread matches the ready all the same.
+/// Checks a wait by schedule: the service thread matches the other core's ready event.
 pub fn schedule_ready_elsewhere(bench: &Bench) -> Verdict {
     let matched = || apf_service::service_stats().matched.get();
     let before = matched();
     let late = ready_elsewhere(bench, |stats| &stats.schedule, false)?;
-    demand(matched() > before, || "the service thread did not find whose ready it is".into())?;
-    demand(late == 0, || "it waited for its own core's ready".into())?;
-    Ok("matched by the service thread, long before its page was there".into())
+    demand(matched() > before, || "the service thread did not match the ready event with its fault".into())?;
+    demand(late == 0, || "the wait ended only with its own core's ready event".into())?;
+    Ok("matched by the service thread, long before its page was in".into())
 }
 
-/// Reads a page on this core, while a task on the other one plays the host.
-/// Tells how many waits ended only about when the page was there.
+/// Reads a page on this core, while a task on the other core plays the host. Returns the
+/// number of waits that ended only when the page was in.
 fn ready_elsewhere(
     bench: &Bench,
     of_kind: fn(&CoreStats) -> &StageHistograms,
@@ -125,8 +122,8 @@ fn ready_elsewhere(
                 }
             };
             vcpu(THERE).area.host_writes_token(token);
-            // SAFETY: the ready interrupt's handler saves what it uses; the
-            // end of interrupt that it signals is of none, and does nothing.
+            // SAFETY: the ready interrupt's handler saves all registers that it uses. Its end
+            // of interrupt has no effect, because no interrupt is in service.
             unsafe { asm!("int 0xf3") };
             bench.played.give();
             raised.give();
@@ -141,6 +138,6 @@ fn ready_elsewhere(
         raised.wait_for(1);
         (right, late() - before)
     });
-    demand(right, || "the page came back wrong".into())?;
+    demand(right, || "the page has wrong data".into())?;
     Ok(late)
 }

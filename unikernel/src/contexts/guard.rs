@@ -1,34 +1,33 @@
-//! Inside `NonPreemptible` guards: the core waits, and nobody else runs.
+//! Faults inside `NonPreemptible` guards: the core waits, and no other task runs.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use apf_service::NonPreemptible;
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, Ticker, spawn};
 use crate::host;
 
-/// What was seen in one round.
+/// Observations of one round.
 struct Seen {
     right: bool,
-    /// What the service counted from the first guard to the end of the last.
+    /// The service's counts from the first guard to the end of the last.
     counts: Counters,
-    /// Turns of a task of equal priority meanwhile.
+    /// Turns of a task of equal priority in the same time.
     turns: u64,
-    /// Whether the peer had its page before the last guard was dropped, and
-    /// right after.
+    /// The peer had its page: before the last guard was dropped, and right after.
     peer_ran: [bool; 2],
 }
 
-/// A peer waits for a page. Under two guards, a page is read; the inner guard
-/// is dropped, and another is read. The peer's page comes meanwhile, so that
-/// the service thread and the peer, both of higher priority, could run: they
-/// must not, until the last guard is dropped, and then at once.
+/// Checks guards: while a peer waits for a page, a page is read under two guards, the inner
+/// guard is dropped, and another page is read. The peer's page arrives in this time, so that
+/// the service thread and the peer, both of higher priority, could run. They must not run
+/// until the last guard is dropped, and then must run at once.
 pub fn check(bench: &Bench) -> Verdict {
-    /// A machine that stands still for as long as a page takes lets the peer
-    /// go on before the guards: such a round tells nothing.
+    /// If the machine pauses for as long as a page-in takes, the peer continues before the
+    /// guards: such a round is not used.
     const ROUNDS: usize = 8;
     let ticker = Ticker::default();
     let (go, about, back) = (Sign::default(), Sign::default(), Sign::default());
@@ -53,7 +52,7 @@ pub fn check(bench: &Bench) -> Verdict {
             let pages = [bench.page(), bench.page()];
             let round = go.count() + 1;
             go.give();
-            // Seen only once the peer waits: it does not yield in between.
+            // True only once the peer waits: it does not yield in between.
             about.wait_for(round);
             let before = host::counters();
             let (outer, inner) = (NonPreemptible::enter(), NonPreemptible::enter());
@@ -68,7 +67,7 @@ pub fn check(bench: &Bench) -> Verdict {
             back.wait_for(round);
             (!came_early).then_some(Seen { right, counts, turns, peer_ran })
         };
-        // This one brings in code and stacks.
+        // Brings in code and stacks.
         round();
         let seen = (0..ROUNDS).find_map(|_| round());
         ticker.stop();
@@ -78,22 +77,22 @@ pub fn check(bench: &Bench) -> Verdict {
     });
     let Some(Seen { right, counts, turns, peer_ran: [under_guard, after] }) = seen else {
         return Err(format!(
-            "in each of {ROUNDS} rounds the peer's page came before the guards were entered"
+            "in each of {ROUNDS} rounds the peer's page arrived before the guards were entered"
         ));
     };
-    demand(right && peer_right.into_inner(), || "a page came back wrong".into())?;
+    demand(right && peer_right.into_inner(), || "a page has wrong data".into())?;
     demand(counts.halt_waits >= 2, || {
         format!("only {} of two reads under guards waited by halt", counts.halt_waits)
     })?;
     demand(counts.schedule_waits == 0, || "a read under a guard waited by schedule".into())?;
     demand(turns == 0, || format!("another task had {turns} turns under the guard"))?;
-    demand(!under_guard, || "the peer had its page and went on under the guard".into())?;
+    demand(!under_guard, || "the peer got its page and continued under the guard".into())?;
     demand(counts.ready > counts.halt_waits, || {
-        "the peer's page did not come while the guard was held, so nothing was withheld".into()
+        "the peer's page did not arrive under the guard, so no switch was withheld".into()
     })?;
-    demand(after, || "the switch withheld by the guard was not made up for".into())?;
+    demand(after, || "the withheld switch did not happen when the guard was dropped".into())?;
     Ok(format!(
-        "{} halt waits under 2 and 1 guards, no turn of another task; the peer, ready meanwhile, ran after the last",
+        "{} halt waits under 2 and 1 guards, no turn of another task; the peer, ready in that time, ran after the last",
         counts.halt_waits
     ))
 }

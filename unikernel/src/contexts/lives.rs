@@ -1,21 +1,21 @@
-//! Turning it off and on while tasks wait: a snapshot's quiesce, and the
-//! watchdog.
+//! Generations: the service quiesced and armed again while tasks wait, as for a snapshot; and
+//! the watchdog.
 
 use std::thread;
 use std::time::Duration;
 
 use apf_service::{Config, StartError, Status};
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::tasks::{Sign, spawn};
 use crate::host;
 
 const TASKS: u64 = 4;
-/// Long enough for all to wait at once.
+/// Page-in latency, long enough for all tasks to wait at once.
 const LONG: Duration = Duration::from_secs(1);
 
-/// Tasks that each read a fresh page when it is their round.
+/// Tasks that each read a fresh page per round.
 struct Readers<'a> {
     bench: &'a Bench,
     go: Sign,
@@ -34,8 +34,8 @@ impl Readers<'_> {
         }
     }
 
-    /// Has every task read, and does `meanwhile` once all of them wait by
-    /// schedule, if they are to.
+    /// Lets every task read a page, and calls `meanwhile`, if there is one, when all of them
+    /// wait by schedule.
     fn round(&self, meanwhile: Option<&dyn Fn()>) -> Counters {
         let before = host::counters();
         let round = self.go.count() + 1;
@@ -59,43 +59,43 @@ fn with_readers<T>(bench: &Bench, rounds: u64, body: impl FnOnce(&Readers) -> T)
         }
         body(&readers)
     });
-    demand(readers.wrong.count() == 0, || format!("{} pages came back wrong", readers.wrong.count()))?;
+    demand(readers.wrong.count() == 0, || format!("{} pages have wrong data", readers.wrong.count()))?;
     Ok(result)
 }
 
-/// Quiesced while four tasks wait: all are released, fault again, and get
-/// their pages as without the service. Then armed again: a new life.
+/// Checks `quiesce` while four tasks wait: all are released, fault again, and get their pages
+/// as without the service. Then `resume` starts a new generation.
 pub fn quiesce(bench: &Bench) -> Verdict {
     let twice = apf_service::start(Config::default()).map(|_| ());
     demand(twice == Err(StartError::AlreadyRunning), || format!("started twice: {twice:?}"))?;
     let (released, quiesced, resumed) = with_readers(bench, 3, |readers| {
         bench.evict(Some(LONG));
-        let quiesce = || bench.service(|service| service.quiesce()).expect("tasks to visit the cores");
+        let quiesce = || bench.service(|service| service.quiesce()).expect("a task on every core");
         let released = (readers.round(Some(&quiesce)), apf_service::status());
         bench.evict(None);
         let quiesced = readers.round(None);
         let before = host::counters();
-        bench.service(|service| service.resume()).expect("the host is still the same");
+        bench.service(|service| service.resume()).expect("the host still offers async page faults");
         let counts = readers.round(None);
         (released, quiesced, (counts, host::counters().since(&before).wake_all, apf_service::status()))
     })?;
     let (counts, status) = released;
     demand(status == Status::Quiesced, || format!("quiesced, but its status is {status:?}"))?;
     demand(counts.schedule_waits == TASKS && counts.ready == 0, || {
-        format!("of {} waits, {} ended by a ready after all", counts.schedule_waits, counts.ready)
+        format!("of {} waits, {} were ended by a ready event", counts.schedule_waits, counts.ready)
     })?;
     demand(quiesced.not_present == 0, || format!("{} faults while quiesced", quiesced.not_present))?;
     let (counts, wake_all, status) = resumed;
     demand(matches!(status, Status::Running { .. }), || format!("resumed, but its status is {status:?}"))?;
-    demand(wake_all > 0, || "arming again caused no wake-all".into())?;
+    demand(wake_all > 0, || "resuming caused no wake-all event".into())?;
     demand(counts.schedule_waits == TASKS && counts.ready == TASKS, || {
-        format!("resumed: {} schedule waits and {} readies", counts.schedule_waits, counts.ready)
+        format!("resumed: {} schedule waits and {} ready events", counts.schedule_waits, counts.ready)
     })?;
-    Ok(format!("{TASKS} waiters released and served by the host alone; {TASKS} more in the next life"))
+    Ok(format!("{TASKS} waiters released and served by the host alone; {TASKS} more in the next generation"))
 }
 
-/// The page takes ten times the watchdog's limit, so each waiter is resumed
-/// without its ready, and faults again. Its late ready does no harm.
+/// Checks the watchdog: a page-in takes ten times its limit, so each waiter is resumed before
+/// its ready event, and faults again. The late ready event has no effect.
 pub fn watchdog(bench: &Bench) -> Verdict {
     let overdue = || apf_service::service_stats().overdue.get();
     let restart = |watchdog| {
@@ -112,9 +112,9 @@ pub fn watchdog(bench: &Bench) -> Verdict {
     })?;
     let retried = overdue() - before;
     restart(Config::default().watchdog)?;
-    demand(retried > 0, || "nobody was resumed before its page was there".into())?;
+    demand(retried > 0, || "no task was resumed before its page was in".into())?;
     demand(counts.schedule_waits == TASKS, || {
-        format!("{} schedule waits of {TASKS} afterwards", counts.schedule_waits)
+        format!("{} schedule waits instead of {TASKS} afterwards", counts.schedule_waits)
     })?;
-    Ok(format!("{retried} waits resumed early, and {TASKS} ordinary ones afterwards"))
+    Ok(format!("{retried} waits resumed early, and {TASKS} ordinary waits afterwards"))
 }

@@ -1,10 +1,10 @@
-//! Loading every register, touching memory, and storing every register.
+//! Assembly that loads every register, touches memory, and stores every register.
 
 use std::arch::naked_asm;
 use std::mem::offset_of;
 
-/// Everything that an instruction of the application leaves behind in the core,
-/// laid out for the assembly below.
+/// All registers that an application's instruction can change, and the red zone, in the
+/// layout of the assembly below.
 #[derive(Clone, Debug, PartialEq)]
 #[repr(C, align(64))]
 pub struct Registers {
@@ -14,10 +14,10 @@ pub struct Registers {
     pub x87: [[u64; 2]; 8],
     /// The 128 bytes below the stack pointer, the lowest last.
     pub red_zone: [u64; 16],
-    /// RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15: all but the stack pointer, and
-    /// RAX, which holds the address before the access and the word after it.
+    /// RBX, RCX, RDX, RSI, RDI, RBP, R8 to R15. Not the stack pointer, and not RAX, which
+    /// holds the address before the access and the word after it.
     pub general: [u64; 14],
-    /// What the access read.
+    /// The word that the access read.
     pub rax: u64,
     pub rflags: u64,
     pub mxcsr: u32,
@@ -25,7 +25,7 @@ pub struct Registers {
     pub control: u32,
 }
 
-/// Loads `load`, reads the word at `address`, and stores all to `store`.
+/// Loads all registers from `load`, reads the word at `address`, and stores all to `store`.
 ///
 /// ```text
 ///   return address
@@ -37,8 +37,8 @@ pub struct Registers {
 ///   red zone, 128 bytes
 /// ```
 ///
-/// Between the load of RFLAGS and their store there are only `mov`s, which
-/// leave them alone; nothing is pushed while the red zone is in use.
+/// Between load and store of RFLAGS there are only `mov`s, which do not change them; nothing
+/// is pushed while the red zone is in use.
 macro_rules! touch {
     ($(#[$doc:meta])* $name:ident, $load:literal, $store:literal, $end:literal) => {
         $(#[$doc])*
@@ -74,7 +74,7 @@ macro_rules! touch {
                 "mov r\\n, [rax + {general} + 8 * \\n - 16]",
                 ".endr",
                 "mov rax, [rsp + 8]",
-                // Here the page is out.
+                // The access to the evicted page.
                 "mov rax, [rax]",
                 "mov [rsp + 8], rax",
                 "mov rax, [rsp]",
@@ -121,11 +121,11 @@ macro_rules! touch {
 }
 
 touch! {
-    /// With the vector registers whole.
+    /// Uses whole vector registers (YMM).
     ///
     /// # Safety
-    /// The processor has AVX. `load` holds values that the registers can take,
-    /// with interrupts and masked exceptions as the caller has them.
+    /// The processor has AVX. `load` holds valid register values, with the caller's interrupt
+    /// flag and exception masks; `address` holds a word.
     touch_avx,
     "vmovdqu ymm\\n, [rax + {vector} + 32 * \\n]",
     "vmovdqu [rax + {vector} + 32 * \\n], ymm\\n",
@@ -133,10 +133,10 @@ touch! {
 }
 
 touch! {
-    /// With the low halves of the vector registers.
+    /// Uses the low halves of the vector registers (XMM).
     ///
     /// # Safety
-    /// As for [`touch_avx`], but every x86-64 processor will do.
+    /// As for [`touch_avx`], on any x86-64 processor.
     touch_sse,
     "movdqu xmm\\n, [rax + {vector} + 32 * \\n]",
     "movdqu [rax + {vector} + 32 * \\n], xmm\\n",

@@ -38,7 +38,8 @@ mod stack;
 mod tasks;
 
 use apf_service::Config;
-use unikernel::wire::{Check, Message};
+use apf_vocabulary::Message;
+use apf_vocabulary::message::Check;
 
 use crate::host;
 use bench::{Bench, Verdict};

@@ -1,10 +1,10 @@
-//! A fault where the task's own stack is out as well.
+//! Faults of a task whose own stack is evicted as well, and on a stack that is not the task's.
 
 use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
 
-use unikernel::wire::Counters;
+use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
 use super::stack::{RED_ZONE, read_with};
@@ -13,20 +13,20 @@ use crate::host;
 
 /// Words of a large array on the task's stack.
 const WORDS: usize = 8192;
-/// The stack pointer of the access points to its middle, on a page that
-/// nothing has touched since the eviction.
+/// The stack pointer of the access: the array's middle, on a page that has not been touched
+/// since the eviction.
 const MIDDLE: usize = WORDS / 2;
 const STACK: usize = 256 * 1024;
 
-/// The handler's entry on the interrupted stack then hits an absent page with
-/// interrupts off, and the wait runs on that stack. What the task had there
-/// must be as it was, red zone included; below it, the wait has written.
+/// Checks a fault on an evicted stack. The handler's entry on the interrupted stack touches
+/// an absent page with interrupts off, and the wait runs on that stack. The task's data
+/// there must be unchanged, red zone included; below it, the wait has written.
 pub fn check(bench: &Bench) -> Verdict {
     let (word, damaged, used, counts) = thread::scope(|scope| {
-        spawn_with_stack(scope, STACK, || on_this_stack(bench)).join().expect("the task")
+        spawn_with_stack(scope, STACK, || on_this_stack(bench)).join().expect("the task does not panic")
     });
-    demand(word, || "the page came back wrong".into())?;
-    demand(counts.schedule_waits > 0, || "it did not wait by schedule".into())?;
+    demand(word, || "the page has wrong data".into())?;
+    demand(counts.schedule_waits > 0, || "the fault did not wait by schedule".into())?;
     demand(damaged == 0, || format!("{damaged} words of the stack were changed"))?;
     demand(used > 0, || "the wait did not use that stack".into())?;
     Ok(format!(
@@ -42,8 +42,8 @@ fn on_this_stack(bench: &Bench) -> (bool, usize, usize, Counters) {
     host::evict();
     let (address, right) = bench.word();
     let before = host::counters();
-    // SAFETY: a word of the region. The stack pointer is within an array of
-    // this task's stack, half of which is below.
+    // SAFETY: a word of the region. The stack pointer is in the middle of an array on this
+    // task's stack.
     let word = unsafe { read_with(stack.cast(), address) };
     let counts = host::counters().since(&before);
     let array = black_box(&array);
@@ -53,8 +53,8 @@ fn on_this_stack(bench: &Bench) -> (bool, usize, usize, Counters) {
     (word == right, damaged, changed(0..untouched), counts)
 }
 
-/// Application code on a stack that is not its task's waits by halt: nobody
-/// knows whose stack it is.
+/// Checks that application code on a stack that is not its task's waits by halt: the service
+/// cannot know whose stack it is.
 pub fn foreign(bench: &Bench) -> Verdict {
     let mut stack = vec![0_u64; WORDS];
     let top = black_box(stack.as_mut_ptr()).wrapping_add(MIDDLE);
@@ -62,13 +62,13 @@ pub fn foreign(bench: &Bench) -> Verdict {
     let (right, counts) = bench.warm(|| {
         let (address, right) = bench.word();
         let before = host::counters();
-        // SAFETY: a word of the region; half of the memory is below.
+        // SAFETY: a word of the region; half of `stack` is below the stack pointer.
         let word = unsafe { read_with(top.cast(), address) };
         (word == right, host::counters().since(&before))
     });
-    demand(right, || "the page came back wrong".into())?;
-    demand(counts.schedule_waits == 0, || "it waited by schedule".into())?;
-    demand(counts.halt_waits > 0, || "it did not wait".into())?;
+    demand(right, || "the page has wrong data".into())?;
+    demand(counts.schedule_waits == 0, || "the fault waited by schedule".into())?;
+    demand(counts.halt_waits > 0, || "the fault did not wait".into())?;
     Ok(format!("{} halt wait(s)", counts.halt_waits))
 }
 

@@ -1,4 +1,4 @@
-//! Every register as it was, bit for bit, after a wait of either kind.
+//! Checks that a wait of either kind preserves every register, bit for bit.
 
 use std::arch::is_x86_feature_detected;
 use std::thread;
@@ -14,31 +14,31 @@ use crate::host;
 
 /// Faults of each task.
 const ROUNDS: usize = 200;
-/// Tasks that do the same beside the one that is watched, with other values:
-/// a register that is lost shows up in theirs, or theirs in its.
+/// Tasks that do the same with other values at the same time: a register that is not saved
+/// appears with another task's value.
 const OTHERS: usize = 3;
 
-/// How the watched task waits.
+/// Kind of the watched task's waits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Schedule,
     /// Inside a guard.
     Halt,
-    /// By turns.
+    /// Either, at random.
     Mixed,
 }
 
-/// Waits by schedule.
+/// Checks waits by schedule.
 pub fn schedule(bench: &Bench) -> Verdict {
     check(bench, Kind::Schedule)
 }
 
-/// Waits by halt.
+/// Checks waits by halt.
 pub fn halt(bench: &Bench) -> Verdict {
     check(bench, Kind::Halt)
 }
 
-/// Waits by schedule and by halt, in random order, in every task.
+/// Checks waits by schedule and by halt, in random order, in every task.
 pub fn mixed(bench: &Bench) -> Verdict {
     check(bench, Kind::Mixed)
 }
@@ -57,7 +57,7 @@ fn check(bench: &Bench, kind: Kind) -> Verdict {
                 })
             })
             .collect();
-        // Changes its vector registers at each turn, without ever faulting.
+        // Changes its vector registers at each turn, and never faults.
         let mixing = spawn(scope, || mix(bench.seed, &mixer));
         host::evict();
         let before = host::counters();
@@ -80,7 +80,7 @@ fn check(bench: &Bench, kind: Kind) -> Verdict {
     };
     demand(waits >= needed, || format!("only {waits} waits for {needed} faults"))?;
     Ok(format!(
-        "{} tasks, {ROUNDS} faults each ({} schedule, {} halt waits): {} and flags as they were; another task changed its own {} times",
+        "{} tasks, {ROUNDS} faults each ({} schedule, {} halt waits): {} and flags unchanged; another task changed its own {} times",
         1 + OTHERS,
         counts.schedule_waits,
         counts.halt_waits,
@@ -100,13 +100,13 @@ fn rounds(bench: &Bench, kind: Kind, task: u64) -> Result<(), String> {
         let store = load.after_touching(address);
         drop(guard);
         compare(&load, &store).map_err(|error| format!("task {task}, round {round}: {error}"))?;
-        // Under guards the others would not get far otherwise.
+        // Gives the other tasks turns: under guards they get none.
         thread::yield_now();
     }
     Ok(())
 }
 
-/// Changes its own registers all the time, on memory that is there.
+/// Changes its own registers all the time, on resident memory.
 fn mix(seed: u64, mixer: &Ticker) -> Result<(), String> {
     let mut random = SmallRng::seed_from_u64(!seed);
     let word = 0x1234_5678_9abc_def0;
@@ -125,27 +125,27 @@ fn has_avx() -> bool {
     is_x86_feature_detected!("avx")
 }
 
-/// RFLAGS: carry, parity, auxiliary carry, zero, sign, overflow and direction.
+/// Random flags: carry, parity, auxiliary carry, zero, sign, overflow and direction.
 const CHANGING_FLAGS: u64 = 1 | 1 << 2 | 1 << 4 | 1 << 6 | 1 << 7 | 1 << 11 | 1 << 10;
-/// Interrupts are enabled (in a program of the host, too), and bit 1 is always set.
+/// Fixed flags: interrupts are enabled (in a program of the host, too), and bit 1 is always 1.
 const FIXED_FLAGS: u64 = 1 << 9 | 1 << 1;
 const DIRECTION: u64 = 1 << 10;
 
 impl Registers {
-    /// Random contents; `word` is what the access will read.
+    /// Makes random contents; `word` is the word that the access will read.
     fn random(random: &mut SmallRng, word: u64) -> Self {
         /// All exceptions masked.
         const MXCSR: u32 = 0x1f80;
         const CONTROL: u32 = 0x7f;
         let rounding: u32 = random.random_range(0..4);
-        // Set in most rounds, since no other code ever sets it.
+        // Set in most rounds, because no other code sets it.
         let direction = if random.random_range(0..4) > 0 { DIRECTION } else { 0 };
         let vector_words = if has_avx() { 4 } else { 2 };
         Self {
             vector: std::array::from_fn(|_| {
                 std::array::from_fn(|n| if n < vector_words { random.random() } else { 0 })
             }),
-            // Any mantissa with an exponent around that of 1: an ordinary number.
+            // Any mantissa, with an exponent of 0 to 63: a normal number.
             x87: std::array::from_fn(|_| {
                 [random.random::<u64>() | 1 << 63, 0x3fff + random.random_range(0..64)]
             }),
@@ -158,10 +158,10 @@ impl Registers {
         }
     }
 
-    /// All registers, after an access to `address` with these contents.
+    /// Touches `address` with these contents, and returns all registers after the access.
     fn after_touching(&self, address: *const u64) -> Self {
         let mut store = Self { vector: [[0; 4]; 16], x87: [[0; 2]; 8], ..self.clone() };
-        // SAFETY: contents as `random` makes them, AVX if there is AVX, and the
+        // SAFETY: the contents are from `random`, AVX is used only if there is AVX, and the
         // callers' addresses hold a word.
         unsafe {
             if has_avx() {
@@ -203,9 +203,9 @@ fn compare(load: &Registers, store: &Registers) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    /// The assembly itself changes nothing: what differs in the guest, a wait did.
+    /// The assembly itself changes no register, so in the guest a wait has.
     #[test]
-    fn an_access_to_memory_that_is_there_leaves_every_register() {
+    fn an_access_to_resident_memory_changes_no_register() {
         let mut random = SmallRng::seed_from_u64(7);
         for _ in 0..100 {
             let word = random.random();
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn each_register_that_changes_is_named() {
+    fn each_changed_register_is_named() {
         let load = Registers::random(&mut SmallRng::seed_from_u64(7), 3);
         let named = |change: fn(&mut Registers)| {
             let mut store = load.clone();

@@ -1,23 +1,23 @@
-//! The service thread's own faults.
+//! Faults of the service thread itself.
 
 use super::bench::{Bench, Verdict, demand};
 use crate::host;
 
-/// More than the interrupt keeps back from the service thread.
-const READS: usize = 2 * apf_service::protocol::OUTSTANDING_PER_VCPU;
+/// More events than the interrupt keeps back from the service thread.
+const READS: usize = 2 * apf_service::OUTSTANDING_PER_VCPU;
 
-/// Everything is paged out, the service thread's code, stack and table
-/// included. Of waits that the ready interrupt ends itself it is told after a
-/// while, and then it faults before it can turn to an event. No task of the program
-/// holds a guard, so what waits under one is the service thread: waits that the
-/// interrupt does not end are its to end, and so it does not wait by schedule.
+/// Checks the service thread's own faults: all memory is evicted, including its code, stack
+/// and table. Waits that the ready interrupt ends are reported to it later, in a batch, and
+/// then it faults before it can handle an event. No task of the program holds a guard, so a
+/// wait under a guard is the service thread's. It must not wait by schedule, because it ends
+/// the waits that the interrupt does not end.
 pub fn check(bench: &Bench) -> Verdict {
     let before = host::counters();
     host::evict();
     let right = (0..READS).all(|_| bench.read(bench.page()));
     let counts = host::counters().since(&before);
-    demand(right, || "a page came back wrong".into())?;
-    demand(counts.schedule_waits > 0, || "nobody waited by schedule".into())?;
+    demand(right, || "a page has wrong data".into())?;
+    demand(counts.schedule_waits > 0, || "no task waited by schedule".into())?;
     demand(counts.halt_guard > 0, || "the service thread did not fault".into())?;
     Ok(format!(
         "the service thread waited {} time(s) by halt, the program {} by schedule",

@@ -1,21 +1,22 @@
-//! Touching memory with the stack pointer somewhere else.
+//! A memory access with another stack pointer.
 
 use std::arch::asm;
 
-/// Bytes below the interrupted stack pointer that a wait leaves alone: the red zone.
+/// Bytes of the red zone, below the interrupted stack pointer, which a wait does not change.
 pub const RED_ZONE: usize = 128;
-/// Bytes that the handler then stores for the wait (`kernel::entry::redirect`).
+/// Bytes that the handler stores below it for the wait (`redirect` in the kernel side's
+/// `entry`).
 pub const ENTRY: usize = 24;
 
 /// Reads the word at `address` with the stack pointer at `stack`.
 ///
 /// # Safety
-/// `address` holds a word. For a wait there is room below `stack` that nobody
-/// else uses, beginning below the red zone.
+/// `address` holds a word. Below the red zone of `stack` there is unused memory with room for
+/// a wait.
 pub unsafe fn read_with(stack: *mut u8, address: *const u64) -> u64 {
     let mut word = address as u64;
-    // SAFETY: nothing is pushed while the stack pointer is away, and interrupt
-    // frames have stacks of their own in this kernel.
+    // SAFETY: nothing is pushed while the stack pointer is changed, and in this kernel
+    // interrupts have their own stack.
     unsafe {
         asm!(
             "mov {saved}, rsp",
@@ -35,11 +36,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_word_is_read_and_the_stack_left_alone() {
+    fn read_with_reads_the_word_and_does_not_change_the_stack() {
         let mut stack = [7_u8; 8192];
         let word = 0x1234_5678_9abc_def0;
         let middle = stack.as_mut_ptr().wrapping_add(4096);
-        // SAFETY: half of the array is below; no signal is expected.
+        // SAFETY: half of the array is below; no signal handler runs.
         assert_eq!(unsafe { read_with(middle, &raw const word) }, word);
         assert!(stack[4096 - RED_ZONE..].iter().all(|&byte| byte == 7));
     }

@@ -1,17 +1,16 @@
 //! Other tasks, and signs that they give.
 //!
-//! Tasks of equal priority take turns when they yield. A check that is about
-//! who runs when waits for its signs that way, not by blocking, so that no
-//! futex but the one under test plays a part.
+//! Tasks of equal priority take turns when they yield. A check of the order in which tasks
+//! run waits for signs by yielding instead of blocking, so that the only futex in use is the
+//! one under test.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
-/// Thread stacks come from the little memory that the kernel does not give to
-/// its heap.
+/// Bytes of a stack; small, because the kernel keeps only a tenth of its memory for stacks.
 const STACK: usize = 64 * 1024;
 
-/// A task that ends within `scope`.
+/// Starts a task that ends within `scope`.
 pub fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     body: impl FnOnce() -> T + Send + 'scope,
@@ -19,16 +18,19 @@ pub fn spawn<'scope, T: Send + 'scope>(
     spawn_with_stack(scope, STACK, body)
 }
 
-/// The same with a stack of `bytes`.
+/// [`spawn`] with a stack of `bytes`.
 pub fn spawn_with_stack<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     bytes: usize,
     body: impl FnOnce() -> T + Send + 'scope,
 ) -> ScopedJoinHandle<'scope, T> {
-    Builder::new().stack_size(bytes).spawn_scoped(scope, body).expect("a task: give the guest more memory")
+    Builder::new()
+        .stack_size(bytes)
+        .spawn_scoped(scope, body)
+        .expect("cannot start a task: the guest needs more memory")
 }
 
-/// Counts how often it is its turn: it shows whether anybody else ran.
+/// A task that counts its turns, which shows whether another task ran.
 #[derive(Debug, Default)]
 pub struct Ticker {
     stop: AtomicBool,
@@ -36,12 +38,12 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Counts until told to [`stop`](Self::stop).
+    /// Counts until [`stop`](Self::stop).
     pub fn run(&self) {
         self.run_with(|| ());
     }
 
-    /// The same, and does `work` at each turn.
+    /// [`run`](Self::run) that does `work` at each turn.
     pub fn run_with(&self, mut work: impl FnMut()) {
         while !self.stop.load(Ordering::Relaxed) {
             work();
@@ -50,12 +52,12 @@ impl Ticker {
         }
     }
 
-    /// Turns so far.
+    /// Returns the number of turns so far.
     pub fn turns(&self) -> u64 {
         self.turns.count()
     }
 
-    /// Lets it have `count` more turns.
+    /// Yields until it has had `count` more turns.
     pub fn wait_for_more(&self, count: u64) {
         self.turns.wait_for(self.turns() + count);
     }
@@ -66,22 +68,22 @@ impl Ticker {
     }
 }
 
-/// Something that has happened so many times.
+/// A counter of an event that tasks wait for.
 #[derive(Debug, Default)]
 pub struct Sign(AtomicU64);
 
 impl Sign {
-    /// It has happened once more.
+    /// Counts the event.
     pub fn give(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How often.
+    /// Returns the count.
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Lets others run until it has happened `count` times.
+    /// Yields until the count is at least `count`.
     pub fn wait_for(&self, count: u64) {
         while self.count() < count {
             thread::yield_now();

@@ -8,14 +8,12 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-use apf_service::histogram::Histogram;
-use apf_service::time::Tsc;
+use apf_vocabulary::grid::Point;
+use apf_vocabulary::{Counters, Message, Mode};
+use apf_vocabulary::{Fault, Histogram};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use unikernel::grid::Point;
-use unikernel::sample::{Distribution, Fault};
-use unikernel::wire::{Counters, Message, Mode};
 
 use super::Plan;
 use crate::region::Region;
@@ -40,7 +38,7 @@ pub struct Measured {
     pub metrics: BTreeMap<String, f64>,
     pub wrong_pages: u64,
     /// Beside the service's own.
-    pub histograms: Vec<Distribution>,
+    pub histograms: Vec<Histogram>,
 }
 
 /// The memory, and where the experiment is.
@@ -60,7 +58,7 @@ pub struct Bench {
     /// Whether the sample's memory has gone once.
     began: Cell<bool>,
     /// What the service had counted when memory went, and when that was.
-    before: RefCell<(Counters, Vec<Distribution>, u64)>,
+    before: RefCell<(Counters, Vec<Histogram>, u64)>,
 }
 
 /// Pages in random order, that tasks take from.
@@ -71,7 +69,7 @@ pub struct Pages {
     next: AtomicUsize,
     wrong: AtomicU64,
     /// Cycles that a task's read of a page took, its comparison included.
-    times: Histogram,
+    times: apf_service::Histogram,
 }
 
 impl Bench {
@@ -119,7 +117,7 @@ impl Bench {
             order,
             next: AtomicUsize::new(0),
             wrong: AtomicU64::new(0),
-            times: Histogram::default(),
+            times: apf_service::Histogram::default(),
         })
     }
 
@@ -144,7 +142,7 @@ impl Bench {
         host::tell(&Message::SampleBegins { mode: self.mode, point: point.clone() });
         // Those of making the tasks.
         apf_service::recorded().for_each(drop);
-        *self.before.borrow_mut() = (host::counters(), distributions(), cycles());
+        *self.before.borrow_mut() = (host::counters(), host::histograms(), cycles());
     }
 
     fn latency(&self, point: &Point) -> Option<Duration> {
@@ -158,41 +156,21 @@ impl Bench {
 
     /// What the service has counted since memory went, and single faults if they
     /// were recorded.
-    pub fn counted(&self) -> (Counters, Vec<Distribution>, Vec<Fault>) {
-        let (counters, distributions_before, began) = &*self.before.borrow();
-        let since = distributions().into_iter().zip(distributions_before).map(|(now, then)| now.since(then));
-        let faults = apf_service::recorded().map(|fault| {
-            let at = |time: Tsc| time.0.saturating_sub(*began);
-            Fault {
-                core: fault.core.0,
-                token: fault.token.0,
-                rip: fault.rip,
-                halt: fault.halt,
-                fault: at(fault.fault),
-                parked: at(fault.parked),
-                ready: at(fault.ready),
-                released: at(fault.released),
-                running: at(fault.running),
-            }
-        });
-        let faults = faults.collect();
-        (host::counters().since(counters), since.filter(|d| !d.buckets.is_empty()).collect(), faults)
+    pub fn counted(&self) -> (Counters, Vec<Histogram>, Vec<Fault>) {
+        let (counters, histograms, began) = &*self.before.borrow();
+        let since = host::histograms().into_iter().zip(histograms).map(|(now, then)| now.since(then));
+        let faults = apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect();
+        (host::counters().since(counters), since.filter(|h| !h.buckets.is_empty()).collect(), faults)
     }
 
     /// How many pages fill a sample's time when `tasks` read them, each at
     /// least four.
     pub fn pages_for(&self, tasks: usize, latency_ms: f64) -> usize {
-        let at_once = match self.mode {
-            Mode::Async => OUTSTANDING.min(tasks as f64),
-            Mode::Blocked | Mode::Halt => 1.0,
-        };
+        let at_once = if self.mode.overlaps() { OUTSTANDING.min(tasks as f64) } else { 1.0 };
         let each_ms = if at_once > 1.0 { (latency_ms / at_once).max(COST_MS) } else { latency_ms + COST_MS };
         let fill = (self.sample.as_secs_f64() * 1000.0 / each_ms) as usize;
-        let rounds = match self.mode {
-            Mode::Async => (fill / tasks).max(4) * tasks,
-            // Every page costs the same, whoever reads it.
-            Mode::Blocked | Mode::Halt => fill.max(16),
-        };
+        // Without overlap every page costs the same, whoever reads it.
+        let rounds = if self.mode.overlaps() { (fill / tasks).max(4) * tasks } else { fill.max(16) };
         rounds.min(self.region.pages())
     }
 
@@ -269,7 +247,7 @@ impl Pages {
     /// What reading them came to: how many were wrong, and how long each took, the
     /// same measure however faults wait.
     pub fn measured(&self) -> Measured {
-        let read = Distribution::of(READ, platform::tsc_mhz().into(), &self.times);
+        let read = Histogram::sum(READ, platform::tsc_mhz().into(), [&self.times]);
         Measured {
             wrong_pages: self.wrong.load(Ordering::Relaxed),
             histograms: (!read.buckets.is_empty()).then_some(read).into_iter().collect(),
@@ -329,14 +307,4 @@ fn cycles() -> u64 {
     // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
     // guests read it.
     unsafe { core::arch::x86_64::_rdtsc() }
-}
-
-/// The service's histograms as they are now.
-fn distributions() -> Vec<Distribution> {
-    let of = |(wait, stage, buckets): (&str, &str, BTreeMap<u64, u32>)| Distribution {
-        name: format!("{wait} {}", stage.replace("_to_", "→")),
-        per_us: platform::tsc_mhz().into(),
-        buckets: buckets.into_iter().map(|(low, count)| (low, count.into())).collect(),
-    };
-    host::histograms().into_iter().map(of).collect()
 }

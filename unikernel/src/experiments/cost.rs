@@ -1,22 +1,21 @@
-//! `cost`: so many pages, one after the other.
+//! `cost`: a number of pages, one after the other.
 //!
-//! Parameters: `pages`, `page_latency_ms`. The host counts instructions; two runs
-//! that differ in their number of pages tell what a fault costs. While the reader
-//! waits, another task has the core: idling would be counted too, and is not what
-//! a fault costs.
+//! Parameters: `pages`, `page_latency_ms`. The host counts instructions; the difference
+//! between two runs with different numbers of pages is the cost of the faults. While the
+//! reader waits, another task has the core, because idling would be counted too.
 
 use std::hint;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 use super::overlap;
 
-/// How often the other task looks whether it is to end, before it lets others have
-/// a turn: so often that its yielding counts for nothing.
+/// Checks of the stop flag between two yields of the other task: so many that yielding
+/// is negligible.
 const LOOKS: u32 = 1_000_000;
 
 /// Measures one sample.

@@ -1,12 +1,12 @@
 //! `halt`: the price of `NonPreemptible` sections.
 //!
-//! Parameters: `guarded_percent`, `tasks`, `page_latency_ms`. So many of a
-//! hundred pages are read inside a guard.
+//! Parameters: `guarded_percent`, `tasks`, `page_latency_ms`.
+//! `guarded_percent` of the pages are read inside a guard.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use apf_service::NonPreemptible;
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 

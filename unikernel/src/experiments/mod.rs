@@ -30,9 +30,9 @@ mod sweep;
 mod tail;
 
 use apf_service::Waits;
-use unikernel::grid::{self, Axis, Point};
-use unikernel::sample::Sample;
-use unikernel::wire::{Message, Mode};
+use apf_vocabulary::grid::{self, Axis, Point};
+use apf_vocabulary::sample::WRONG_PAGES;
+use apf_vocabulary::{Message, Mode, Sample};
 
 use crate::{host, platform};
 use bench::{Bench, Measured};
@@ -115,16 +115,18 @@ pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
                 }
                 // What is said of it touches memory that was never touched before.
                 host::measured();
-                host::tell(&Message::Sample(Box::new(Sample {
+                let mut counts = counters.to_counts();
+                counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
+                host::tell(&Message::sample(Sample {
                     mode,
-                    point: point.clone(),
+                    parameters: point.clone(),
                     repetition,
+                    boot: 0,
                     metrics: measured.metrics,
-                    wrong_pages: measured.wrong_pages,
-                    counters,
+                    counts,
                     histograms: measured.histograms,
                     faults,
-                })));
+                }));
             }
         }
     }

@@ -1,13 +1,13 @@
 //! `overlap`: the time to read evicted pages with few and many tasks.
 //!
 //! Parameters: `tasks`, `page_latency_ms`. The slower a page, the fewer are
-//! read, so that samples take about the same time; what is told is the time for
+//! read, so that samples take about the same time. The metric is the time for
 //! each page.
 
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured, Pages};
 
@@ -18,7 +18,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     read(bench, tasks, &pages, || bench.evict(point))
 }
 
-/// Has `tasks` tasks read these pages, which go by `evict` when the tasks are there.
+/// Has `tasks` tasks read these pages. `evict` evicts them once the tasks exist.
 pub fn read(bench: &Bench, tasks: usize, pages: &Arc<Pages>, evict: impl FnOnce()) -> Measured {
     let start = Arc::new(Barrier::new(tasks + 1));
     let readers = bench.tasks(tasks, &start, {

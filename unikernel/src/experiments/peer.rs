@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured, READ};
 use super::{compute, overlap, tail};

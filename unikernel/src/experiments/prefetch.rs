@@ -1,13 +1,13 @@
 //! `prefetch`: announced memory against plain faulting.
 //!
-//! Parameters: `helpers`, `page_latency_ms`. One task reads pages one after the
-//! other; before, it has announced them to a `Prefetcher` with so many tasks,
-//! none if that is 0.
+//! Parameters: `helpers`, `page_latency_ms`. One task announces pages to a
+//! `Prefetcher` with `helpers` tasks (no prefetcher if 0), then reads them one after
+//! the other.
 
 use std::time::Instant;
 
 use apf_service::Prefetcher;
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 

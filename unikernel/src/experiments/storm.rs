@@ -3,12 +3,12 @@
 //!
 //! Parameters: `tasks`, `page_latency_ms`.
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 use crate::host;
 
-/// It takes its time until code and stacks are back.
+/// Factor on the time of a sample: code and stacks come back slowly.
 const LONGER: u32 = 6;
 
 /// Measures one sample.
@@ -20,13 +20,13 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     };
     let time = bench.sample * LONGER;
     let (seconds, reads) = bench.read_for(point["tasks"] as usize, time, read, || bench.evict_all(point));
-    // What is still out would cost the next sample.
+    // Pages still out would slow the next sample.
     host::restore();
     let count: u64 = reads.iter().sum();
     pages.measured().metric("pages_per_second", count as f64 / seconds).metric("fairness", fairness(&reads))
 }
 
-/// Jain's index: 1 if all tasks read the same number of pages, 1/n if one task
+/// Returns Jain's index: 1 if all tasks read the same number of pages, 1/n if one task
 /// read them all.
 fn fairness(reads: &[u64]) -> f64 {
     let sum = reads.iter().sum::<u64>() as f64;
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fairness_tells_all_from_one() {
+    fn fairness_is_1_for_equal_shares_and_1_nth_for_one_reader() {
         assert_eq!((fairness(&[5, 5, 5, 5]), fairness(&[9, 0, 0, 0])), (1.0, 0.25));
         assert_eq!(fairness(&[0, 0]), 0.0);
     }

@@ -3,7 +3,7 @@
 //! Parameters: `tasks`, `page_cluster`. The host sets the latter: it reads
 //! 2^`page_cluster` pages of swap at once.
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 use super::overlap;

@@ -1,10 +1,10 @@
-//! `sweep`: what a page costs, at any latency, alone and beside a computing task.
+//! `sweep`: the cost of a page, at any latency, alone and beside a computing task.
 //!
 //! Parameters: `page_latency_ms`, `computing`. One task reads one page after the
-//! other. Alone (`computing=0`) a page costs the time until it is there; beside
-//! a computing task (`computing=1`), the core time that is taken from that task.
+//! other. Alone (`computing=0`) the cost is the time until the page is there; beside
+//! a computing task (`computing=1`), the core time taken from that task.
 
-use unikernel::grid::Point;
+use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
 use super::{compute, overlap};

@@ -10,42 +10,42 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use apf_service::histogram::Histogram;
+use apf_service::OUTSTANDING_PER_VCPU;
+use apf_vocabulary::Histogram;
+use apf_vocabulary::grid::Point;
 use rand::Rng;
 use rand::rngs::SmallRng;
-use unikernel::grid::Point;
-use unikernel::sample::Distribution;
 
 use super::bench::{Bench, Measured, Pages};
 
 /// As many as the host keeps faults outstanding.
-const WORKERS: usize = 64;
-/// One request in so many touches an evicted page.
+const WORKERS: usize = OUTSTANDING_PER_VCPU;
+/// One request in `COLD` touches an evicted page.
 const COLD: u32 = 4;
-/// Tails need more requests than a mean does.
+/// Factor on the time of a sample: tails need more requests than a mean does.
 const LONGER: u32 = 4;
 
 /// A planned request.
 #[derive(Clone, Copy)]
 pub struct Request {
     at: Duration,
-    /// The evicted page, or none: memory that is there.
+    /// Evicted page that it touches; `None` for resident memory.
     page: Option<usize>,
 }
 
-/// Requests on their way to the workers.
+/// Queue of requests for the workers.
 struct Queue {
     requests: Mutex<(VecDeque<Request>, bool)>,
     arrived: Condvar,
 }
 
-/// What became of requests.
+/// Result of serving requests.
 pub struct Served {
-    /// How many there were, and seconds until the last one was served.
     count: usize,
+    /// Time until the last request was served.
     pub seconds: f64,
     /// From their planned start on.
-    latencies: Distribution,
+    latencies: Histogram,
 }
 
 /// Measures one sample.
@@ -57,13 +57,14 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
 
 /// Has `workers` tasks serve the requests of `plan`, each from its planned start on.
 pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request], workers: usize) -> Served {
-    let (queue, latencies) = (Arc::new(Queue::with_room_for(plan)), Arc::new(Histogram::default()));
+    let (queue, latencies) =
+        (Arc::new(Queue::with_room_for(plan)), Arc::new(apf_service::Histogram::default()));
     let origin = Arc::new(Mutex::new(Instant::now()));
     let start = Arc::new(Barrier::new(workers + 1));
     let workers = bench.tasks(workers, &start, {
         let (queue, pages, latencies, origin) =
             (queue.clone(), pages.clone(), latencies.clone(), origin.clone());
-        let hot: Arc<Vec<u8>> = Arc::new(vec![7; crate::region::PAGE]);
+        let hot: Arc<Vec<u8>> = Arc::new(vec![7; apf_vocabulary::PAGE_BYTES]);
         move |_| {
             let origin = *lock(&origin);
             while let Some(request) = queue.next() {
@@ -94,7 +95,7 @@ pub fn serve(bench: &Bench, point: &Point, pages: &Arc<Pages>, plan: &[Request],
         worker.join().expect("worker");
     }
     let seconds = began.elapsed().as_secs_f64();
-    Served { count: plan.len(), seconds, latencies: Distribution::of("request", 1000.0, &latencies) }
+    Served { count: plan.len(), seconds, latencies: Histogram::sum("request", 1000.0, [&*latencies]) }
 }
 
 impl Served {
@@ -102,7 +103,7 @@ impl Served {
         self.count as f64 / self.seconds
     }
 
-    /// As a sample.
+    /// Returns the result as a sample.
     pub fn measured(self, pages: &Pages) -> Measured {
         let ms = |share| percentile(&self.latencies.buckets, share) as f64 / 1e6;
         let metrics =
@@ -116,13 +117,13 @@ impl Served {
 }
 
 impl Request {
-    /// Its planned start.
+    /// Returns the planned start.
     pub const fn planned(&self) -> Duration {
         self.at
     }
 }
 
-/// Arrivals as of many independent clients: exponentially distributed gaps.
+/// Plans arrivals as from many independent clients: exponentially distributed gaps.
 pub fn plan(bench: &Bench, rate: f64, pages: &Pages) -> Vec<Request> {
     let mut random = bench.random();
     let end = bench.sample * LONGER;
@@ -134,7 +135,7 @@ pub fn plan(bench: &Bench, rate: f64, pages: &Pages) -> Vec<Request> {
     .collect()
 }
 
-/// All at once.
+/// Plans `count` requests that all arrive at once.
 pub fn crowd(bench: &Bench, pages: &Pages, count: usize) -> Vec<Request> {
     let mut random = bench.random();
     (0..count).map(|_| request(Duration::ZERO, &mut random, pages)).collect()
@@ -144,7 +145,7 @@ fn request(at: Duration, random: &mut SmallRng, pages: &Pages) -> Request {
     Request { at, page: random.random_ratio(1, COLD).then(|| pages.take()).flatten() }
 }
 
-/// The bucket in which `share` of all is reached.
+/// Returns the bucket in which `share` of all is reached.
 pub fn percentile(buckets: &[(u64, u64)], share: f64) -> u64 {
     let all: u64 = buckets.iter().map(|(_, count)| count).sum();
     let wanted = (all as f64 * share).ceil() as u64;
@@ -157,8 +158,8 @@ pub fn percentile(buckets: &[(u64, u64)], share: f64) -> u64 {
 }
 
 impl Queue {
-    /// Memory that is touched for the first time while requests are served would hold
-    /// them up, and is nothing that they wait for.
+    /// Makes a queue whose memory has been touched: a first touch while requests are served
+    /// would delay them.
     fn with_room_for(plan: &[Request]) -> Self {
         let mut requests = VecDeque::from(plan.to_vec());
         requests.clear();
@@ -170,13 +171,13 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// No more will come.
+    /// Closes the queue to further requests.
     fn close(&self) {
         lock(&self.requests).1 = true;
         self.arrived.notify_all();
     }
 
-    /// The oldest request; waits for one, until the queue is closed and empty.
+    /// Takes the oldest request. Waits for one; `None` if the queue is closed and empty.
     fn next(&self) -> Option<Request> {
         let waiting = lock(&self.requests);
         let mut requests = self
@@ -196,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_of_buckets() {
+    fn percentiles_are_those_of_the_buckets() {
         let buckets = [(1, 50), (10, 49), (100, 1)];
         let at = |share| percentile(&buckets, share);
         assert_eq!((at(0.5), at(0.51), at(0.99), at(0.999), at(1.0)), (1, 10, 10, 100, 100));

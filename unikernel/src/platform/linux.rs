@@ -1,5 +1,5 @@
-//! Linux: faults are the kernel's business. Whether it has them async was said on
-//! its command line, before this program, its first process, was there.
+//! Linux: the kernel handles async page faults. Its command line has turned them on or off
+//! before this program, its first process, starts.
 
 use std::arch::x86_64::__cpuid;
 use std::fs::{self, File};
@@ -9,28 +9,28 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
+use apf_core::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
 use apf_service::Waits;
-use apf_service::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
+use apf_vocabulary::{Mode, PAGE_BYTES};
 use nix::mount::{MsFlags, mount};
 use nix::sys::reboot::{RebootMode, reboot};
-use unikernel::wire::Mode;
 
-/// Whether waits can be made halts, all of them.
+/// Waits cannot be made halts.
 pub const CAN_HALT: bool = false;
 
-/// On the kernel's command line: no async page faults
+/// Kernel option that turns async page faults off
 /// (Documentation/admin-guide/kernel-parameters.txt).
 const OFF: &str = "no-kvmapf";
 
-/// While faults are async there is nothing of this program that runs for it.
+/// Async page faults are on; no part of this program runs for them.
 pub struct Running;
 
 impl Running {
-    /// The kernel goes on as it is.
+    /// Does nothing: the kernel's state stays.
     pub fn stop(self) {}
 }
 
-/// The first process mounts what this program reads.
+/// Mounts `/proc`, which this program reads, in the first process.
 ///
 /// # Panics
 /// `/proc` cannot be mounted.
@@ -41,7 +41,7 @@ pub fn begin() {
     }
 }
 
-/// The first process switches the machine off: the kernel would panic if it left.
+/// Powers the machine off in the first process: the kernel would panic if it ended.
 pub fn end(code: ExitCode) -> ExitCode {
     if is_first_process() {
         let error = reboot(RebootMode::RB_POWER_OFF).unwrap_err();
@@ -54,42 +54,44 @@ fn is_first_process() -> bool {
     std::process::id() == 1
 }
 
-/// Sees to it that the kernel is as `mode` wants it. How it waits is its own business, and
-/// nothing can be recorded.
+/// Checks that the kernel's state fits `mode`. The kernel decides how it waits, and records
+/// nothing.
 ///
 /// # Errors
-/// It is not, or the mode is not one of Linux; in one line.
+/// The state does not fit, or the mode is not one of Linux; the message is one line.
 pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running>, String> {
     let command_line = fs::read_to_string("/proc/cmdline").unwrap_or_default();
-    decide(mode, kvm_features(), &command_line).map(|()| (mode == Mode::Async).then_some(Running))
+    decide(mode, kvm_features(), &command_line).map(|()| (mode == Mode::LinuxAsync).then_some(Running))
 }
 
 fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
     let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
     match (mode, features, off) {
         // Since 5.8 Linux needs what the service needs.
-        (Mode::Async, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
-        (Mode::Async, Some(features), false) => {
+        (Mode::LinuxAsync, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
+        (Mode::LinuxAsync, Some(features), false) => {
             Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))
         }
-        (Mode::Async, None, _) => Err("this Linux does not run on KVM".into()),
-        (Mode::Async, _, true) => Err(format!("this Linux was booted with {OFF}")),
-        (Mode::Blocked, _, true) => Ok(()),
-        (Mode::Blocked, _, false) => Err(format!("this Linux was booted without {OFF}")),
-        (Mode::Halt, ..) => Err("Linux has no mode in which every wait is a halt".into()),
+        (Mode::LinuxAsync, None, _) => Err("this Linux does not run on KVM".into()),
+        (Mode::LinuxAsync, _, true) => Err(format!("this Linux was booted with {OFF}")),
+        (Mode::LinuxBlocked, _, true) => Ok(()),
+        (Mode::LinuxBlocked, _, false) => Err(format!("this Linux was booted without {OFF}")),
+        (Mode::Blocked | Mode::Halt | Mode::Async, ..) => {
+            Err(format!("{} is a mode of Hermit, and this is Linux", mode.name()))
+        }
     }
 }
 
-/// What KVM offers its guest, if there is KVM below.
+/// Reads the features that KVM offers its guest; `None` without KVM.
 fn kvm_features() -> Option<u32> {
     let leaf = __cpuid(CPUID_SIGNATURE);
     ([leaf.ebx, leaf.ecx, leaf.edx] == SIGNATURE).then(|| __cpuid(CPUID_FEATURES).eax)
 }
 
-/// Where `pointer` points in the machine's physical memory; `None` where nothing
-/// is mapped, and for a process that may not know it.
+/// Returns the physical address of `pointer`; `None` where nothing is mapped, and for a
+/// process without the permission.
 pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
-    const PAGE: u64 = 4096;
+    const PAGE: u64 = PAGE_BYTES as u64;
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
     let pagemap = PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()).as_ref()?;
     let address = pointer.addr() as u64;
@@ -98,14 +100,14 @@ pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
     frame(u64::from_le_bytes(entry)).map(|frame| frame * PAGE + address % PAGE)
 }
 
-/// The page frame of an entry (Documentation/admin-guide/mm/pagemap.rst).
+/// Returns the page frame of an entry (Documentation/admin-guide/mm/pagemap.rst).
 fn frame(entry: u64) -> Option<u64> {
     const PRESENT: u64 = 1 << 63;
     const FRAME: u64 = (1 << 55) - 1;
     Some(entry & FRAME).filter(|&frame| entry & PRESENT != 0 && frame != 0)
 }
 
-/// Frequency of the time-stamp counter in MHz; 1 if it is not told.
+/// Returns the frequency of the time-stamp counter in MHz; 1 if it is unknown.
 pub fn tsc_mhz() -> u32 {
     mhz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()).unwrap_or(1)
 }
@@ -116,22 +118,22 @@ fn mhz(cpuinfo: &str) -> Option<u32> {
     Some(mhz.round() as u32).filter(|&mhz| mhz > 0)
 }
 
-/// Where the kernel's code is; `None` for a process that may not know it.
+/// Returns the range of the kernel's code; `None` for a process without the permission.
 pub fn kernel_code() -> Option<Range<u64>> {
-    // There are a hundred thousand symbols, and this one is among the first.
+    // Read line by line: of a hundred thousand symbols, this one is among the first.
     let symbols = BufReader::new(File::open("/proc/kallsyms").ok()?);
-    let begin = symbols.lines().map_while(Result::ok).find_map(|line| begin_of_code(&line))?;
+    let start = symbols.lines().map_while(Result::ok).find_map(|line| start_of_code(&line))?;
     let size = size_of_code(&fs::read_to_string("/proc/iomem").ok()?)?;
-    (begin > 0).then(|| begin..begin + size)
+    (start > 0).then(|| start..start + size)
 }
 
-/// `ffffffff9a000000 T _text`: address, kind, name.
-fn begin_of_code(symbol: &str) -> Option<u64> {
+/// Parses `ffffffff9a000000 T _text`: address, kind, name.
+fn start_of_code(symbol: &str) -> Option<u64> {
     let address = symbol.strip_suffix(" _text")?.split(' ').next()?;
     u64::from_str_radix(address, 16).ok()
 }
 
-/// `  1a000000-1ac00fff : Kernel code`: first and last physical address.
+/// Parses `  1a000000-1ac00fff : Kernel code`: first and last physical address.
 fn size_of_code(memory: &str) -> Option<u64> {
     let range = memory.lines().find_map(|line| line.trim().strip_suffix(" : Kernel code"))?;
     let (first, last) = range.split_once('-')?;
@@ -139,13 +141,14 @@ fn size_of_code(memory: &str) -> Option<u64> {
     Some(last?.checked_sub(first?)? + 1).filter(|&size| size > 1)
 }
 
-/// Ready interrupts that the kernel has taken, on all cores.
+/// Returns the number of ready interrupts that the kernel has taken, on all cores.
 pub fn ready_interrupts() -> u64 {
     hypervisor_callbacks(&fs::read_to_string("/proc/interrupts").unwrap_or_default())
 }
 
-/// `HYP:  17  4  Hypervisor callback interrupts`, a number for each core. Under KVM these
-/// are the readies (`sysvec_kvm_asyncpf_interrupt` in arch/x86/kernel/kvm.c).
+/// Sums up `HYP:  17  4  Hypervisor callback interrupts`, a number for each core. Under KVM
+/// these are the ready interrupts (`sysvec_kvm_asyncpf_interrupt` in
+/// arch/x86/kernel/kvm.c).
 fn hypervisor_callbacks(interrupts: &str) -> u64 {
     let line = interrupts.lines().find_map(|line| line.trim_start().strip_prefix("HYP:"));
     line.unwrap_or_default().split_whitespace().map_while(|word| word.parse::<u64>().ok()).sum()
@@ -156,17 +159,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mode_needs_its_kernel() {
+    fn a_mode_needs_a_kernel_in_the_right_state() {
         let (kvm, old) = (Some(0x0100_7efb), Some(0x0100_3efb));
         for (mode, features, command_line, fits) in [
-            (Mode::Async, kvm, "quiet -- --experiment=peer", true),
-            (Mode::Async, kvm, "quiet no-kvmapf -- x", false),
-            // An argument of the program is none of the kernel's.
-            (Mode::Async, kvm, "quiet -- no-kvmapf", true),
-            (Mode::Async, old, "quiet", false),
-            (Mode::Async, None, "quiet", false),
-            (Mode::Blocked, kvm, "quiet no-kvmapf", true),
-            (Mode::Blocked, kvm, "quiet", false),
+            (Mode::LinuxAsync, kvm, "quiet -- --experiment=peer", true),
+            (Mode::LinuxAsync, kvm, "quiet no-kvmapf -- x", false),
+            // The program's arguments are not the kernel's.
+            (Mode::LinuxAsync, kvm, "quiet -- no-kvmapf", true),
+            (Mode::LinuxAsync, old, "quiet", false),
+            (Mode::LinuxAsync, None, "quiet", false),
+            (Mode::LinuxBlocked, kvm, "quiet no-kvmapf", true),
+            (Mode::LinuxBlocked, kvm, "quiet", false),
             (Mode::Halt, kvm, "quiet", false),
         ] {
             assert_eq!(decide(mode, features, command_line).is_ok(), fits, "{mode:?} {command_line}");
@@ -174,15 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn the_kernels_words_are_understood() {
+    fn the_kernels_files_are_parsed() {
         let interrupts = "           CPU0       CPU1\n MCE:  1  1 Machine checks\n HYP:  17  4   Hypervisor callback \
                           interrupts\n HRE:  9  9 Hyper-V\n";
         assert_eq!((hypervisor_callbacks(interrupts), hypervisor_callbacks(" NMI: 3")), (21, 0));
-        assert_eq!(begin_of_code("ffffffff9a000000 T _text"), Some(0xffff_ffff_9a00_0000));
-        assert_eq!(begin_of_code("ffffffff9a000000 T _text_end"), None);
+        assert_eq!(start_of_code("ffffffff9a000000 T _text"), Some(0xffff_ffff_9a00_0000));
+        assert_eq!(start_of_code("ffffffff9a000000 T _text_end"), None);
         let memory = "00100000-0ffdbfff : System RAM\n  01000000-01c00fff : Kernel code\n";
         assert_eq!(size_of_code(memory), Some(0xc0_1000));
-        // As it is told to those who may not know.
+        // As shown to a process without the permission.
         assert_eq!(size_of_code("  00000000-00000000 : Kernel code\n"), None);
         assert_eq!(mhz("model\t: 3\ncpu MHz\t\t: 2495.998\n"), Some(2496));
         assert_eq!((mhz(""), mhz("cpu MHz\t\t: 0.000")), (None, None));

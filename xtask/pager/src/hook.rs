@@ -4,7 +4,8 @@
 //! alignment, and then maps the RAM over it with `MAP_FIXED`: the second call is the writable one,
 //! and so the one that counts. The C library's own mappings (heap, stacks) do not come through here.
 
-use crate::memory::{GuestRam, PAGE_BYTES};
+use crate::memory::GuestRam;
+use apf_vocabulary::PAGE_BYTES;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 

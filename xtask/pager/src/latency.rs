@@ -1,6 +1,6 @@
 //! How long a page-in takes: [`Latency`] says it, [`Sampler`] draws from it.
 
-use crate::protocol::Latency;
+use apf_vocabulary::pager::Latency;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal};

@@ -9,7 +9,7 @@
 //!    sandbox itself later) and starts its one thread. Without `APF_PAGER_SOCKET` it does nothing.
 //! 2. `hook` interposes `mmap`. The first private, anonymous, writable mapping of at least
 //!    64 MiB is the guest's RAM.
-//! 3. A controller connects to the socket and sends requests (`protocol`): evict everything
+//! 3. A controller connects to the socket and sends requests ([`apf_vocabulary::pager`]): evict everything
 //!    or a part of it, set the latency, restore everything, tell the counts.
 //! 4. From the first eviction on, userfaultfd reports each touch of a page that is not there, and
 //!    `pager` brings the page back when its time has come.
@@ -26,12 +26,10 @@ mod due; // which fault is to be served when
 mod error; // what can go wrong, and what the user can do about it
 mod hook; // `mmap`, interposed
 mod latency; // how long a page-in takes
-mod mailbox; // how the pager tells a guest that it is done
 mod memory; // the guest's pages, which of them are present, and the store
 mod pager; // evict, serve, restore
 mod pages; // the state of each page
 mod periodic; // evictions that come again and again
-mod protocol; // what a controller says and hears
 mod recency; // which pages were paged in longest ago
 mod server; // the thread's loop: faults, due times, connections
 mod service; // requests to answers

@@ -1,16 +1,12 @@
 //! The guest's pages, which of them are present, and the store that holds those that are not.
 
 use crate::error::Error;
-use crate::mailbox;
+use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// Size of a page. userfaultfd drops and brings back in these, whatever larger pages the kernel
-/// had used before.
-pub const PAGE_BYTES: usize = 4096;
 
 /// The guest's RAM, as the VMM has mapped it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -37,12 +37,13 @@ mod evict; // what goes out, and how
 use crate::due::DueQueue;
 use crate::error::Error;
 use crate::latency::Sampler;
-use crate::memory::{GuestRam, PAGE_BYTES, Pagemap, Store};
+use crate::memory::{GuestRam, Pagemap, Store};
 use crate::pages::{PageState, Pages};
 use crate::periodic::Periodic;
-use crate::protocol::{Restored, Stats};
 use crate::recency::Recency;
 use crate::uffd::{Copied, Fault, Uffd};
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Restored, Stats};
 use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};

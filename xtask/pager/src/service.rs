@@ -3,10 +3,11 @@
 use crate::error::Error;
 use crate::hook;
 use crate::latency::Sampler;
-use crate::memory::{PAGE_BYTES, Pagemap};
+use crate::memory::Pagemap;
 use crate::pager::Pager;
-use crate::protocol::{Eviction, Request, Response, Stats, Status};
 use crate::uffd::Uffd;
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
 
 /// What the pager needs from the kernel, opened when the library is loaded.
 #[derive(Debug)]

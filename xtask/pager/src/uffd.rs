@@ -1,7 +1,7 @@
 //! The userfaultfd ABI: `linux/userfaultfd.h`, as much of it as the pager needs.
 
 use crate::error::Error;
-use crate::memory::PAGE_BYTES;
+use apf_vocabulary::PAGE_BYTES;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -1,9 +1,9 @@
-//! `report.json`: raw samples and what is needed to doubt them. Nothing in it is computed from
-//! something else in it: medians, percentiles and pictures are drawn from the samples by whoever
-//! reads it.
+//! `report.json`: raw samples and the facts needed to judge them. Nothing in it is computed from
+//! other parts of it: readers compute medians, percentiles and pictures from the samples.
 
 use std::collections::BTreeMap;
 
+pub use apf_vocabulary::{Fault, Histogram, Mode, Sample};
 use serde::{Deserialize, Serialize};
 
 /// Version of the layout. A change that an older reader would misunderstand raises it.
@@ -16,113 +16,94 @@ pub const SCHEMA: u32 = 2;
 pub struct Document {
     /// [`SCHEMA`].
     pub schema: u32,
-    /// What was asked.
+    /// Experiment that was run.
     pub experiment: Experiment,
-    /// Where and how it was run.
+    /// Setting of the run.
     pub setting: Setting,
-    /// What was measured, in the order in which it was.
+    /// Samples, in the order in which they were measured.
     pub samples: Vec<Sample>,
-    /// Curves to hold the samples against: an ideal, a limit.
+    /// Curves to compare the samples with: an ideal, a limit.
     #[serde(default)]
     pub references: Vec<Reference>,
-    /// What the experiment demands, and whether it was so.
+    /// Demands of the experiment and their verdicts.
     #[serde(default)]
     pub claims: Vec<Claim>,
 }
 
-/// What an experiment asks.
+/// Question of an experiment, and its variables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
-    /// As on the command line: `overlap`.
+    /// Name on the command line: `overlap`.
     pub name: String,
     /// The question, one sentence.
     pub question: String,
     /// The independent variable: a name in [`Sample::parameters`].
     pub variable: Parameter,
-    /// A second parameter, for each value of which there is a picture of its own.
+    /// A second parameter; each of its values has a picture of its own.
     pub panel: Option<Parameter>,
-    /// What the samples are held against.
+    /// Mode with which the others are compared.
     pub baseline: Mode,
-    /// What outcome would show that the service is not worth having here.
+    /// Outcome that would show that the service is not worthwhile here.
     pub falsified_by: String,
-    /// What [`Sample::metrics`] hold, the most important first.
+    /// Metrics in [`Sample::metrics`], the most important first.
     pub metrics: Vec<Metric>,
 }
 
-/// Something that is set.
+/// Quantity that is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Parameter {
     /// Key in [`Sample::parameters`]: `tasks`, `page_latency_ms`.
     pub name: String,
-    /// For a picture's axis, unit included: "tasks that read", "page latency in ms".
+    /// Label of a picture's axis, unit included: "tasks that read", "page latency in ms".
     pub label: String,
 }
 
-/// Something that is measured.
+/// Quantity that is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Key in [`Sample::metrics`], with its unit: `seconds`.
     pub name: String,
-    /// For a picture's axis, unit included.
+    /// Label of a picture's axis, unit included.
     pub label: String,
-    /// Which way is up.
+    /// Direction of improvement.
     pub better: Better,
 }
 
-/// Which values of a metric are the good ones.
+/// Direction in which a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
-    /// Small ones: a time.
+    /// Lower values are better: a time.
     Lower,
-    /// Large ones: a throughput.
+    /// Higher values are better: a throughput.
     Higher,
-    /// Neither: a count that only has to be known.
+    /// Neither: a count for information.
     Neither,
 }
 
-/// How the guest's faults wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The service is off: the host stops the core at each fault.
-    Blocked,
-    /// The service is on, and every wait is a halt.
-    Halt,
-    /// The service is on, and waits as it does by default.
-    Async,
-    /// A Linux guest beside: its kernel's async page faults are off.
-    #[serde(rename = "linux-blocked")]
-    LinuxBlocked,
-    /// The same with them on.
-    #[serde(rename = "linux-async")]
-    LinuxAsync,
-}
-
-/// Where and how a run was made.
+/// Machines, versions and options of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// `native` or `lab`.
     pub host: String,
-    /// Whether one instruction was one nanosecond.
+    /// True if one instruction was one nanosecond.
     pub exact: bool,
     /// The host's processor.
     pub processor: String,
-    /// The kernel of the host of the guest: its KVM.
+    /// The kernel of the guest's host, with its KVM.
     pub host_kernel: String,
     /// `uhyve` or `qemu`.
     pub vmm: String,
-    /// What it says of itself.
+    /// Version as the VMM reports it.
     pub vmm_version: String,
     /// The guest's kernel.
     pub guest_kernel: String,
@@ -132,114 +113,50 @@ pub struct Setting {
     pub memory_mib: u32,
     /// Frequency of the guest's time-stamp counter.
     pub tsc_mhz: u32,
-    /// How long page-ins took, as on the command line, unless a parameter says so.
+    /// Time that page-ins took, as on the command line, unless a parameter sets it.
     pub page_latency: String,
-    /// Which pages evictions took, and how often, as on the command line.
+    /// Choice of evicted pages, as on the command line.
     #[serde(default = "all")]
     pub evict: String,
     /// Seed of contents, order and latencies.
     pub seed: u64,
     /// The revision that was built; `None` outside a git checkout.
     pub git_revision: Option<String>,
-    /// Whether anything was changed since.
+    /// True if the checkout differed from that revision.
     pub git_modified: bool,
-    /// What was typed.
+    /// Command line.
     pub command: String,
-    /// When it began, UTC, RFC 3339.
+    /// Start of the run, UTC, RFC 3339.
     pub began: String,
 }
 
-/// What evictions took before there was a choice.
+/// Value for documents from before there was a choice.
 fn all() -> String {
     "all".into()
 }
 
-/// One repetition at one point in one mode.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Sample {
-    /// How faults waited.
-    pub mode: Mode,
-    /// The point: the independent variable and whatever else was set.
-    pub parameters: BTreeMap<String, f64>,
-    /// Which repetition, from 0.
-    pub repetition: u32,
-    /// Which boot of the guest, from 0.
-    pub boot: u32,
-    /// What was measured: see [`Experiment::metrics`].
-    pub metrics: BTreeMap<String, f64>,
-    /// What the guest's service counted (`not_present`, …) and, behind `host_`, the host's kernel.
-    pub counts: BTreeMap<String, u64>,
-    /// Distributions.
-    #[serde(default)]
-    pub histograms: Vec<Histogram>,
-    /// Single faults, where they were recorded.
-    #[serde(default)]
-    pub faults: Vec<Fault>,
-}
-
-/// A distribution of durations, raw.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Histogram {
-    /// Of what: `schedule total`, `halt host`, `request`.
-    pub name: String,
-    /// How many of the unit make a microsecond: the time-stamp counter's MHz, or 1000 for
-    /// nanoseconds.
-    pub per_us: f64,
-    /// Smallest value of each bucket that is not empty, and how many fell into it.
-    pub buckets: Vec<(u64, u64)>,
-}
-
-/// One fault's life, in cycles of the time-stamp counter since the sample began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Fault {
-    /// The core it happened on.
-    pub core: u16,
-    /// The host's name for it.
-    pub token: u32,
-    /// The instruction that touched the page.
-    pub rip: u64,
-    /// Whether it waited by halt.
-    pub halt: bool,
-    /// The #PF was delivered.
-    pub fault: u64,
-    /// About to block or halt.
-    pub parked: u64,
-    /// Ready interrupt.
-    pub ready: u64,
-    /// Wait word set.
-    pub released: u64,
-    /// Running again.
-    pub running: u64,
-}
-
-/// A curve to hold the samples against.
+/// Curve to compare the samples with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
-    /// Which metric it is a value of.
+    /// Name of the metric.
     pub metric: String,
-    /// What it is: "ideal: P·L / min(T, 64)".
+    /// Name of the curve: "ideal: P·L / min(T, 64)".
     pub label: String,
-    /// Its points: parameters and value.
+    /// Points: parameters and value.
     pub points: Vec<(BTreeMap<String, f64>, f64)>,
 }
 
-/// Something that the experiment demands.
+/// Demand of the experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// The demand, with the limit in it.
+    /// The demand, with its limit.
     pub text: String,
-    /// What was measured, with its spread.
+    /// Measured value, with its spread.
     pub measured: String,
-    /// Whether it was so.
+    /// True if the demand is met.
     pub holds: bool,
 }

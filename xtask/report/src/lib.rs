@@ -1,6 +1,6 @@
 //! Reports of experiments, drawn and compared.
 //!
-//! - [`document`], [`mode`]: `report.json`, raw data included, so that anything can be computed again
+//! - [`document`]: `report.json`, raw data included, so that anything can be computed again
 //! - [`read`], [`check`], [`visible`]: reading it, with errors that say where it is wrong
 //! - [`mod@report`], [`points`]: a document that was checked, its samples by point
 //! - [`stats`], [`distribution`]: medians, intervals, percentiles
@@ -20,7 +20,6 @@ pub mod document;
 pub mod hgrm;
 pub mod html;
 pub mod lives;
-pub mod mode;
 pub mod number;
 pub mod plot;
 pub mod points;

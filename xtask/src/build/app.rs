@@ -20,9 +20,8 @@ const UNIKERNEL: Program<'_> = Program {
     std: "std,panic_abort",
 };
 
-/// Builds the unikernel, std included, and links it with the kernel archive in
-/// the folder `archive`. Returned are the image, which is without symbols, and the file
-/// that has them.
+/// Builds the unikernel with its std, and links it with the kernel archive in the folder
+/// `archive`. Returns the image, which has no symbols, and the file with symbols.
 ///
 /// # Errors
 /// It does not compile or link.
@@ -37,8 +36,8 @@ pub fn build(tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((image, linked))
 }
 
-/// Writes the application `app` to `out` without symbols and line numbers: they are
-/// nine tenths of the file, and each boot would copy them.
+/// Writes the application `app` to `out` without symbols and line numbers, which are nine
+/// tenths of the file and would be copied by each boot.
 ///
 /// # Errors
 /// It cannot be read or written.
@@ -49,6 +48,6 @@ pub fn without_symbols(tools: &Tools, app: &Path, out: &Path) -> Result<()> {
         .quiet()
         .timeout(Duration::from_secs(120))
         .capture()
-        .with_context(|| format!("cannot take the symbols out of {}", app.display()))?;
+        .with_context(|| format!("cannot remove the symbols from {}", app.display()))?;
     Ok(())
 }

@@ -1,23 +1,26 @@
-//! A program with no operating system below it, and its own std: which cargo, which
-//! options, which linker.
+//! A program without an operating system below it, built with its own std: cargo, options
+//! and linker.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::LIMIT;
 use crate::dirs;
 use crate::process::{Cmd, command};
 use crate::setup::{Toolchain, Tools};
 
-/// One such program.
+/// Limit for compiling everything on a slow machine.
+pub const LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// A guest program to build.
 pub struct Program<'a> {
-    /// For people: `the loader`.
+    /// Name in messages: `the loader`.
     pub what: &'a str,
     pub binary: &'a str,
     /// The package's folder in the workspace.
     pub source: &'a str,
-    /// Where it is built, below `target/apf`.
+    /// Folder that it is built in, below `target/apf`.
     pub folder: &'a str,
     pub target: &'a str,
     /// The parts of std that it uses.
@@ -53,14 +56,14 @@ impl Program<'_> {
     }
 }
 
-/// The guest's cargo, by path, whatever toolchain runs this program.
+/// The guest's cargo, by path, independent of the toolchain that runs this program.
 pub fn cargo(toolchain: &Toolchain) -> Cmd {
     let mut cmd = Cmd::new(&toolchain.cargo)
         .env("RUSTC", &toolchain.rustc)
         // Building std is an unstable option of a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .timeout(LIMIT);
-    // What `cargo run` and the user set for the host's compiler.
+    // Set by `cargo run` or the user for the host's compiler.
     for name in [
         "CARGO",
         "RUSTUP_TOOLCHAIN",

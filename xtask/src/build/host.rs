@@ -1,13 +1,12 @@
-//! What runs beside the VMM.
+//! The pager's library, for the machine that the VMM runs on.
 
-use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::LIMIT;
+use super::guest::LIMIT;
 use crate::dirs;
-use crate::process::{Cmd, command};
+use crate::process::{cargo, command};
 
 /// Builds the pager's library with the toolchain that built this program.
 ///
@@ -15,7 +14,7 @@ use crate::process::{Cmd, command};
 /// It does not compile.
 pub fn pager() -> Result<PathBuf> {
     let target = dirs::apf().join("host");
-    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    cargo()
         .args(["build", "--locked", "--release", "--package", "apf-pager", "--target-dir"])
         .arg(&target)
         .cwd(dirs::root())

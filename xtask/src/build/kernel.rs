@@ -1,31 +1,35 @@
 //! The Hermit kernel archive.
 //!
-//! Pristine source from the crate registry → edited tree → staticlib → one
+//! Pristine source from the crate registry → patched tree → staticlib → one
 //! object with all code in one section and only the interface left global →
-//! `libhermit.a`. The recipe is in `images/kernel`.
+//! `libhermit.a`. The recipe is in `images/kernel`, and `images/kernel/README.md`
+//! explains how to change a patch.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::{env, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use images::{edits, kernel};
+use images::kernel;
 
 use super::guest;
 use crate::dirs;
-use crate::process::{Cmd, command};
+use crate::patches::{self, Lines};
+use crate::process::{Cmd, cargo, command};
 use crate::setup::{BuildTools, Tools};
 
 const TARGET: &str = "x86_64-unknown-none";
+/// Number of build fixes: patches that every other one needs to compile. They come first.
+const BUILD_FIXES: usize = 3;
 
 /// Builds the archive; returns the folder that holds `libhermit.a`.
 ///
 /// # Errors
-/// The source cannot be had, an edit does not match, or it does not compile.
+/// The source cannot be downloaded, a patch does not apply, or it does not compile.
 pub fn build(tools: &Tools) -> Result<PathBuf> {
     let base = dirs::sub("kernel")?;
     let tree = base.join("source");
-    lay_out(&pristine_source()?, &tree)?;
+    lay_out(&pristine_source()?, &series()?, &tree)?;
     let staticlib = compile(tools, &tree, &base.join("build"))?;
     let out = base.join("lib");
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -38,9 +42,9 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
     Ok(out)
 }
 
-/// Where cargo keeps the source it has fetched for the workspace's lock file.
+/// Finds the source that cargo has fetched for the workspace's lock file.
 fn pristine_source() -> Result<PathBuf> {
-    let metadata = Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let metadata = cargo()
         .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
         .cwd(dirs::root())
         .quiet()
@@ -58,55 +62,78 @@ fn pristine_source() -> Result<PathBuf> {
         .context("hermit-kernel is not among the workspace's packages")
 }
 
-/// Writes the edited tree. Files that stay as they are keep their times, so
-/// that cargo compiles only what has changed.
-fn lay_out(source: &Path, tree: &Path) -> Result<()> {
-    let service = dirs::root().join("apf-service");
-    let service = service.to_str().context("the workspace's path is not UTF-8, which Cargo.toml needs")?;
-    let edits =
-        edits::parse(kernel::EDITS, &[("apf-service", service)]).context("images/kernel/edits.toml")?;
-    let mut changed = edits::apply(source, &edits)?;
-    changed.insert("src/apf.rs".into(), kernel::HOOKS.into());
-    // The versions of all crates are the workspace's.
-    let lock = dirs::root().join("Cargo.lock");
-    let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
-    let own_lock = tree.join("Cargo.lock");
-    let from = tree.join("Cargo.lock.workspace");
-    copy_tree(source, source, tree, &changed)?;
-    for (file, text) in &changed {
-        write_if_changed(&tree.join(file), text)?;
-    }
-    // cargo removes from its copy what the kernel does not use, so the
-    // original is kept beside it to see a change.
-    if write_if_changed(&from, &lock)? || !own_lock.exists() {
-        fs::write(&own_lock, &lock).with_context(|| format!("cannot write {}", own_lock.display()))?;
+/// Returns the kernel's changes.
+fn series() -> Result<Vec<PathBuf>> {
+    patches::series(&dirs::root().join("images/kernel/patches"))
+}
+
+/// Compiles the kernel with the build fixes alone, and then again after each further patch.
+///
+/// # Errors
+/// A patch does not apply or does not compile; the message names it.
+pub fn check_prefixes(tools: &Tools) -> Result<()> {
+    let (source, series) = (pristine_source()?, series()?);
+    // At the depth of the kernel's own folder: the last patch has a relative path to the service.
+    let base = dirs::sub("kernel-prefixes")?;
+    for count in BUILD_FIXES..=series.len() {
+        let last = patches::name(&series[count - 1]);
+        lay_out(&source, &series[..count], &base.join("source"))?;
+        compile(tools, &base.join("source"), &base.join("build"))
+            .with_context(|| format!("the series up to {last} does not compile"))?;
+        println!("compiles up to {last}");
     }
     Ok(())
 }
 
-/// Copies what is not among `changed`. Toolchain file, cargo configuration and
-/// lock file are the upstream developers' own.
-fn copy_tree(
-    root: &Path,
-    source: &Path,
-    tree: &Path,
-    changed: &std::collections::BTreeMap<PathBuf, String>,
-) -> Result<()> {
-    const LEFT_OUT: [&str; 5] = ["rust-toolchain.toml", ".cargo", "Cargo.lock", "tests", "Cargo.toml.orig"];
-    fs::create_dir_all(tree).with_context(|| format!("cannot make {}", tree.display()))?;
-    for entry in fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
+/// Writes the patched tree. Unchanged files keep their times, so that cargo compiles only
+/// the others.
+fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
+    let scratch = dirs::scratch("kernel")?;
+    let new = scratch.path();
+    mirror(source, new)?;
+    patches::apply(series, new, Lines::Exact)?;
+    let write = |name: &str, text: &str| {
+        fs::write(new.join(name), text).with_context(|| format!("cannot write {name} of the kernel"))
+    };
+    write("src/apf.rs", kernel::HOOKS)?;
+    // The versions of all crates are the workspace's. cargo removes entries that the kernel
+    // does not use from its copy of the lock file, so the original is kept beside it.
+    let lock = dirs::root().join("Cargo.lock");
+    let lock = fs::read_to_string(&lock).with_context(|| format!("cannot read {}", lock.display()))?;
+    write("Cargo.lock.workspace", &lock)?;
+    let is_same = |name: &str| {
+        fs::read(tree.join(name)).is_ok_and(|old| fs::read(new.join(name)).is_ok_and(|new| old == new))
+    };
+    let reduced = fs::read_to_string(tree.join("Cargo.lock"))
+        .ok()
+        .filter(|_| is_same("Cargo.lock.workspace") && is_same("Cargo.toml"));
+    write("Cargo.lock", &reduced.unwrap_or(lock))?;
+    mirror(new, tree)
+}
+
+/// Makes `to` a copy of `from`, without files for upstream's developers: toolchain, cargo
+/// configuration, tests.
+fn mirror(from: &Path, to: &Path) -> Result<()> {
+    const LEFT_OUT: [&str; 4] = ["rust-toolchain.toml", ".cargo", "tests", "Cargo.toml.orig"];
+    fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
+    for entry in fs::read_dir(to).with_context(|| format!("cannot read {}", to.display()))? {
         let path = entry?.path();
-        let relative = path.strip_prefix(root)?;
+        if !from.join(path.file_name().unwrap_or_default()).exists() {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+        let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
-        if LEFT_OUT.iter().any(|&left_out| relative == Path::new(left_out)) || changed.contains_key(relative)
-        {
+        if LEFT_OUT.iter().any(|&left_out| name == left_out) {
             continue;
         }
         if path.is_dir() {
-            copy_tree(root, &path, &tree.join(name), changed)?;
+            mirror(&path, &to.join(name))?;
         } else {
             let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            write_if_changed(&tree.join(name), text)?;
+            write_if_changed(&to.join(name), text)?;
         }
     }
     Ok(())
@@ -134,7 +161,7 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
     run(&build.ld)
         .args(["-r", "--whole-archive", "--gc-sections", "-e", "_start", "-u", "runtime_entry", "-T"])
         .arg(base.join("link.ld"))
-        // The interface is what keeps everything else.
+        // The interface keeps everything that it uses from being collected.
         .args(exported.iter().flat_map(|symbol| ["-u", symbol]))
         .arg("-o")
         .arg(&merged)
@@ -153,16 +180,15 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
         .args([&merged, &object])
         .capture()?;
     check_soft_float(build, &object)?;
-    // Written beside and moved: an interrupted build leaves no half archive.
+    // Renamed into place: an interrupted build leaves no partial archive.
     let (new, archive) = (base.join("new.a"), out.join("libhermit.a"));
     let _ = fs::remove_file(&new);
     run(&build.ar).arg("rcsD").args([&new, &object]).capture()?;
     fs::rename(&new, &archive).with_context(|| format!("cannot write {}", archive.display()))
 }
 
-/// Interrupt context runs this code with the interrupted task's FPU state in
-/// the registers, so none of it may use them. The target sees to that; this
-/// sees to the target.
+/// Checks that the kernel's code uses no FPU registers: in interrupt context they hold the
+/// interrupted task's state. The target forbids them; this checks the target.
 fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
     let text = Cmd::new(&build.objdump)
         .args(["--disassemble", "--no-show-raw-insn"])
@@ -173,13 +199,16 @@ fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
         .capture()?;
     match text.lines().find(|line| ["%xmm", "%ymm", "%zmm"].iter().any(|register| line.contains(register))) {
         Some(line) => {
-            bail!("the kernel archive uses FPU registers, which interrupt context must not: {}", line.trim())
+            bail!(
+                "the kernel archive uses FPU registers, which interrupt context must not do: {}",
+                line.trim()
+            )
         }
         None => Ok(()),
     }
 }
 
-/// Writes `text` unless the file holds it already; says whether it wrote.
+/// Writes `text` unless the file already has it; returns whether it was written.
 fn write_if_changed(path: &Path, text: impl AsRef<[u8]>) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == text.as_ref()) {
         return Ok(false);
@@ -191,4 +220,54 @@ fn write_if_changed(path: &Path, text: impl AsRef<[u8]>) -> Result<bool> {
 fn is_newer(input: &Path, product: &Path) -> bool {
     let time = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     time(product).is_none_or(|product| time(input).is_none_or(|input| input > product))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_series_applies_to_the_pristine_source_line_by_line() {
+        let tree = dirs::scratch("series").unwrap();
+        let series = series().unwrap();
+        assert!(series.len() > BUILD_FIXES);
+        lay_out(&pristine_source().unwrap(), &series, tree.path()).unwrap();
+        let read = |name: &str| fs::read_to_string(tree.path().join(name)).unwrap();
+        assert!(read("src/lib.rs").contains("mod apf;"));
+        assert_eq!(read("src/apf.rs"), kernel::HOOKS);
+    }
+
+    #[test]
+    fn each_patch_has_a_subject_and_a_message() {
+        for patch in series().unwrap() {
+            let text = fs::read_to_string(&patch).unwrap();
+            let (head, message) = text.split_once("\n\n").unwrap();
+            let subject = head.lines().find_map(|line| line.strip_prefix("Subject: [PATCH] ")).unwrap();
+            assert!(subject.contains(": "), "{}: {subject}", patch.display());
+            let message = message.split("\ndiff --git ").next().unwrap();
+            assert!(message.split_whitespace().count() > 10, "{}", patch.display());
+        }
+    }
+
+    #[test]
+    fn a_tree_laid_out_again_keeps_the_times_of_its_files() {
+        let folder = dirs::scratch("mirror").unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        for name in ["same", "changed", "removed"] {
+            fs::create_dir_all(from.join("src")).unwrap();
+            fs::write(from.join("src").join(name), name).unwrap();
+        }
+        mirror(&from, &to).unwrap();
+        let time = |name: &str| fs::metadata(to.join("src").join(name)).unwrap().modified().unwrap();
+        let before = ["same", "changed"].map(time);
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(from.join("src/changed"), "more").unwrap();
+        fs::remove_file(from.join("src/removed")).unwrap();
+        mirror(&from, &to).unwrap();
+        let after = ["same", "changed"].map(time);
+        assert_eq!(before[0], after[0]);
+        assert!(before[1] < after[1]);
+        assert_eq!(fs::read(to.join("src/changed")).unwrap(), b"more");
+        assert!(!to.join("src/removed").exists());
+    }
 }

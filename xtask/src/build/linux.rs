@@ -1,4 +1,4 @@
-//! The same program as the unikernel, for Linux, and the initramfs it is alone in.
+//! The unikernel's program for Linux, and the initramfs that holds only that.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use crate::setup::Tools;
 /// The program for Linux.
 #[derive(Debug)]
 pub struct Program {
-    /// An initramfs that has it as `/init`.
+    /// The initramfs, with the program as `/init`.
     pub initramfs: PathBuf,
     /// The program with its symbols.
     pub symbols: PathBuf,
@@ -22,7 +22,7 @@ pub struct Program {
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// Builds the program with the compiler and options of the unikernel, static.
+/// Builds the program, statically linked, with the unikernel's compiler and options.
 ///
 /// # Errors
 /// It does not compile or link, or the initramfs cannot be written.
@@ -31,7 +31,7 @@ pub fn build(tools: &Tools) -> Result<Program> {
     cargo(tools.toolchain()?)
         .args(["build", "--locked", "--release", "--bin", "unikernel", "--target", TARGET, "--target-dir"])
         .arg(&folder)
-        // There is no library in the initramfs.
+        // The initramfs has no libraries.
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .cwd(dirs::root().join("unikernel"))
         .quiet()

@@ -1,4 +1,4 @@
-//! The loader that QEMU starts with `-kernel`, and GRUB with `multiboot2`.
+//! The loader, which QEMU starts with `-kernel`, and GRUB with `multiboot2`.
 
 use std::path::PathBuf;
 

@@ -1,11 +1,11 @@
-//! `cargo xtask build`: what gets booted.
+//! `cargo xtask build`: guest programs and the pager.
 //!
-//! - [`kernel`]: the Hermit kernel archive, from its edited source
+//! - [`kernel`]: the Hermit kernel archive, from its patched source
 //! - [`app`]: the unikernel, a std program linked with that archive
-//! - [`linux`]: the same program for Linux, which Hermit is held against
-//! - [`loader`]: what QEMU starts, and which then starts the unikernel
-//! - [`guest`]: how both are built: cargo, options, linker
-//! - [`host`]: the pager, for the machine the VMM runs on
+//! - [`linux`]: the same program for Linux, with which Hermit is compared
+//! - [`loader`]: the loader, which QEMU starts and which starts the unikernel
+//! - [`guest`]: cargo, options and linker for unikernel and loader
+//! - [`host`]: the pager, for the machine that the VMM runs on
 
 pub mod app;
 pub mod guest;
@@ -15,26 +15,26 @@ pub mod linux;
 pub mod loader;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
 
 use crate::setup::{self, Needs, Tools};
 
-/// Compiling everything on a slow machine.
-const LIMIT: Duration = Duration::from_secs(30 * 60);
-
 /// `cargo xtask build`
 #[derive(Debug, Args)]
-pub struct BuildArgs {}
+pub struct BuildArgs {
+    /// Only compile the kernel after each patch of its series; takes minutes
+    #[arg(long, hide = true)]
+    kernel_prefixes: bool,
+}
 
-/// What was built.
+/// The products of a build.
 #[derive(Clone, Debug)]
 pub struct Built {
     /// The unikernel, a Hermit ELF.
     pub image: PathBuf,
-    /// The same with its symbols.
+    /// The unikernel with its symbols.
     pub symbols: PathBuf,
     /// The loader for QEMU.
     pub loader: PathBuf,
@@ -46,15 +46,19 @@ pub struct Built {
 ///
 /// # Errors
 /// See [`all`].
-pub fn run(_: &BuildArgs) -> Result<()> {
-    let built = all(&setup::ensure(Needs { guest: true, ..Needs::default() })?)?;
+pub fn run(args: &BuildArgs) -> Result<()> {
+    let tools = setup::ensure(Needs { guest: true, ..Needs::default() })?;
+    if args.kernel_prefixes {
+        return kernel::check_prefixes(&tools);
+    }
+    let built = all(&tools)?;
     for (name, path) in [("unikernel", &built.image), ("loader", &built.loader), ("pager", &built.pager)] {
         println!("{name:<9} {}", path.display());
     }
     Ok(())
 }
 
-/// Builds everything that a run needs and that is not up to date.
+/// Builds everything that a run needs, unless it is up to date.
 ///
 /// # Errors
 /// A compiler fails; the message shows its last lines and names its log.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-pub use super::pager::Eviction;
+pub use apf_vocabulary::pager::Eviction;
 
 /// Shorter periods would be nothing but evictions; longer ones would not come again in a sample.
 const PERIODS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));

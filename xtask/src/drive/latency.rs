@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-pub use super::pager::Latency;
+pub use apf_vocabulary::pager::Latency;
 
 /// More is not an experiment but a hang. The pager cuts what it draws there, too.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -148,7 +148,7 @@ fn micros(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Scratch;
+    use crate::dirs;
 
     fn parsed(text: &str) -> Result<PageLatency, String> {
         text.parse()
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_file_is_replayed_and_its_errors_name_file_and_line() {
-        let scratch = Scratch::dir("latency-test").unwrap();
+        let scratch = dirs::scratch("latency-test").unwrap();
         let file = scratch.path().join("recorded");
         let text = format!("replay:{}", file.display());
         fs::write(&file, "1ms\n\n250us\n").unwrap();

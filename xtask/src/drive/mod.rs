@@ -27,9 +27,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use apf_vocabulary::{Fault, Message, Mode};
 use clap::Args;
-use unikernel::wire::{Message, Mode};
 
+use crate::dirs;
 use crate::process::{Scratch, command};
 use evict::Eviction;
 use guest::{Guest, Line};
@@ -92,7 +93,7 @@ struct Drive<'a> {
 
 impl<'a> Drive<'a> {
     fn start(spec: &'a Spec, out: &'a Path) -> Result<Self> {
-        let scratch = Scratch::dir("drive")?;
+        let scratch = dirs::scratch("drive")?;
         let socket = scratch.path().join("pager");
         let trace = Trace::start();
         let swap = spec.swap.as_deref().map(Swap::begin).transpose()?;
@@ -236,7 +237,10 @@ impl<'a> Drive<'a> {
                 self.samples()?.measured(counts);
                 self.acknowledge(request)?;
             }
-            Message::Sample(sample) => self.samples()?.sample(*sample)?,
+            Message::Sample { mut sample, faults } => {
+                sample.faults = faults.into_iter().map(Fault::from).collect();
+                self.samples()?.sample(*sample)?;
+            }
             Message::CheckBegins { name } => {
                 progress(&format!("check {name}"));
                 self.check = Some(name);

@@ -7,15 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use unikernel::wire::Parts;
-
-// The very file of the pager, which cannot be linked: it would take over `mmap`.
-#[allow(dead_code, reason = "this side makes requests and reads responses")]
-#[path = "../../pager/src/protocol.rs"]
-mod protocol;
-
-pub use protocol::{Evicted, Eviction, Latency, Restored, Stats};
-use protocol::{Request, Response};
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 
 /// A VMM maps its guest's memory before the guest can say anything.
 const ATTACH_LIMIT: Duration = Duration::from_secs(10);
@@ -77,7 +69,6 @@ impl Pager {
         seed: u64,
         request: u64,
     ) -> Result<Evicted> {
-        let only = only.map(|parts| protocol::Parts { mailbox: parts.mailbox, ranges: parts.ranges });
         match self.ask(&Request::Evict { ack: Some(request), only, eviction, seed })? {
             Response::Evicted(evicted) => Ok(evicted),
             other => bail!("the pager answered {other:?}"),

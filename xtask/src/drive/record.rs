@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use apf_vocabulary::Sample;
 use serde::{Deserialize, Serialize};
-use unikernel::sample::Sample;
 
 use super::spec::{HostCounts, Spec};
 use super::swap::SwapCounts;
@@ -43,7 +43,6 @@ pub struct Machine {
 /// A sample as guest and host saw it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SampleOutcome {
-    #[serde(flatten)]
     pub sample: Sample,
     /// `None` where the host's tracing is not accessible.
     pub host: Option<HostCounts>,
@@ -145,8 +144,8 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unikernel::grid::Point;
-    use unikernel::wire::{Counters, Mode};
+    use apf_vocabulary::Mode;
+    use apf_vocabulary::grid::Point;
 
     #[test]
     fn what_was_cut_off_is_left_out() {
@@ -154,11 +153,11 @@ mod tests {
         let sample = SampleOutcome {
             sample: Sample {
                 mode: Mode::Halt,
-                point: Point::from([("tasks".into(), 4.0)]),
+                parameters: Point::from([("tasks".into(), 4.0)]),
                 repetition: 1,
+                boot: 0,
                 metrics: Point::new(),
-                wrong_pages: 0,
-                counters: Counters::default(),
+                counts: [].into(),
                 histograms: vec![],
                 faults: vec![],
             },
@@ -170,7 +169,7 @@ mod tests {
             .concat();
         let whole = Record::parse(&lines).unwrap();
         assert_eq!((whole.tsc_mhz, whole.samples.len()), (2000, 1));
-        assert_eq!(whole.samples[0].sample.point["tasks"], 4.0);
+        assert_eq!(whole.samples[0].sample.parameters["tasks"], 4.0);
         assert!(matches!(whole.samples[0].paged, Paged::Pager { served_pages: 7, .. }));
         let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
         assert_eq!(torn.samples.len(), 0);

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use unikernel::grid::Point;
-use unikernel::sample::Sample;
-use unikernel::wire::Mode;
+use apf_vocabulary::Mode;
+use apf_vocabulary::Sample;
+use apf_vocabulary::grid::Point;
+use apf_vocabulary::pager::Stats;
 
-use super::pager::Stats;
 use super::record::{Entry, Machine, Paged, Recorder, SampleOutcome};
 use super::spec::{HostCounts, Spec};
 use super::swap::SwapCounts;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use apf_vocabulary::message::{Check, Pass};
+use apf_vocabulary::{Counters, Histogram};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use unikernel::wire::{Check, Counters, Pass, StageHistogram};
 
 use super::evict::Evict;
 use super::latency::PageLatency;
@@ -168,7 +169,7 @@ pub struct Outcome {
     /// Why there are no counts of the host.
     pub host_trace_unavailable: Option<String>,
     pub passes: Vec<PassOutcome>,
-    pub histograms: Vec<StageHistogram>,
+    pub histograms: Vec<Histogram>,
     /// The checks of the experiment `contexts`.
     pub checks: Vec<Check>,
     /// All that guest and host counted during it, without what the guest itself raised.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::{compute, cost, halt, latency, overlap, peer, prefetch, storm, swap, sweep, tail};
 

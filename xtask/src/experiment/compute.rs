@@ -1,7 +1,7 @@
 //! `compute`: what is left of the core for a task that computes while others fault?
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use unikernel::grid::{Axis, Point};
+use apf_vocabulary::grid::{Axis, Point};
 
 use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
 use super::statistics::{Values, at, metric, values_of};

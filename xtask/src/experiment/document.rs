@@ -1,20 +1,17 @@
 //! The parts of a document that are not samples, and the file.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-pub use apf_report::document::Sample;
-use apf_report::document::{self, Document, Experiment, Histogram, Metric, Mode, Parameter, SCHEMA, Setting};
-use unikernel::wire;
+use apf_report::document::{Document, Experiment, Metric, Parameter, SCHEMA, Setting};
+use apf_vocabulary::{Counters, Sample};
 
 use super::boots::{Boot, Part};
 use super::catalogue::Definition;
 use crate::drive::evict::Evict;
 use crate::drive::record::{Paged, Record, SampleOutcome};
-use crate::drive::spec::System;
 use crate::process::Cmd;
 
 /// The document's file.
@@ -124,13 +121,12 @@ fn experiment(definition: &Definition) -> Experiment {
 
 /// A sample as the document has it, of the boot with this number.
 pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
-    let sample = &outcome.sample;
-    let mut counts: BTreeMap<String, u64> = serde_json::to_value(&sample.counters)
-        .and_then(serde_json::from_value)
-        .expect("counters are numbers by name");
+    let mut sample = outcome.sample.clone();
+    sample.boot = number;
+    sample.repetition += boot.repetitions.start;
+    let counts = &mut sample.counts;
     // High-water marks of the whole run, which say nothing of one sample.
-    counts.retain(|name, _| !name.starts_with("most_"));
-    counts.insert("wrong_pages".into(), sample.wrong_pages);
+    counts.retain(|name, _| !Counters::is_mark(name));
     let paged = match outcome.paged {
         Paged::Pager { served_pages, evictions, evicted_pages } => [
             ("host_served_pages", served_pages),
@@ -151,37 +147,7 @@ pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
             ("host_synchronous".into(), host.synchronous),
         ]);
     }
-    let histogram = |distribution: &unikernel::sample::Distribution| Histogram {
-        name: distribution.name.clone(),
-        per_us: distribution.per_us,
-        buckets: distribution.buckets.clone(),
-    };
-    Sample {
-        mode: mode(boot.system, sample.mode),
-        parameters: sample.point.clone(),
-        repetition: boot.repetitions.start + sample.repetition,
-        boot: number,
-        metrics: sample.metrics.clone(),
-        counts,
-        histograms: sample.histograms.iter().map(histogram).collect(),
-        faults: sample.faults.iter().map(fault).collect(),
-    }
-}
-
-const fn fault(fault: &unikernel::sample::Fault) -> document::Fault {
-    let &unikernel::sample::Fault { core, token, rip, halt, fault, parked, ready, released, running } = fault;
-    document::Fault { core, token, rip, halt, fault, parked, ready, released, running }
-}
-
-const fn mode(system: System, mode: wire::Mode) -> Mode {
-    match (system, mode) {
-        (System::Linux, wire::Mode::Async) => Mode::LinuxAsync,
-        // Linux has no other.
-        (System::Linux, _) => Mode::LinuxBlocked,
-        (System::Hermit, wire::Mode::Blocked) => Mode::Blocked,
-        (System::Hermit, wire::Mode::Halt) => Mode::Halt,
-        (System::Hermit, wire::Mode::Async) => Mode::Async,
-    }
+    sample
 }
 
 /// The document with a line for each member, and for each sample: a whole run has
@@ -223,27 +189,25 @@ pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
 mod tests {
     use super::super::catalogue;
     use super::*;
+    use crate::dirs;
     use crate::drive::record::Machine;
     use crate::drive::spec::HostCounts;
+    use crate::drive::spec::System;
     use crate::drive::swap::SwapCounts;
-    use crate::process::Scratch;
-    use unikernel::grid::Point;
-    use unikernel::sample::Distribution;
+    use apf_vocabulary::grid::Point;
+    use apf_vocabulary::{Histogram, Mode};
 
     fn parts() -> [Part; 1] {
-        let sample = unikernel::sample::Sample {
-            mode: wire::Mode::Async,
-            point: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
+        let counters = Counters { not_present: 9, most_outstanding: 5, ..Default::default() };
+        let sample = Sample {
+            mode: Mode::Async,
+            parameters: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
             repetition: 3,
+            boot: 0,
             metrics: Point::from([("ms_per_page".into(), 2.5)]),
-            wrong_pages: 0,
-            counters: wire::Counters { not_present: 9, most_outstanding: 5, ..Default::default() },
-            histograms: vec![Distribution {
-                name: "halt total".into(),
-                per_us: 2000.0,
-                buckets: vec![(7, 1)],
-            }],
-            faults: vec![unikernel::sample::Fault::from((0, 7, 0x1000, true, [1, 2, 3, 4, 5]))],
+            counts: counters.to_counts(),
+            histograms: vec![Histogram { name: "halt total".into(), per_us: 2000.0, buckets: vec![(7, 1)] }],
+            faults: vec![(0, 7, 0x1000, true, [1, 2, 3, 4, 5]).into()],
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
@@ -310,7 +274,7 @@ mod tests {
             outcome.sample.metrics.insert("fault_cost_ms".into(), 0.5);
             outcome
         };
-        let samples = vec![sample(wire::Mode::Blocked), sample(wire::Mode::Async)];
+        let samples = vec![sample(Mode::Blocked), sample(Mode::Async)];
         let [mut boot] = parts();
         boot.record.samples = samples;
         let boots = [boot];
@@ -321,10 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_linux_are_told_apart_and_repetitions_count_on() {
+    fn samples_know_their_boot_and_repetitions_count_on_over_boots() {
         let [mut part] = parts();
         part.boot = Boot { system: System::Linux, modes: vec![Mode::LinuxAsync], repetitions: 2..3 };
-        (part.number, part.record.samples[0].sample.repetition) = (7, 0);
+        part.number = 7;
+        (part.record.samples[0].sample.mode, part.record.samples[0].sample.repetition) =
+            (Mode::LinuxAsync, 0);
         let document = sketch().fill(&[part]).unwrap();
         let sample = &document.samples[0];
         assert_eq!((sample.mode, sample.repetition, sample.boot), (Mode::LinuxAsync, 2, 7));
@@ -332,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_document_is_written_whole_and_the_one_before_is_kept() {
-        let scratch = Scratch::dir("document-test").unwrap();
+        let scratch = dirs::scratch("document-test").unwrap();
         let first = sketch().fill(&parts()).unwrap();
         let second = Document { samples: vec![], ..first.clone() };
         let file = write(&first, scratch.path()).unwrap();

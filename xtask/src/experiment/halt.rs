@@ -1,7 +1,7 @@
 //! `halt`: what do non-preemptible sections cost?
 
 use apf_report::document::{Claim, Mode, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{at, metric};

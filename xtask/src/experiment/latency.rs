@@ -2,7 +2,7 @@
 
 use apf_report::distribution::Distribution;
 use apf_report::document::{Claim, Mode, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::at;

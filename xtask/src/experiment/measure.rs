@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use apf_report::document::{Document, Mode};
-use unikernel::grid;
+use apf_vocabulary::grid;
 
 use super::boots::{self, Boot};
 use super::catalogue::{Definition, PagedBy};

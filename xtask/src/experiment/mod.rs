@@ -31,9 +31,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
+use apf_vocabulary::grid::Axis;
 use bytesize::ByteSize;
 use clap::{Args, Subcommand};
-use unikernel::grid::Axis;
 
 use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;

@@ -1,7 +1,7 @@
 //! `overlap`: how much of their waiting do many tasks do at the same time?
 
 use apf_report::document::{Claim, Mode, Reference, Sample};
-use unikernel::grid::{Axis, Point};
+use apf_vocabulary::grid::{Axis, Point};
 
 use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{Values, at, metric, values_of};

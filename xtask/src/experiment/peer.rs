@@ -3,7 +3,7 @@
 
 use anyhow::{Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use unikernel::grid::{Axis, Point};
+use apf_vocabulary::grid::{Axis, Point};
 
 use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{Values, at, metric, values_of};

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use apf_report::document::Mode;
-use unikernel::grid::{self, Axis};
+use apf_vocabulary::grid::{self, Axis};
+use apf_vocabulary::page::PAGES_PER_MIB;
 
 use super::boots::{self, Boot};
 use super::catalogue::{Definition, Effort, PagedBy};
@@ -174,7 +175,7 @@ impl Plan {
             swap: (self.definition.paged_by == PagedBy::Swap).then(|| lab::DISK.into()),
             seed: options.seed,
             pages: 0,
-            region_pages: region_mib * 256,
+            region_pages: region_mib * PAGES_PER_MIB,
             samples_s: each.as_secs() * samples as u64,
             show_console: options.console,
             vmm_args: vec![],

@@ -1,7 +1,7 @@
 //! `prefetch`: what does it gain to say beforehand what will be read?
 
 use apf_report::document::{Better, Claim, Mode, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{at, metric, values_of};

@@ -1,7 +1,7 @@
 //! `swap`: what is left of the service's gain over the host's real swap?
 
 use apf_report::document::{Claim, Mode, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::catalogue::{Definition, Effort, MS_PER_PAGE, PAGES, PagedBy};
 use super::statistics::{at, metric, values_of};

@@ -2,7 +2,7 @@
 //! choose rightly?
 
 use apf_report::document::{Better, Claim, Mode, Sample};
-use unikernel::grid::Axis;
+use apf_vocabulary::grid::Axis;
 
 use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
 use super::statistics::{at, metric, values_of};

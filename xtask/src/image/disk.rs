@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use crate::dirs;
-use crate::process::{Cmd, Scratch, command::shell_quote};
+use crate::process::{Cmd, command::shell_quote};
 use crate::setup::Grub;
 
 /// What GRUB needs to find the disk and read it.
@@ -26,7 +26,7 @@ const UEFI_PARTITION_KIB: u64 = 1024;
 /// # Errors
 /// An argument cannot be written into GRUB's configuration, or a tool fails.
 pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path) -> Result<()> {
-    let scratch = Scratch::dir("disk")?;
+    let scratch = dirs::scratch("disk")?;
     let (tree, config) = (scratch.path().join("tree"), scratch.path().join("grub.cfg"));
     let boot = tree.join("boot");
     fs::create_dir_all(&boot)?;

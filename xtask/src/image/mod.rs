@@ -21,7 +21,6 @@ use crate::build;
 use crate::dirs;
 use crate::output::{self, Earlier};
 use crate::probe::{self, Host, Verdict};
-use crate::process::Scratch;
 use crate::setup::{self, Needs};
 use manifest::{Described, Manifest};
 
@@ -79,7 +78,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     };
     let name = app.file_name().unwrap_or_default().to_string_lossy().into_owned();
 
-    let scratch = Scratch::dir("image")?;
+    let scratch = dirs::scratch("image")?;
     let file = |name| scratch.path().join(name);
     let elf = file(ELF);
     build::app::without_symbols(&tools, &app, &elf)?;

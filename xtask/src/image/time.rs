@@ -17,7 +17,7 @@ use crate::dirs;
 use crate::drive::guest::{Guest, Line};
 use crate::lab;
 use crate::probe::Verdict;
-use crate::process::{Cmd, Scratch, command};
+use crate::process::{Cmd, command};
 use crate::setup::Tools;
 
 /// The last thing the kernel says; what follows is the program's.
@@ -42,7 +42,7 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
     let Verdict::Lab { .. } = verdict else {
         return here(&TimeArgs { folder: out.to_path_buf(), runs });
     };
-    let share = Scratch::dir("image-time")?;
+    let share = dirs::scratch("image-time")?;
     let out = out.canonicalize().with_context(|| format!("cannot read {}", out.display()))?;
     let own = env::current_exe().context("cannot find this program's own file")?;
     let argv: [OsString; 4] = [own.into(), "image-time".into(), out.into(), runs.to_string().into()];

@@ -1,4 +1,4 @@
-//! From power-on to the job's exit code.
+//! One boot of the lab, from power-on to the job's exit code.
 
 use std::{
     fs::{self, File},
@@ -12,28 +12,32 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Job, Time, machine, ram};
+use super::{
+    job::{Job, Time},
+    machine, ram,
+};
 use crate::{
-    process::{Running, Scratch, Step, command},
+    dirs,
+    process::{Running, Step, command},
     setup::LabParts,
 };
 
-/// Booting takes about 5 s on an idle machine, in exact mode about 10.
+/// Limits for booting, which takes about 5 s on an idle machine, in exact mode about 10 s.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const EXACT_BOOT_LIMIT: Duration = Duration::from_secs(400);
-/// From the job's end to QEMU's.
+/// Limits from the job's end to QEMU's.
 const OFF_LIMIT: Duration = Duration::from_secs(15);
 const EXACT_OFF_LIMIT: Duration = Duration::from_secs(120);
 
-/// What `images/lab/init` says on the second serial port before the job's output.
-mod says {
+/// Lines of `images/lab/init` on the second serial port before the job's output.
+mod line {
     pub const INIT: &str = "lab: init";
     pub const NO_KVM: &str = "lab: no kvm";
     pub const FAILED: &str = "lab: failed: ";
     pub const RUN: &str = "lab: run";
 }
 
-/// How far the lab has come.
+/// The stage that the lab has reached.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Kernel,
@@ -41,19 +45,19 @@ enum Stage {
     Job,
 }
 
-/// Boots the lab, runs the job, gives each line it prints (standard output and
-/// standard error, in order) to `on_line`, and returns its exit code.
+/// Boots the lab, runs the job, passes each line of its standard output and standard error
+/// to `on_line`, and returns its exit code.
 ///
-/// Call it from a thread that lives on: QEMU dies with the thread that started it.
+/// The calling thread must outlive QEMU, which dies with the thread that started it.
 ///
 /// # Errors
-/// The lab does not boot, has no KVM, dies, or the time limit is over; the message
+/// The lab does not boot, has no KVM, ends early, or reaches the time limit; the message
 /// names the console's log.
 pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result<i32> {
     job.write()?;
     let _ = fs::remove_file(&job.console);
     let qemu_log = job.console.with_extension("qemu.log");
-    let scratch = Scratch::dir("lab-exchange")?;
+    let scratch = dirs::scratch("lab-exchange")?;
     let exchange = exchange(parts, job, scratch.path())?;
     let mut command = machine::command(parts, job, &exchange).quiet();
     command.std().stdout(Stdio::piped()).stderr(File::create(&qemu_log)?);
@@ -67,18 +71,18 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
         Ok(stage)
     });
     let code =
-        stage.and_then(|stage| job.exit_code().with_context(|| how_it_died(&mut qemu, stage, &qemu_log)));
-    code.with_context(|| format!("the lab failed (its console: {})", job.console.display()))
+        stage.and_then(|stage| job.exit_code().with_context(|| early_end(&mut qemu, stage, &qemu_log)));
+    code.with_context(|| format!("the lab failed (log of its console: {})", job.console.display()))
 }
 
-/// What goes into the machine and comes out of it in files, in the folder `scratch`.
+/// Makes the machine's temporary files in the folder `scratch`.
 fn exchange(parts: &LabParts, job: &Job, scratch: &Path) -> Result<machine::Exchange> {
     let results = scratch.join("results.cpio");
     let initramfs = match &job.time {
         Time::Host => parts.initramfs.clone(),
         Time::Instructions { files, .. } => {
             let packed = scratch.join("initramfs.cpio");
-            ram::pack(&packed, &parts.initramfs, job, files).context("cannot make the exact lab's files")?;
+            ram::pack(&packed, &parts.initramfs, job, files).context("cannot pack the exact job's files")?;
             packed
         }
     };
@@ -86,7 +90,7 @@ fn exchange(parts: &LabParts, job: &Job, scratch: &Path) -> Result<machine::Exch
     Ok(machine::Exchange { initramfs, results, disk })
 }
 
-/// An empty disk, which takes room on the host only as far as it is written.
+/// Makes an empty disk: a sparse file, which takes space on the host only where written.
 fn disk(scratch: &Path, mib: u32) -> Result<PathBuf> {
     let path = scratch.join("disk");
     let made = File::create(&path).and_then(|file| file.set_len(u64::from(mib) << 20));
@@ -94,8 +98,7 @@ fn disk(scratch: &Path, mib: u32) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Reads the job's port until it closes, which is when QEMU ends, or until the job
-/// has left its exit code and the port is silent.
+/// Passes on the lines of the job's port until it closes, which is when QEMU ends.
 fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) -> Result<Stage> {
     let started = Instant::now();
     let boot_limit = if matches!(job.time, Time::Host) { BOOT_LIMIT } else { EXACT_BOOT_LIMIT };
@@ -103,7 +106,7 @@ fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) ->
     let mut step = Some(Step::start("booting the lab"));
     loop {
         let limit = if stage == Stage::Job { job.timeout } else { job.timeout.min(boot_limit) };
-        let Some(left) = limit.checked_sub(started.elapsed()) else { bail!(too_late(stage, limit)) };
+        let Some(left) = limit.checked_sub(started.elapsed()) else { bail!(time_limit(stage, limit)) };
         let line = match lines.recv_timeout(left) {
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => return Ok(stage),
@@ -114,15 +117,15 @@ fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) ->
             continue;
         }
         match line.trim_end() {
-            says::INIT => stage = Stage::Init,
-            says::NO_KVM => bail!("its Linux has no /dev/kvm: KVM's modules did not load"),
-            says::RUN => {
+            line::INIT => stage = Stage::Init,
+            line::NO_KVM => bail!("its Linux has no /dev/kvm: KVM's modules were not loaded"),
+            line::RUN => {
                 stage = Stage::Job;
                 step = None;
             }
             other => {
-                if let Some(what) = other.strip_prefix(says::FAILED) {
-                    bail!("its init cannot go on: {what}");
+                if let Some(what) = other.strip_prefix(line::FAILED) {
+                    bail!("its init failed: {what}");
                 }
             }
         }
@@ -134,28 +137,30 @@ fn follow(job: &Job, lines: &Receiver<String>, on_line: &mut dyn FnMut(&str)) ->
     }
 }
 
-fn too_late(stage: Stage, limit: Duration) -> String {
+fn time_limit(stage: Stage, limit: Duration) -> String {
     let what = match stage {
-        Stage::Kernel => "its Linux did not reach its init",
-        Stage::Init => "its init did not reach the command",
+        Stage::Kernel => "its Linux did not start init",
+        Stage::Init => "its init did not start the command",
         Stage::Job => "the command did not end",
     };
     format!("{what} within {} s", limit.as_secs())
 }
 
-fn how_it_died(qemu: &mut Running, stage: Stage, qemu_log: &Path) -> String {
+fn early_end(qemu: &mut Running, stage: Stage, qemu_log: &Path) -> String {
     let text = fs::read_to_string(qemu_log).unwrap_or_default();
-    let said = if text.trim().is_empty() { String::new() } else { format!(":\n{}", command::tail(&text, 5)) };
-    let how = qemu.wait(Some(Duration::ZERO)).ok().flatten().map_or("still runs".into(), command::describe);
+    let messages =
+        if text.trim().is_empty() { String::new() } else { format!(":\n{}", command::tail(&text, 5)) };
+    let how =
+        qemu.wait(Some(Duration::ZERO)).ok().flatten().map_or("still running".into(), command::describe);
     let when = match stage {
-        Stage::Kernel => "before its Linux reached its init",
+        Stage::Kernel => "before its Linux started init",
         Stage::Init => "before the command started",
         Stage::Job => "before the command ended",
     };
-    format!("the machine went off {when} (QEMU: {how}){said}")
+    format!("the machine ended {when} (QEMU: {how}){messages}")
 }
 
-/// The port's lines, from a reader thread that ends with QEMU.
+/// Reads the port's lines in a thread that ends with QEMU.
 fn lines_of(stdout: ChildStdout) -> Result<Receiver<String>> {
     let (sender, receiver) = mpsc::channel();
     let read = move || {

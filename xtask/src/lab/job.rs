@@ -1,5 +1,5 @@
-//! What is to be run in the lab: written into the share as a shell script, which
-//! takes any bytes in arguments and variables.
+//! A command for the lab, written into the share as a shell script, which can hold any
+//! bytes in arguments and variables.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -11,47 +11,60 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::Files;
-
-/// The job's script, in the share. `images/lab/init` knows these names.
+/// Script and exit code in the share; `images/lab/init` uses the same names.
 const SCRIPT: &str = ".lab-job";
 const EXIT_CODE: &str = ".lab-exit";
 
-/// A command for the lab.
+/// The writable share's place in the lab (`images/lab/init`).
+pub const SHARE: &str = "/run/apf";
+
+/// The disk of a job that has one.
+pub const DISK: &str = "/dev/vda";
+
+/// A command to run in the lab.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// A folder of the host that the lab can write to; mounted at [`super::SHARE`].
+    /// Folder of the host that the lab can write to, mounted at [`SHARE`].
     pub share: PathBuf,
-    /// Where the lab's kernel log goes.
+    /// File on the host for the lab's kernel log.
     pub console: PathBuf,
     pub argv: Vec<OsString>,
     pub env: Vec<(String, OsString)>,
-    /// The folder it runs in: a path of the host, or below [`super::SHARE`].
+    /// Working folder: a path of the host, or below [`SHARE`].
     pub cwd: PathBuf,
-    /// From power-on to the exit code, by the host's clock.
+    /// Limit from power-on to the exit code, by the host's clock.
     pub timeout: Duration,
-    /// Size of an empty disk that it has, as [`super::DISK`].
+    /// Size of an empty disk, [`DISK`], if the job needs one.
     pub disk_mib: Option<u32>,
     pub time: Time,
-    /// Where the emulator is to list all blocks of code and how often they ran, if at all.
+    /// File for the emulator's list of all blocks of code with their execution counts.
     pub profile: Option<PathBuf>,
 }
 
-/// Whose time passes in the lab.
+/// The lab's clock.
 #[derive(Clone, Debug)]
 pub enum Time {
-    /// The host's, and the host's files are there.
+    /// The host's clock; the lab has the host's files.
     Host,
-    /// Its own: one instruction is one nanosecond. There is one processor, no files
-    /// but these, and random numbers are those that follow from the seed.
+    /// An instruction count, one nanosecond each. The lab has one processor, only `files`,
+    /// and random numbers that follow from `seed`.
     Instructions { files: Files, seed: u64 },
+}
+
+/// Files that an exact job has in the lab beside its share, under their paths on the host.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// Programs; the libraries that they are linked with are added.
+    pub programs: Vec<PathBuf>,
+    /// All other files.
+    pub others: Vec<PathBuf>,
 }
 
 impl Job {
     /// Writes the script.
     ///
     /// # Errors
-    /// No command, a name that cannot be a variable's, or the share is not writable.
+    /// There is no command, a variable's name is invalid, or the share is not writable.
     pub(super) fn write(&self) -> Result<()> {
         let script = script(&self.argv, &self.env, self.cwd.as_os_str())?;
         let _ = fs::remove_file(self.share.join(EXIT_CODE));
@@ -59,7 +72,7 @@ impl Job {
         fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// The exit code it left, if it came to its end.
+    /// Reads the exit code, if the job has ended.
     pub(super) fn exit_code(&self) -> Option<i32> {
         fs::read_to_string(self.share.join(EXIT_CODE)).ok()?.trim().parse().ok()
     }
@@ -90,7 +103,7 @@ fn script(argv: &[OsString], env: &[(String, OsString)], cwd: &OsStr) -> Result<
     Ok(text)
 }
 
-/// Single quotes keep every byte but themselves.
+/// Appends `word` in single quotes, which keep every byte except a single quote.
 fn quote(text: &mut Vec<u8>, word: &OsStr) {
     text.push(b'\'');
     for &byte in word.as_bytes() {
@@ -109,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_gives_back_every_argument_and_variable() {
+    fn a_shell_reads_every_argument_and_variable_unchanged() {
         let argv = strings(&[
             "sh",
             "-c",
@@ -127,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn a_job_without_a_command_or_with_an_invalid_variable_is_refused() {
         assert!(script(&[], &[], OsStr::new("/")).is_err());
         assert!(script(&strings(&["true"]), &[("A B".into(), "".into())], OsStr::new("/")).is_err());
     }

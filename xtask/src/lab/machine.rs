@@ -1,39 +1,42 @@
-//! The emulated machine.
+//! The emulated machine's command line.
 
 use std::path::{Path, PathBuf};
 
-use super::{Job, clock, job::Time};
+use super::{
+    clock,
+    job::{Job, Time},
+};
 use crate::{process::Cmd, setup::LabParts};
 
-/// What the lab's kernel is told.
+/// Command line of the lab's kernel.
 ///
-/// - `panic=-1`: a panic reboots, which ends QEMU (`-no-reboot`): no hanging lab.
-/// - `mitigations=off`: nobody to defend against in there, and they cost a third.
-/// - `tsc=reliable`: TCG's counters all read the host's one, only the flag that says
-///   so is missing; without it every look at the clock is a trip to the HPET's emulation.
-/// - `tsc_early_khz`, beside these: their frequency ([`clock`]).
+/// - `panic=-1`: a panic reboots, which ends QEMU (`-no-reboot`) instead of hanging.
+/// - `mitigations=off`: the lab has no attacker, and mitigations cost a third of the speed.
+/// - `tsc=reliable`: TCG's counters all are the host's, but the CPUID flag for this is
+///   missing; without the option every reading of the clock is an access to the emulated HPET.
+/// - `tsc_early_khz`, added to these: the counters' frequency ([`clock`]).
 /// - `loglevel=5`: warnings and errors only; the console is slow.
 const KERNEL_ARGS: &str =
     "console=ttyS0 rdinit=/init panic=-1 mitigations=off tsc=reliable loglevel=5 random.trust_cpu=on";
 
-/// What is added in exact mode.
+/// Additions to the command line in exact mode.
 ///
-/// - `apf_exact`: for `images/lab/init`, which gets what the kernel does not know
-/// - `nokaslr`, `norandmaps`: programs lie where they lay in the last run
+/// - `apf_exact`: for `images/lab/init`; the kernel passes on options that it does not know
+/// - `nokaslr`, `norandmaps`: kernel and programs have the same addresses in each run
 const EXACT_KERNEL_ARGS: &str = "apf_exact=1 nokaslr norandmaps tsc_early_khz=1000000";
 
-/// Files that come and go with the machine.
+/// Temporary files of one machine.
 pub struct Exchange {
-    /// What it boots from, in exact mode with the job's files.
+    /// Initramfs that it boots from; in exact mode with the job's files.
     pub initramfs: PathBuf,
-    /// Where it sends what the job has left, in exact mode.
+    /// Archive of the job's output, in exact mode.
     pub results: PathBuf,
     /// Its disk.
     pub disk: Option<PathBuf>,
 }
 
-/// QEMU's command for a job. The first serial port is the kernel's console, in a
-/// file; the second carries the job's output, on QEMU's standard output.
+/// Makes QEMU's command for a job. The first serial port is the kernel's console, written
+/// to a file; the second carries the job's output to QEMU's standard output.
 pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
     let command = Cmd::new(&parts.emulator.qemu.path)
         .args(["-cpu", "max", "-m", "3G", "-nodefaults", "-display", "none", "-no-reboot"])
@@ -61,7 +64,7 @@ pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
     }
 }
 
-/// Counts how often each block of code runs, and lists them in the file `profile`.
+/// Adds the plugin that counts the executions of each block of code, listed in `profile`.
 fn profiled(command: Cmd, counter: &Path, profile: &Path) -> Cmd {
     command
         .arg("-plugin")
@@ -70,7 +73,7 @@ fn profiled(command: Cmd, counter: &Path, profile: &Path) -> Cmd {
         .arg(profile)
 }
 
-/// Nobody needs what is on it after the machine's end.
+/// Adds the disk. `cache=unsafe`: its content is not needed after the machine's end.
 fn with_disk(command: Cmd, disk: Option<&Path>) -> Cmd {
     let Some(disk) = disk else { return command };
     let drive = format!("file={},if=none,id=disk,format=raw,cache=unsafe", option_value(disk));
@@ -89,9 +92,9 @@ fn host_time(command: Cmd, job: &Job) -> Cmd {
         ))
 }
 
-/// Every instruction takes one nanosecond (`shift=0`), and time in which nothing runs
-/// is skipped (`sleep=off`). Random numbers and the date are those of the last run.
-/// The third serial port has an interrupt of its own: it usually shares the console's.
+/// Makes every instruction take one nanosecond (`shift=0`), and skips idle time
+/// (`sleep=off`). Random numbers and the date are the same in each run. The third serial
+/// port gets an interrupt of its own instead of the console's.
 fn exact(command: Cmd, exchange: &Exchange, seed: u64) -> Cmd {
     command
         .args(["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"])
@@ -103,7 +106,7 @@ fn exact(command: Cmd, exchange: &Exchange, seed: u64) -> Cmd {
         .args(["-device", "isa-serial,chardev=results,index=2,iobase=0x3e8,irq=5"])
 }
 
-/// A path as the value of a QEMU option, where a comma ends a value.
+/// Escapes a path as the value of a QEMU option, which a comma would end.
 fn option_value(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }

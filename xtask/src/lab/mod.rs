@@ -1,15 +1,15 @@
 //! The lab: real KVM on a machine without it. QEMU's TCG emulates AMD SVM with nested
-//! paging, Debian's kernel runs KVM on that, and the host's root file system is
-//! shared read-only, so that every program of the host runs in there unchanged.
+//! paging, Debian's kernel runs KVM on that, and the host's root file system is shared
+//! read-only, so that every program of the host runs in the lab unchanged.
 //!
-//! In exact mode its clock counts instructions, whatever else the host does, and a
-//! job has only the files that it was given.
+//! In exact mode the lab's clock counts instructions, independent of the host's load, and a
+//! job has only the files that it lists.
 //!
 //! - [`machine`]: the emulated machine's command line
-//! - [`clock`]: its frequency, which it could not find out by itself
-//! - [`job`]: what is to be run in there, as a script in the share
-//! - [`ram`]: exact mode's files, which no share can bring
-//! - [`boot`]: from power-on to the job's exit code
+//! - [`clock`]: frequency of its time-stamp counter
+//! - [`job`]: a command for the lab, written into the share as a script
+//! - [`ram`]: the files of an exact job, in the initramfs instead of a share
+//! - [`boot`]: one boot, from power-on to the job's exit code
 
 mod boot;
 mod clock;
@@ -23,20 +23,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use boot::run;
-pub use job::{Job, Time};
-pub use ram::Files;
+pub use job::{DISK, Files, Job, SHARE, Time};
 
 use crate::{
     dirs,
-    process::Scratch,
     setup::{self, Needs},
 };
-
-/// Where the writable share is mounted in the lab.
-pub const SHARE: &str = "/run/apf";
-
-/// The lab's disk, where a job wants one.
-pub const DISK: &str = "/dev/vda";
 
 /// `cargo xtask lab -- COMMAND…`
 #[derive(Debug, Args)]
@@ -44,12 +36,12 @@ pub struct LabArgs {
     /// Stop the command after this many seconds
     #[arg(long, default_value_t = 600)]
     timeout_s: u64,
-    /// One instruction is one nanosecond; the only files are the program and those that
-    /// its arguments name from the root on
+    /// Count instructions: each takes one nanosecond. The lab then has only the program and
+    /// the files that its arguments name by absolute paths
     #[arg(long)]
     exact: bool,
-    /// The command and its arguments; programs and files are the host's (read-only,
-    /// /tmp is a scratch copy), /run/apf is shared and writable
+    /// The command and its arguments; programs and files are the host's, read-only, with
+    /// changes to /tmp discarded; /run/apf is shared and writable
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
@@ -57,19 +49,19 @@ pub struct LabArgs {
 impl LabArgs {
     fn files(&self) -> Result<Files> {
         let program = which::which(&self.command[0])
-            .with_context(|| format!("there is no program {}", self.command[0].display()))?;
+            .with_context(|| format!("there is no program `{}`", self.command[0].display()))?;
         let others = self.command[1..].iter().map(PathBuf::from).filter(|path| path.is_absolute());
         Ok(Files { programs: vec![program], others: others.filter(|path| path.is_file()).collect() })
     }
 }
 
-/// `cargo xtask lab -- COMMAND…`: runs it, shows its output, passes on its exit code.
+/// `cargo xtask lab -- COMMAND…`: runs the command, prints its output, returns its exit code.
 ///
 /// # Errors
 /// The lab cannot be set up or booted, or the command takes too long.
 pub fn verb(args: &LabArgs) -> Result<u8> {
     let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
-    let share = Scratch::dir("lab-share")?;
+    let share = dirs::scratch("lab-share")?;
     let here = env::current_dir().context("the current folder is gone")?;
     let (time, cwd) = if args.exact {
         (Time::Instructions { files: args.files()?, seed: 1 }, "/".into())

@@ -1,6 +1,6 @@
-//! Exact mode's files. While nothing runs in there, virtual time jumps to the next
-//! timer, far ahead of any file the host would bring: so all that a job needs is in
-//! RAM before it starts, and all that it leaves comes back after its end.
+//! The files of an exact job. While the lab's processor is idle, its virtual time jumps to
+//! the next timer, long before the host could deliver a file. So a job's input is in the
+//! initramfs before it starts, and its output is sent back after it ends.
 
 use std::{
     collections::BTreeSet,
@@ -12,22 +12,14 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use cpio::newc::Reader;
 
-use super::{Job, SHARE};
+use super::job::{Files, Job, SHARE};
 use crate::{process::Cmd, setup::initramfs::Archive};
 
-/// Where `images/lab/init` has the job's root.
+/// The job's root folder, which `images/lab/init` uses.
 const ROOT: &str = "host";
 
-/// What a job has in the lab beside its share, under the same paths as here.
-#[derive(Clone, Debug, Default)]
-pub struct Files {
-    /// With the libraries that they are linked with, or will load.
-    pub programs: Vec<PathBuf>,
-    pub others: Vec<PathBuf>,
-}
-
-/// Writes `target`, which the lab boots from: the archive `initramfs`, and after it
-/// one with the job's files and its share.
+/// Writes `target`, which the lab boots from: the archive `initramfs`, followed by an
+/// archive of the job's files and its share.
 ///
 /// # Errors
 /// A file or a library is missing, or `target` cannot be written.
@@ -53,7 +45,7 @@ pub(super) fn pack(target: &Path, initramfs: &Path, job: &Job, files: &Files) ->
     archive.finish()
 }
 
-/// The place of the host's file `path` in the archive.
+/// Returns the path in the archive of the host's file `path`.
 fn inside(path: &Path) -> PathBuf {
     Path::new(ROOT).join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -68,18 +60,23 @@ fn files_of(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths.into_iter().filter(|path| path.is_file()).collect())
 }
 
-/// The libraries that the dynamic linker finds for `program`, itself included.
+/// Lists the libraries of `program` that the dynamic linker finds, and the linker itself.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Cmd::new("ldd").arg(program).quiet().output()?;
     if !output.status.success() {
-        let said = format!("{}{}", output.stdout, output.stderr);
-        ensure!(said.contains("not a dynamic executable"), "ldd {}: {}", program.display(), said.trim());
+        let message = format!("{}{}", output.stdout, output.stderr);
+        ensure!(
+            message.contains("not a dynamic executable"),
+            "ldd {}: {}",
+            program.display(),
+            message.trim()
+        );
         return Ok(vec![]);
     }
-    linked(&output.stdout).with_context(|| format!("the libraries of {}", program.display()))
+    linked(&output.stdout).with_context(|| format!("cannot find the libraries of {}", program.display()))
 }
 
-/// Reads `name => /path (0x…)` and `/path (0x…)`; the kernel's own has no path.
+/// Parses the lines `name => /path (0x…)` and `/path (0x…)`; the vDSO has no path.
 fn linked(ldd: &str) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for line in ldd.lines() {
@@ -95,24 +92,27 @@ fn linked(ldd: &str) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Takes what the lab sent after the job's end into the job's share.
+/// Unpacks the archive that the lab sent after the job's end into the job's share.
 ///
 /// # Errors
 /// The archive is cut off, or a file cannot be written.
 pub(super) fn unpack(archive: &Path, share: &Path) -> Result<()> {
     let mut archive = BufReader::new(File::open(archive)?);
     loop {
-        let mut entry = Reader::new(archive).context("what came back from the lab is cut off")?;
+        let mut entry = Reader::new(archive).context("the archive that the lab sent back is cut off")?;
         if entry.entry().is_trailer() {
             return Ok(());
         }
         let name = PathBuf::from(entry.entry().name());
         let size = entry.entry().file_size() as usize;
         // The share has no folders.
-        let path = share.join(name.file_name().with_context(|| format!("the lab sent {name:?}"))?);
+        let path = share.join(
+            name.file_name()
+                .with_context(|| format!("the lab sent back an entry without a file name: {name:?}"))?,
+        );
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
-        ensure!(bytes.len() == size, "what came back from the lab is cut off in {}", name.display());
+        ensure!(bytes.len() == size, "the archive that the lab sent back is cut off in {}", name.display());
         File::create(&path)
             .and_then(|mut file| file.write_all(&bytes))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -125,10 +125,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{lab::Time, process::Scratch};
+    use crate::{dirs, lab::job::Time};
 
     #[test]
-    fn the_linkers_words_are_understood() {
+    fn the_output_of_ldd_is_parsed() {
         let text = "\tlinux-vdso.so.1 (0x00007f1f)\n\tlibc.so.6 => /lib/libc.so.6 (0x00007f1e)\n\
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f1d)\n";
         assert_eq!(
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_program_is_packed_with_its_libraries_and_the_share() {
-        let scratch = Scratch::dir("ram-test").unwrap();
+        let scratch = dirs::scratch("ram-test").unwrap();
         let own = std::env::current_exe().unwrap();
         let (share, base) = (scratch.path().join("share"), scratch.path().join("base"));
         let (target, back) = (scratch.path().join("packed"), scratch.path().join("back"));

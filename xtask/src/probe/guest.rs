@@ -1,5 +1,5 @@
 //! The probe's guest: one vCPU in 64-bit mode that uses SSE and `xgetbv`, as every
-//! Hermit program does, and reports what SSE computed through a port.
+//! Hermit program does, and reports the result of an SSE computation through a port.
 
 use anyhow::{Context, Result, anyhow, bail};
 use kvm_bindings::{KVM_MAX_CPUID_ENTRIES, kvm_regs, kvm_segment, kvm_userspace_memory_region};
@@ -8,7 +8,7 @@ use memmap2::MmapMut;
 
 /// `KVM_CAP_ASYNC_PF_INT` of Linux's include/uapi/linux/kvm.h.
 const CAP_ASYNC_PF_INT: std::ffi::c_ulong = 183;
-/// Linux's error numbers for a device that one may not open, or that is not there.
+/// Linux's error numbers for a device without permission, or that does not exist.
 const EPERM: i32 = 1;
 const ENOENT: i32 = 2;
 const EACCES: i32 = 13;
@@ -25,7 +25,7 @@ const PD: usize = 0x3000;
 const CODE: usize = 0x4000;
 const PORT: u16 = 0x510;
 
-/// Long enough that an emulated vCPU would run into the time limit.
+/// Enough that an emulated vCPU reaches the time limit.
 const ROUNDS: u32 = 1_000_000;
 const EXPECTED: u32 = ROUNDS * 3 + 21;
 
@@ -33,27 +33,27 @@ const CR0: u64 = 1 | 1 << 1 | 1 << 4 | 1 << 5 | 1 << 16 | 1 << 31; // PE MP ET N
 const CR4: u64 = 1 << 5 | 1 << 9 | 1 << 10 | 1 << 18; // PAE OSFXSR OSXMMEXCPT OSXSAVE
 const EFER: u64 = 1 << 8 | 1 << 10; // LME LMA
 
-/// Runs it on this machine's KVM.
+/// Runs the guest on this machine's KVM.
 ///
 /// # Errors
-/// One line that says what does not work.
+/// KVM does not run it; the message is one line.
 pub fn run() -> Result<()> {
     let kvm = Kvm::new().map_err(|error| match error.errno() {
-        EACCES | EPERM => anyhow!("this user may not open /dev/kvm (being in the group kvm helps)"),
+        EACCES | EPERM => anyhow!("this user may not open /dev/kvm; add the user to the group kvm"),
         ENOENT => anyhow!("this machine has no /dev/kvm"),
         _ => anyhow!("/dev/kvm cannot be opened: {error}"),
     })?;
     if kvm.check_extension_raw(CAP_ASYNC_PF_INT) <= 0 {
-        bail!("this KVM has no async page faults by interrupt (Linux 5.8 or newer has)");
+        bail!("this KVM has no async page faults by interrupt, which need Linux 5.8 or newer");
     }
-    let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).context("KVM tells no CPUID")?;
+    let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).context("KVM does not return its CPUID")?;
     let features =
         cpuid.as_slice().iter().find(|leaf| leaf.function == KVM_FEATURES).map_or(0, |leaf| leaf.eax);
     if features & FEATURE_ASYNC_PF == 0 || features & FEATURE_ASYNC_PF_INT == 0 {
         bail!("this KVM does not offer async page faults (CPUID 0x40000001 EAX = {features:#x})");
     }
     let vm = kvm.create_vm().context("KVM cannot create a VM")?;
-    // Async page faults need the in-kernel interrupt controller: so does the probe.
+    // Async page faults need the in-kernel interrupt controller, so the probe tests it.
     vm.create_irq_chip().context("KVM has no in-kernel interrupt controller")?;
     let mut memory = MmapMut::map_anon(MEMORY).context("no memory for the probe's guest")?;
     fill(&mut memory);
@@ -64,38 +64,40 @@ pub fn run() -> Result<()> {
         memory_size: MEMORY as u64,
         userspace_addr: memory.as_mut_ptr() as u64,
     };
-    // SAFETY: the region is the whole of `memory`, which is declared before the vCPU,
-    // is touched by nobody else from here on, and lives until the function returns.
-    unsafe { vm.set_user_memory_region(region) }.context("KVM does not take the guest's memory")?;
+    // SAFETY: the region is the whole of `memory`, which outlives the vCPU (declared before
+    // it) and is not touched by this program from here on.
+    unsafe { vm.set_user_memory_region(region) }.context("KVM does not accept the guest's memory")?;
     let mut vcpu = vm.create_vcpu(0).context("KVM cannot create a vCPU")?;
-    vcpu.set_cpuid2(&cpuid).context("KVM does not take its own CPUID back")?;
+    vcpu.set_cpuid2(&cpuid).context("KVM does not accept its own CPUID for a vCPU")?;
     enter_long_mode(&vcpu)?;
     let sum = next_word(&mut vcpu)?;
     if sum != EXPECTED {
         bail!("KVM computes wrongly with SSE ({sum} instead of {EXPECTED})");
     }
     if next_word(&mut vcpu)? & 1 == 0 {
-        bail!("KVM shows a wrong XCR0");
+        bail!("KVM shows the guest a wrong XCR0");
     }
     Ok(())
 }
 
 /// Runs the guest to its next `out` and returns the value.
 fn next_word(vcpu: &mut VcpuFd) -> Result<u32> {
-    let code_and_what = match vcpu.run().context("KVM cannot run the vCPU")? {
+    let stop = match vcpu.run().context("KVM cannot run the vCPU")? {
         VcpuExit::IoOut(PORT, bytes) => {
-            return Ok(u32::from_le_bytes(bytes.try_into().context("KVM tells a wrong port access")?));
+            return Ok(u32::from_le_bytes(
+                bytes.try_into().context("KVM reports a port access of a wrong size")?,
+            ));
         }
-        VcpuExit::InternalError => "KVM gives up with an internal error".to_owned(),
+        VcpuExit::InternalError => "KVM stops with an internal error".to_owned(),
         VcpuExit::FailEntry(reason, _) => format!("KVM cannot enter the guest (reason {reason:#x})"),
         VcpuExit::Shutdown => "the guest's vCPU shuts down".to_owned(),
         other => format!("KVM stops with {other:?}"),
     };
     let rip = vcpu.get_regs().map(|regs| regs.rip).unwrap_or_default();
-    bail!("{code_and_what} {}", instruction_at(rip))
+    bail!("{stop} {}", instruction_at(rip))
 }
 
-/// The page tables and the code.
+/// Writes the page tables and the code.
 fn fill(memory: &mut [u8]) {
     let mut entry = |at: usize, value: u64| memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
     let present_writable = 0b11;
@@ -106,7 +108,7 @@ fn fill(memory: &mut [u8]) {
     memory[CODE..CODE + code.len()].copy_from_slice(&code);
 }
 
-/// The guest's program, and what a stop at each place means.
+/// The guest's program in parts, each with its name in an error message.
 const PARTS: [(&str, &[u8]); 4] = [
     (
         "at the first SSE instruction",
@@ -167,13 +169,13 @@ fn code() -> Vec<u8> {
     PARTS.iter().flat_map(|(_, bytes)| bytes.iter().copied()).collect()
 }
 
-/// Says in words where the vCPU stood.
+/// Names the part of the program at `rip`.
 fn instruction_at(rip: u64) -> String {
     let mut end = CODE as u64;
-    for (what, bytes) in PARTS {
+    for (name, bytes) in PARTS {
         end += bytes.len() as u64;
         if (CODE as u64..end).contains(&rip) {
-            return what.into();
+            return name.into();
         }
     }
     format!("at {rip:#x}")
@@ -200,13 +202,13 @@ fn enter_long_mode(vcpu: &VcpuFd) -> Result<()> {
         g: 1,
         ..Default::default()
     };
-    let mut sregs = vcpu.get_sregs().context("KVM does not tell the vCPU's registers")?;
+    let mut sregs = vcpu.get_sregs().context("KVM does not return the vCPU's registers")?;
     sregs.cs = code;
     (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
     (sregs.cr0, sregs.cr3, sregs.cr4, sregs.efer) = (CR0, PML4 as u64, CR4, EFER);
-    vcpu.set_sregs(&sregs).context("KVM does not take 64-bit mode")?;
+    vcpu.set_sregs(&sregs).context("KVM does not accept 64-bit mode")?;
     let regs = kvm_regs { rip: CODE as u64, rsp: PML4 as u64, rflags: 2, ..Default::default() };
-    vcpu.set_regs(&regs).context("KVM does not take the vCPU's registers")
+    vcpu.set_regs(&regs).context("KVM does not accept the vCPU's registers")
 }
 
 #[cfg(test)]
@@ -214,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_loop_jumps_back_to_its_own_start() {
+    fn the_guests_loop_jumps_back_to_its_start() {
         let (_, part) = PARTS[2];
         let jump_end = 13; // mov 5, paddd 4, dec 2, jnz 2
         let target = jump_end as i64 + i64::from(part[jump_end - 1].cast_signed());
@@ -222,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_is_told_in_words() {
+    fn a_stop_is_named_by_its_part_of_the_program() {
         assert_eq!(instruction_at(CODE as u64), "at the first SSE instruction");
         assert_eq!(instruction_at(CODE as u64 + 20), "at xgetbv");
         assert_eq!(instruction_at(0), "at 0x0");

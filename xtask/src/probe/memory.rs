@@ -1,4 +1,4 @@
-//! The probe's verdict, remembered until the machine starts anew or what was probed
+//! The remembered verdict, valid until the machine restarts or the subject of the probe
 //! changes.
 
 use std::fs;
@@ -9,24 +9,24 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{getegid, geteuid, getgroups};
 use serde::{Deserialize, Serialize};
 
-use super::Verdict;
+use super::verdict::Verdict;
 use crate::dirs;
 
-/// What a verdict is about. A verdict on anything else is worth nothing.
+/// The subject of a verdict: a verdict on any other subject is not used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// Linux makes it up at each start (`random(4)`).
+    /// Random number that Linux makes at each start (`random(4)`).
     boot_id: String,
-    /// `None` where there is no such device.
+    /// `None`: there is no such device.
     kvm: Option<Device>,
-    /// Who asks: user and groups decide whether the device opens.
+    /// User and groups decide whether the device opens.
     user: u32,
     groups: Vec<u32>,
-    /// The probe's own source: another one may find otherwise.
+    /// Hash of the probe's source: another version may decide otherwise.
     probe: u64,
 }
 
-/// `/dev/kvm`. Loading the module anew, with other parameters, makes a new one.
+/// `/dev/kvm`. Reloading the module, perhaps with other parameters, makes a new inode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Device {
     file_system: u64,
@@ -44,7 +44,7 @@ struct Remembered {
 }
 
 impl Subject {
-    /// This machine and user; `None` if the machine does not tell one start from another.
+    /// Describes this machine and user; `None` if the machine's boot id cannot be read.
     pub fn here() -> Option<Self> {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         let kvm = fs::metadata("/dev/kvm").ok().map(|device| Device {
@@ -58,19 +58,19 @@ impl Subject {
         let mut groups: Vec<u32> = getgroups().ok()?.iter().map(|group| group.as_raw()).collect();
         groups.push(getegid().as_raw());
         groups.sort_unstable();
-        // Without keys of its own, and so the same in every process.
+        // `DefaultHasher::new` has fixed keys, so that every process gets the same hash.
         let mut probe = DefaultHasher::new();
         (include_str!("guest.rs"), include_str!("mod.rs")).hash(&mut probe);
         Some(Self { boot_id, kvm, user: geteuid().as_raw(), groups, probe: probe.finish() })
     }
 
-    /// The verdict on this subject, if there was one.
+    /// Reads the verdict on this subject from `file`, if it is there.
     pub fn recall(&self, file: &Path) -> Option<Verdict> {
         let remembered: Remembered = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
         (remembered.subject == *self).then_some(remembered.verdict)
     }
 
-    /// Remembers the verdict. Where it cannot be written there will be one more probe.
+    /// Writes the verdict to `file`. If that fails, the next call probes again.
     pub fn remember(self, verdict: Verdict, file: &Path) {
         let text = serde_json::to_vec(&Remembered { subject: self, verdict }).unwrap_or_default();
         // Moved into place: another process may be reading.
@@ -82,7 +82,7 @@ impl Subject {
     }
 }
 
-/// Where it is remembered.
+/// Returns the path of the remembered verdict.
 pub fn file() -> PathBuf {
     dirs::apf().join("probe.json")
 }
@@ -90,16 +90,15 @@ pub fn file() -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::Scratch;
 
     fn lab() -> Verdict {
         Verdict::Lab { reason: "for a test".into() }
     }
 
-    fn with_memory_of(subject: &Subject, check: impl FnOnce(&Path)) {
+    fn with_verdict_on(subject: &Subject, check: impl FnOnce(&Path)) {
         // Threads of one process would share a folder of one name.
         let name = format!("probe-{:?}", std::thread::current().id());
-        let scratch = Scratch::dir(&name.replace(['(', ')'], "")).unwrap();
+        let scratch = dirs::scratch(&name.replace(['(', ')'], "")).unwrap();
         let file = scratch.path().join("probe.json");
         subject.clone().remember(lab(), &file);
         check(&file);
@@ -107,8 +106,8 @@ mod tests {
 
     #[test]
     fn a_verdict_is_recalled_in_another_process_of_the_same_start() {
-        let subject = Subject::here().expect("Linux tells its start");
-        with_memory_of(&subject, |file| {
+        let subject = Subject::here().expect("Linux has a boot id");
+        with_verdict_on(&subject, |file| {
             assert_eq!(Subject::here().unwrap().recall(file), Some(lab()));
             Subject::here().unwrap().remember(Verdict::Native, file);
             assert_eq!(subject.recall(file), Some(Verdict::Native));
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_changes_makes_it_worthless() {
+    fn a_verdict_on_a_changed_subject_is_not_recalled() {
         let device =
             Device { file_system: 5, inode: 300, number: 0xae8, mode: 0o20660, owner: 0, group: 104 };
         let subject = Subject { kvm: Some(device.clone()), ..Subject::here().unwrap() };
@@ -129,7 +128,7 @@ mod tests {
             Subject { groups: vec![104], ..subject.clone() },
             Subject { probe: !subject.probe, ..subject.clone() },
         ];
-        with_memory_of(&subject, |file| {
+        with_verdict_on(&subject, |file| {
             assert_eq!(subject.recall(file), Some(lab()));
             for changed in changed {
                 assert_eq!(changed.recall(file), None, "{changed:?}");
@@ -138,9 +137,9 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_memory_is_none() {
+    fn a_damaged_file_has_no_verdict() {
         let subject = Subject::here().unwrap();
-        with_memory_of(&subject, |file| {
+        with_verdict_on(&subject, |file| {
             let text = fs::read(file).unwrap();
             for damaged in [&text[..text.len() / 2], b"", b"{}"] {
                 fs::write(file, damaged).unwrap();

@@ -1,69 +1,32 @@
-//! Does this machine's KVM run the guest?
+//! A test whether this machine's KVM runs the guest.
 //!
-//! That the device opens proves nothing: there are machines where it does and the
-//! vCPU then stops at the first SSE instruction, or emulates everything at a crawl.
-//! So [`guest`] runs some guest code, in a process of its own that can be stopped, and
-//! [`memory`] spares the next run from doing so again.
+//! A device that opens proves nothing: on some machines the vCPU then stops at the first
+//! SSE instruction, or KVM emulates every instruction.
+//!
+//! - [`guest`]: guest code that is run on KVM, in a process that can be stopped
+//! - [`memory`]: the verdict, remembered for the next call
+//! - [`verdict`]: the place where guests run
 
 pub mod guest;
 mod memory;
+mod verdict;
 
-use std::{env, fmt, time::Duration};
+use std::{env, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::Args;
 
+pub use self::verdict::{Host, Verdict};
 use crate::process::{Cmd, command};
 use memory::Subject;
 
-/// The test takes milliseconds on a real KVM and a fraction of a second in the lab.
+/// The probe takes milliseconds on a real KVM and a fraction of a second in the lab.
 const LIMIT: Duration = Duration::from_secs(2);
-
-/// Where guests run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Host {
-    /// Probe this machine's KVM, once per start of the machine, and take the lab if it does
-    /// not run the guest
-    Auto,
-    /// This machine's KVM
-    Native,
-    /// Real KVM in an emulated machine
-    Lab,
-}
-
-/// Where guests are going to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Verdict {
-    /// On this machine's KVM.
-    Native,
-    /// In the lab, and why.
-    Lab { reason: String },
-}
-
-impl Verdict {
-    /// As reports name it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Lab { .. } => "lab",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Native => write!(f, "native: this machine's KVM runs the guest"),
-            Self::Lab { reason } => write!(f, "lab: {reason}"),
-        }
-    }
-}
 
 /// `cargo xtask probe`
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// Probe even if the verdict since this machine's start is known
+    /// Probe again, even if a verdict since this machine's start is known
     #[arg(long)]
     again: bool,
 }
@@ -75,20 +38,22 @@ pub struct ProbeArgs {
 pub fn run(args: &ProbeArgs) -> Result<()> {
     let known = if args.again { None } else { known() };
     match known {
-        Some(verdict) => println!("{verdict}\n(found earlier; `cargo xtask probe --again` probes anew)"),
+        Some(verdict) => {
+            println!("{verdict}\n(an earlier verdict; `cargo xtask probe --again` probes again)")
+        }
         None => println!("{}", probe()?),
     }
     Ok(())
 }
 
-/// Decides where guests run. `native` and `lab` are taken as told, but `native` is
-/// probed anew: on a machine that cannot it is an error here rather than a hang later.
+/// Decides where guests run. `native` is always probed: on a machine whose KVM does not
+/// run guests it is an error here instead of a hang later.
 ///
 /// # Errors
-/// `native` was asked for and does not work.
+/// `native` was requested and does not work.
 pub fn choose(host: Host) -> Result<Verdict> {
     match host {
-        Host::Lab => Ok(Verdict::Lab { reason: "asked for with --host lab".into() }),
+        Host::Lab => Ok(Verdict::Lab { reason: "requested with --host lab".into() }),
         Host::Auto => known().map_or_else(probe, Ok),
         Host::Native => match probe()? {
             Verdict::Native => Ok(Verdict::Native),
@@ -97,28 +62,28 @@ pub fn choose(host: Host) -> Result<Verdict> {
     }
 }
 
-/// Decides where guests run whose instructions are counted, which only the lab does.
+/// Decides where an exact guest runs: in the lab, which alone counts instructions.
 ///
 /// # Errors
-/// `native` was asked for.
+/// `native` was requested.
 pub fn choose_exact(host: Host) -> Result<Verdict> {
     match host {
         Host::Auto | Host::Lab => {
             Ok(Verdict::Lab { reason: "--exact: one instruction is one nanosecond".into() })
         }
         Host::Native => bail!(
-            "--exact counts the instructions of an emulated processor, and --host native has a real one: \
-             use --host lab or auto"
+            "--exact needs the emulated processor of the lab, which counts instructions, and --host native \
+             is a real one: use --host lab or auto"
         ),
     }
 }
 
-/// The verdict since this machine's start.
+/// Recalls the verdict since this machine's start.
 fn known() -> Option<Verdict> {
     Subject::here()?.recall(&memory::file())
 }
 
-/// Runs guest code on this machine's KVM, and remembers what came of it.
+/// Runs guest code on this machine's KVM, and remembers the verdict.
 ///
 /// # Errors
 /// The probe itself cannot be started.
@@ -135,8 +100,9 @@ fn probe() -> Result<Verdict> {
     let verdict = if status.success() {
         Verdict::Native
     } else {
-        let said = running.child.stderr.take().map(std::io::read_to_string).transpose()?.unwrap_or_default();
-        let reason = said.lines().find_map(|line| line.strip_prefix("error: ")).map(str::to_owned);
+        let errors =
+            running.child.stderr.take().map(std::io::read_to_string).transpose()?.unwrap_or_default();
+        let reason = errors.lines().find_map(|line| line.strip_prefix("error: ")).map(str::to_owned);
         let reason = reason.unwrap_or_else(|| format!("probing KVM failed ({})", command::describe(status)));
         Verdict::Lab { reason }
     };
@@ -151,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instructions_are_counted_in_the_lab_only() {
+    fn an_exact_guest_runs_in_the_lab_only() {
         for host in [Host::Auto, Host::Lab] {
             assert_eq!(choose_exact(host).unwrap().name(), "lab");
         }

@@ -1,7 +1,8 @@
-//! One external command: echoed before it runs, with a time limit, its output
-//! captured, logged or passed on.
+//! One external command: echoed before it runs, limited in time, its output captured,
+//! logged or passed on.
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::Read,
@@ -13,12 +14,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{Step, guard};
+use super::{guard, progress::Step};
 
-/// How many lines of a log are shown when its command failed.
+/// Number of log lines shown when a command fails.
 const TAIL_LINES: usize = 15;
 
-/// A command to be run.
+/// A command to run.
 pub struct Cmd {
     inner: Command,
     words: Vec<OsString>,
@@ -27,7 +28,7 @@ pub struct Cmd {
     timeout: Option<Duration>,
 }
 
-/// What a captured command printed and how it ended.
+/// Output and exit status of a captured command.
 #[derive(Debug)]
 pub struct Output {
     pub status: ExitStatus,
@@ -36,7 +37,7 @@ pub struct Output {
 }
 
 impl Cmd {
-    /// A command whose standard input is empty.
+    /// Makes a command whose standard input is empty.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let mut inner = Command::new(&program);
         inner.stdin(Stdio::null());
@@ -64,42 +65,42 @@ impl Cmd {
         self
     }
 
-    /// Takes a variable out of the command's environment.
+    /// Removes a variable from the command's environment.
     pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
         self.inner.env_remove(name);
         self
     }
 
-    /// Sets the folder it runs in.
+    /// Sets the working folder.
     pub fn cwd(mut self, dir: impl AsRef<Path>) -> Self {
         self.inner.current_dir(dir);
         self
     }
 
-    /// Does not echo: for questions such as `--version`.
+    /// Turns the echo off, for queries such as `--version`.
     pub fn quiet(mut self) -> Self {
         self.echo = false;
         self
     }
 
-    /// What it is doing, for the progress line; the program's name if not told.
+    /// Sets the text of the progress line; without it the program's name is shown.
     pub fn doing(mut self, text: impl Into<String>) -> Self {
         self.doing = Some(text.into());
         self
     }
 
-    /// Kills the command and all it started after this long.
+    /// Sets the time after which the command and all its children are killed.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self
     }
 
-    /// The underlying builder, for what this one lacks (standard streams, say).
+    /// Gives access to the underlying builder, for example to set the standard streams.
     pub fn std(&mut self) -> &mut Command {
         &mut self.inner
     }
 
-    /// The command as one would type it.
+    /// Returns the command as typed in a shell.
     pub fn line(&self) -> String {
         self.words.iter().map(|word| shell_word(&word.to_string_lossy())).collect::<Vec<_>>().join(" ")
     }
@@ -108,7 +109,7 @@ impl Cmd {
         Path::new(&self.words[0]).file_name().unwrap_or(&self.words[0]).to_string_lossy().into_owned()
     }
 
-    /// Starts it; the caller has set up the streams through [`Cmd::std`].
+    /// Starts it, with the streams that were set through [`Cmd::std`].
     ///
     /// # Errors
     /// The program cannot be started.
@@ -121,7 +122,7 @@ impl Cmd {
         Ok(Running { name: self.name(), child, done: None })
     }
 
-    /// Runs it and returns what it printed, whatever its exit status.
+    /// Runs it and returns its output, whatever its exit status.
     ///
     /// # Errors
     /// It cannot be started, or takes longer than its time limit.
@@ -129,7 +130,7 @@ impl Cmd {
         self.inner.stdout(Stdio::piped()).stderr(Stdio::piped());
         let (limit, step) = self.start();
         let mut running = self.spawn()?;
-        // The readers end when the pipes do; they are not the spawning thread.
+        // Reader threads: the child dies with the thread that spawned it, which is this one.
         let stdout = read_all(running.child.stdout.take());
         let stderr = read_all(running.child.stderr.take());
         let status = running.finish(limit)?;
@@ -140,10 +141,10 @@ impl Cmd {
         Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
     }
 
-    /// Runs it and returns what it printed to standard output.
+    /// Runs it and returns its standard output.
     ///
     /// # Errors
-    /// It cannot be started, takes too long, or fails: then with what it printed.
+    /// It cannot be started, takes too long, or fails; the error then has its last lines.
     pub fn capture(self) -> Result<String> {
         let name = self.name();
         let output = self.output()?;
@@ -153,10 +154,10 @@ impl Cmd {
         Ok(output.stdout)
     }
 
-    /// Runs it with everything it prints going to the file `log`.
+    /// Runs it with its output written to the file `log`.
     ///
     /// # Errors
-    /// It cannot be started, takes too long, or fails: then with the log's last lines.
+    /// It cannot be started, takes too long, or fails; the error then has the log's last lines.
     pub fn logged(mut self, log: &Path) -> Result<()> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         self.inner.stdout(file.try_clone()?).stderr(file);
@@ -178,27 +179,32 @@ impl Cmd {
     }
 }
 
+/// The cargo that started this program; `cargo` from the PATH without one.
+pub fn cargo() -> Cmd {
+    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
 /// A started command. Dropping it kills its whole group.
 pub struct Running {
     name: String,
-    /// Its streams may be taken; waiting goes through this type.
+    /// For its streams only; waiting goes through this type.
     pub child: Child,
     done: Option<ExitStatus>,
 }
 
 impl Running {
-    /// Its process id, which is also its group's.
+    /// Returns its process id, which is also its group's.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits up to `limit` (for ever if `None`); `Ok(None)` when it still runs.
+    /// Waits up to `limit`, without one for ever. `Ok(None)`: it still runs.
     ///
     /// # Errors
     /// The operating system refuses to wait.
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
         let started = Instant::now();
-        // Short commands are answered quickly, long ones do not cost polling.
+        // Growing pauses: a short command returns at once, a long one costs little polling.
         let mut pause = Duration::from_millis(1);
         loop {
             if self.done.is_none() {
@@ -213,10 +219,10 @@ impl Running {
         }
     }
 
-    /// Waits for its end; past `limit` kills it, which is an error.
+    /// Waits for its end, and kills it at `limit`.
     ///
     /// # Errors
-    /// The time limit is over.
+    /// It reached the time limit.
     pub fn finish(mut self, limit: Option<Duration>) -> Result<ExitStatus> {
         match self.wait(limit)? {
             Some(status) => Ok(status),
@@ -235,7 +241,7 @@ impl Drop for Running {
     }
 }
 
-/// How a command ended, in words.
+/// Describes how a command ended.
 pub fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -245,25 +251,28 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The last `count` lines of a text that are not blank, indented.
+/// Returns the last `count` lines of a text that are not blank, indented.
 pub fn tail(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = &lines[lines.len().saturating_sub(count)..];
     last.iter().map(|line| format!("    {}", line.trim_end())).collect::<Vec<_>>().join("\n")
 }
 
-/// A word as a POSIX shell wants it: quoted only where it must be.
+/// Quotes a word for a POSIX shell, if it needs quotes.
 pub fn shell_word(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) { word.into() } else { shell_quote(word) }
 }
 
-/// A word in single quotes, whatever it contains.
+/// Puts a word in single quotes, whatever it contains.
 pub fn shell_quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The folder or file given, or a plain sentence.
+/// Returns `path` if it exists.
+///
+/// # Errors
+/// It does not exist; `what` names it in the message.
 pub fn must_exist(path: PathBuf, what: &str) -> Result<PathBuf> {
     if path.exists() { Ok(path) } else { bail!("{what} is missing: {}", path.display()) }
 }
@@ -272,7 +281,7 @@ fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Ve
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
-            // A read error ends the text; the exit status tells the story.
+            // A read error only cuts the text short; the exit status decides.
             let _ = stream.read_to_end(&mut bytes);
         }
         bytes
@@ -284,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_and_exit_status_come_back() {
+    fn a_command_returns_its_output_and_exit_status() {
         let output = Cmd::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]).quiet().output().unwrap();
         assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("out\n", "err\n"));
         assert_eq!(output.status.code(), Some(3));

@@ -1,5 +1,5 @@
-//! Nothing outlives us: a registry of children and of temporary state, and the
-//! signal thread that clears both.
+//! Process guard: a registry of children and of temporary files, and the signal thread
+//! that ends and removes both, so that nothing outlives this process.
 
 use std::{
     collections::BTreeSet,
@@ -24,23 +24,23 @@ use signal_hook::{
     iterator::Signals,
 };
 
-/// What to end and remove when a signal comes.
+/// Children to end and files to remove when a signal arrives.
 #[derive(Default)]
 struct Registry {
-    /// Set by the signal thread: no new child may start any more.
+    /// Set by the signal thread: no further child may start.
     closed: bool,
-    /// Leaders of the process groups of our children.
+    /// Process groups of the children.
     groups: BTreeSet<i32>,
-    /// Files and folders that must not stay.
+    /// Temporary files and folders.
     paths: BTreeSet<PathBuf>,
-    /// What is to be saved before the program leaves.
+    /// Saves what would be lost, after the children's end.
     last_act: Option<Box<dyn FnOnce() + Send>>,
 }
 
 static REGISTRY: Mutex<Registry> =
     Mutex::new(Registry { closed: false, groups: BTreeSet::new(), paths: BTreeSet::new(), last_act: None });
 
-/// How long children may take to end by themselves (apt wants to finish a write).
+/// Time that children have to end after SIGTERM (apt finishes a write).
 const GRACE: Duration = Duration::from_secs(5);
 
 fn registry() -> MutexGuard<'static, Registry> {
@@ -68,7 +68,7 @@ pub fn install() -> Result<()> {
 /// Ends every child, removes temporary state and leaves with this exit code, after a last line on
 /// standard error unless that is empty.
 pub fn leave(code: i32, last_line: &str) -> ! {
-    // Closed first, under the lock that spawning takes: no child can slip through.
+    // Closed first, under the lock that spawning takes: no child starts after this.
     let (groups, paths, last_act) = {
         let mut registry = registry();
         registry.closed = true;
@@ -97,12 +97,12 @@ pub fn leave(code: i32, last_line: &str) -> ! {
     std::process::exit(code)
 }
 
-/// Takes [`before_leaving`]'s act back when dropped.
-#[must_use = "the act is taken back when this is dropped"]
+/// Registration by [`before_leaving`]; dropping it cancels the act.
+#[must_use = "dropping this cancels the act"]
 pub struct Farewell;
 
-/// Has `act` done when a signal ends the program, after its children's end. It
-/// cannot start new ones.
+/// Registers `act`, to be called when a signal ends the program, after the children have
+/// ended. It cannot start new ones.
 pub fn before_leaving(act: impl FnOnce() + Send + 'static) -> Farewell {
     registry().last_act = Some(Box::new(act));
     Farewell
@@ -114,8 +114,8 @@ impl Drop for Farewell {
     }
 }
 
-/// Has the group a member that is not a zombie? Zombies of ours count as alive for
-/// `kill(0)`, so the leader is asked for in /proc as well.
+/// Returns whether the group has a member that is not a zombie. For `kill(0)` zombies
+/// count as alive, so the leader's state is read from /proc as well.
 fn is_alive(group: i32) -> bool {
     if killpg(Pid::from_raw(group), None) == Err(Errno::ESRCH) {
         return false;
@@ -124,21 +124,22 @@ fn is_alive(group: i32) -> bool {
     !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
-/// When a signal is being handled, waits for the end of the process: the failures it
-/// causes all over the program are not worth reporting.
+/// Waits for the end of the process if a signal is being handled: the failures that the
+/// signal causes all over the program are not reported.
 pub fn park_if_interrupted() {
-    // The signal thread marks the registry before it kills anything, but a child may
-    // also have seen the terminal's SIGINT itself: give the signal thread a moment.
+    // The signal thread closes the registry before it kills anything, but a child may
+    // have received the terminal's SIGINT itself: give the signal thread time to do so.
     thread::sleep(Duration::from_millis(10));
     while registry().closed {
         thread::sleep(Duration::from_secs(1));
     }
 }
 
-/// Starts `command` in a process group of its own, registered, dying with us.
+/// Starts `command` in a process group of its own, registered, and killed when this
+/// process dies.
 ///
-/// The group is its own, so the terminal's Ctrl-C does not reach it: the signal thread
-/// ends it in order. The kernel sends the death signal when the *thread* that spawned ends, so call
+/// The terminal's Ctrl-C does not reach another group; the signal thread ends it in order.
+/// The kernel sends the death signal when the spawning *thread* ends (`prctl(2)`), so call
 /// this from a thread that lives as long as the child.
 ///
 /// # Errors
@@ -152,7 +153,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
         let parent = nix::unistd::getpid();
         command.pre_exec(move || {
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have died before the request was made.
+            // The parent may have died before the death signal was set.
             if nix::unistd::getppid() != parent {
                 return Err(io::Error::from_raw_os_error(Errno::ESRCH as i32));
             }
@@ -168,7 +169,7 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Kills the child's group, whatever is left of it, reaps the child, forgets both.
+/// Kills what is left of the child's group, reaps the child, and unregisters the group.
 pub fn finish(child: &mut Child) {
     let group = child.id().cast_signed();
     let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
@@ -176,7 +177,7 @@ pub fn finish(child: &mut Child) {
     registry().groups.remove(&group);
 }
 
-/// A file or folder that is removed when this is dropped or the program is interrupted.
+/// A file or folder that is removed on drop and when a signal ends the program.
 #[derive(Debug)]
 pub struct Scratch(PathBuf);
 
@@ -188,13 +189,13 @@ impl Scratch {
         Self(path)
     }
 
-    /// Makes an empty folder `tmp/<name>-<pid>` below [`crate::dirs::out`].
+    /// Makes an empty folder `<name>-<pid>` in `parent`, and removes the folders there of
+    /// processes that no longer exist.
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn dir(name: &str) -> Result<Self> {
-        let parent = crate::dirs::sub("tmp")?;
-        sweep(&parent);
+    pub fn dir(parent: &Path, name: &str) -> Result<Self> {
+        sweep(parent);
         let path = parent.join(format!("{name}-{}", std::process::id()));
         remove(&path);
         let scratch = Self::guard(path);
@@ -203,7 +204,7 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -216,7 +217,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes what processes left that were killed outright.
+/// Removes the folders of processes that were killed before they could do so.
 fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().filter_map(Result::ok) {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -228,7 +229,7 @@ fn sweep(parent: &Path) {
 }
 
 fn remove(path: &Path) {
-    // A tracing instance of the kernel's is a folder that goes only as a whole.
+    // A tracing instance in tracefs can only be removed by rmdir, files and all.
     let _ = if path.is_dir() {
         fs::remove_dir(path).or_else(|_| fs::remove_dir_all(path))
     } else {

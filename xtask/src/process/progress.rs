@@ -1,5 +1,5 @@
-//! A line that lives while something takes long: a spinner on a terminal, a plain
-//! line now and then elsewhere. Nothing at all for what is over in two seconds.
+//! Progress line of a long step: a spinner on a terminal, elsewhere a line every 15 s.
+//! A step of less than two seconds has none.
 
 use std::{
     io::{IsTerminal, stderr},
@@ -13,12 +13,12 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shorter than this, a step needs no line.
+/// A shorter step has no line.
 const QUIET: Duration = Duration::from_secs(2);
-/// Without a terminal: how often a long step says that it is alive.
+/// Time between two lines where there is no terminal.
 const REPEAT: Duration = Duration::from_secs(15);
 
-/// Something that is going on. Ends when dropped.
+/// A step in progress; it ends when dropped.
 pub struct Step {
     text: Arc<Mutex<String>>,
     bar: ProgressBar,
@@ -26,7 +26,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Starts the clock; `text` says what is being done: "building the kernel".
+    /// Starts a step; `text` names the activity, as in "building the kernel".
     pub fn start(text: impl Into<String>) -> Self {
         let text = text.into();
         let terminal = stderr().is_terminal();
@@ -57,10 +57,10 @@ impl Step {
         Self { text, bar, stop: Some((sender, ticker)) }
     }
 
-    /// Changes what is being done, or how far it is.
+    /// Changes the text.
     pub fn say(&self, text: impl Into<String>) {
         let text = text.into();
-        // Kept for the ticker: nothing is drawn before the quiet time is over.
+        // Also kept for the ticker, which draws nothing before the quiet time is over.
         self.bar.set_message(text.clone());
         *self.text.lock().unwrap_or_else(PoisonError::into_inner) = text;
     }

@@ -1,7 +1,8 @@
 //! What an experiment of checks came to: `contexts`, `cores`.
 
+use apf_vocabulary::Counters;
+use apf_vocabulary::message::Check;
 use serde::Serialize;
-use unikernel::wire::{Check, Counters};
 
 use super::{HostTrace, Setting};
 use crate::drive::spec::{Outcome, Spec};

@@ -1,8 +1,8 @@
-//! Percentiles of the guest's histograms, by HDR histograms.
+//! Percentiles of the guest's histograms, by those of documents.
 
-use hdrhistogram::Histogram;
+use apf_report::distribution::Distribution;
+use apf_vocabulary::Histogram;
 use serde::Serialize;
-use unikernel::wire::StageHistogram;
 
 /// One stage of one kind of wait.
 #[derive(Clone, Debug, Serialize)]
@@ -18,37 +18,28 @@ pub struct Latency {
     pub p999_us: f64,
     pub max_us: f64,
     /// The raw histogram: smallest value of each bucket, in cycles, and count.
-    pub buckets_cycles: Vec<(u64, u32)>,
+    pub buckets_cycles: Vec<(u64, u64)>,
 }
 
-/// Turns buckets of cycles into percentiles.
-pub fn all(histograms: &[StageHistogram], tsc_mhz: u32) -> Vec<Latency> {
-    histograms
-        .iter()
-        .filter(|histogram| !histogram.buckets.is_empty())
-        .map(|histogram| of(histogram, tsc_mhz))
-        .collect()
+/// The percentiles of each histogram that has counted anything.
+pub fn all(histograms: &[Histogram]) -> Vec<Latency> {
+    histograms.iter().filter_map(of).collect()
 }
 
-fn of(raw: &StageHistogram, tsc_mhz: u32) -> Latency {
-    // The guest tells values up to 2^44 cycles apart, in wider steps than three digits.
-    let mut histogram = Histogram::<u64>::new_with_bounds(1, 1 << 45, 3).expect("constant bounds");
-    for &(cycles, count) in &raw.buckets {
-        histogram.saturating_record_n(cycles, count.into());
-    }
-    let us = |cycles: u64| cycles as f64 / f64::from(tsc_mhz.max(1));
-    let at = |percentile: f64| us(histogram.value_at_percentile(percentile));
-    Latency {
-        wait: raw.wait.clone(),
-        stage: raw.stage.clone(),
-        count: histogram.len(),
-        p50_us: at(50.0),
-        p90_us: at(90.0),
-        p99_us: at(99.0),
-        p999_us: at(99.9),
-        max_us: us(histogram.max()),
-        buckets_cycles: raw.buckets.clone(),
-    }
+fn of(histogram: &Histogram) -> Option<Latency> {
+    let values = Distribution::of([histogram])?;
+    let (wait, stage) = histogram.name.split_once(' ')?;
+    Some(Latency {
+        wait: wait.into(),
+        stage: stage.into(),
+        count: values.count(),
+        p50_us: values.at(0.5),
+        p90_us: values.at(0.9),
+        p99_us: values.at(0.99),
+        p999_us: values.at(0.999),
+        max_us: values.max(),
+        buckets_cycles: histogram.buckets.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -58,7 +49,7 @@ mod tests {
     #[test]
     fn percentiles_are_in_microseconds() {
         let buckets = vec![(2_000, 99), (200_000, 1)];
-        let all = all(&[StageHistogram { wait: "halt".into(), stage: "host".into(), buckets }], 2_000);
+        let all = all(&[Histogram { name: "halt host".into(), per_us: 2_000.0, buckets }]);
         assert_eq!(all[0].count, 100);
         assert!((all[0].p50_us - 1.0).abs() < 0.01 && (all[0].max_us - 100.0).abs() < 0.2, "{all:?}");
     }

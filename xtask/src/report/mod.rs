@@ -14,8 +14,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use apf_vocabulary::{Counters, Mode};
 use serde::Serialize;
-use unikernel::wire::{Counters, Mode};
 
 use crate::drive::spec::{HostCounts, Outcome, PassOutcome, Spec};
 use crate::probe::Verdict;
@@ -158,7 +158,7 @@ impl Report {
             blocked: Blocked { pass: PassFigures::of(off) },
             host_trace: HostTrace::of(on.host, outcome.host_trace_unavailable.clone()),
             speedup: off.pass.seconds / on.pass.seconds,
-            latency: latency::all(&outcome.histograms, outcome.tsc_mhz),
+            latency: latency::all(&outcome.histograms),
             tsc_mhz: outcome.tsc_mhz,
         })
     }

@@ -67,7 +67,7 @@ fn row([name, on, off, note]: [&str; 4]) -> String {
 }
 
 fn latency(l: &Latency) -> String {
-    let name = format!("{} {}", l.wait, l.stage.replace("_to_", "→").replace('_', " "));
+    let name = format!("{} {}", l.wait, l.stage);
     format!(
         "  {name:<28}{:>9}{:>11.1}{:>11.1}{:>11.1}{:>11.1}",
         grouped(l.count),

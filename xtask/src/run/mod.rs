@@ -184,7 +184,7 @@ impl RunArgs {
     }
 
     fn region_pages(&self) -> u32 {
-        u32::from(self.region_mib) * 256
+        u32::from(self.region_mib) * apf_vocabulary::page::PAGES_PER_MIB
     }
 
     fn memory_mib(&self) -> u64 {

@@ -1,5 +1,5 @@
 //! The lab's emulator: QEMU, built from Debian's source with the repairs in
-//! `images/lab/qemu`. `docs/lab.md` says what they are for.
+//! `images/lab/qemu`; `docs/lab.md` has the reason for each.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,22 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Qemu, apt};
+use super::{apt, qemu::Qemu};
 use crate::dirs;
-use crate::process::{Cmd, Scratch};
+use crate::patches::{self, Lines};
+use crate::process::Cmd;
 use crate::versions::{Packages, VERSIONS};
 
-/// In the order in which they are applied.
-const REPAIRS: [&str; 4] = [
-    include_str!("../../../images/lab/qemu/0001-injected-interrupt-once.patch"),
-    include_str!("../../../images/lab/qemu/0002-flags-of-another-processor.patch"),
-    include_str!("../../../images/lab/qemu/0003-no-firmware.patch"),
-    include_str!("../../../images/lab/qemu/0004-all-blocks.patch"),
-];
-/// The devices it is built with.
+/// The devices that it is built with.
 const DEVICES: &str = include_str!("../../../images/lab/qemu/devices.mak");
-/// One target, one accelerator, one kind of share. The Python is Debian's, whose
-/// packages it is to find.
+/// Options: one target, one accelerator, one kind of share. The Python is Debian's, because
+/// the build needs Debian's Python packages.
 const CONFIGURE: [&str; 14] = [
     "--python=/usr/bin/python3",
     "--target-list=x86_64-softmmu",
@@ -43,14 +37,14 @@ const PROGRAM: &str = "qemu-system-x86_64";
 /// The plugin that counts how often each block of code runs
 /// (docs/about/emulation.rst in QEMU's source, "Hot Blocks").
 const COUNTER: &str = "libhotblocks.so";
-/// On two processors it takes two minutes.
+/// The build takes two minutes on two processors.
 const BUILD_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// The lab's QEMU.
 #[derive(Clone, Debug)]
 pub struct Emulator {
     pub qemu: Qemu,
-    /// Its plugin that counts how often each block of code runs.
+    /// Its plugin that counts the executions of each block of code.
     pub counter: PathBuf,
 }
 
@@ -58,19 +52,29 @@ fn folder() -> PathBuf {
     dirs::apf().join("lab/emulator")
 }
 
-/// What it was built from: another repair or option builds it anew.
-fn stamp() -> String {
-    [&REPAIRS[..], &[DEVICES], &CONFIGURE, &[&VERSIONS.lab.qemu.suite]].concat().join("\n")
+fn repairs() -> Result<Vec<PathBuf>> {
+    patches::series(&dirs::root().join("images/lab/qemu"))
 }
 
-/// Is it there, as it would be built now?
+/// Returns all inputs of the build: a change of any of them causes a rebuild.
+fn stamp() -> Result<String> {
+    let repairs = repairs()?
+        .iter()
+        .map(|repair| fs::read_to_string(repair).with_context(|| format!("cannot read {}", repair.display())))
+        .collect::<Result<Vec<_>>>()?
+        .join("\n");
+    Ok([&[repairs.as_str(), DEVICES], &CONFIGURE[..], &[&VERSIONS.lab.qemu.suite]].concat().join("\n"))
+}
+
+/// Returns whether it is built, from the present inputs.
 pub fn is_built() -> bool {
     let folder = folder();
     [PROGRAM, COUNTER].iter().all(|name| folder.join(name).is_file())
-        && fs::read_to_string(folder.join("stamp")).is_ok_and(|old| old == stamp())
+        && fs::read_to_string(folder.join("stamp"))
+            .is_ok_and(|old| stamp().is_ok_and(|current| old == current))
 }
 
-/// The packages that building it takes, if they are not all installed.
+/// Lists the packages that building it needs, unless it is built or they are installed.
 pub fn missing_packages() -> Vec<&'static Packages> {
     if is_built() {
         return Vec::new();
@@ -83,7 +87,7 @@ pub fn missing_packages() -> Vec<&'static Packages> {
 /// Finds or builds it.
 ///
 /// # Errors
-/// The source cannot be had, a repair does not fit, or the build fails.
+/// The source cannot be downloaded, a repair does not apply, or the build fails.
 pub fn ensure() -> Result<Emulator> {
     if !is_built() {
         build().context("the lab's emulator cannot be built")?;
@@ -93,13 +97,13 @@ pub fn ensure() -> Result<Emulator> {
 
 fn build() -> Result<()> {
     let suite = &VERSIONS.lab.qemu.suite;
-    println!("  build    the lab's emulator: QEMU from Debian {suite}'s source, repaired; about 3 minutes");
-    let scratch = Scratch::dir("emulator")?;
+    println!(
+        "  build    the lab's emulator: QEMU from Debian {suite}'s source, with repairs; about 3 minutes"
+    );
+    let scratch = dirs::scratch("emulator")?;
     let archive = apt::upstream_source("qemu", suite, scratch.path())?;
     let source = unpack(&archive, scratch.path())?;
-    for repair in REPAIRS {
-        apply(repair, &source)?;
-    }
+    patches::apply(&repairs()?, &source, Lines::Shifted)?;
     fs::write(source.join("configs/devices/x86_64-softmmu/lab.mak"), DEVICES)?;
     let build = source.join("build");
     fs::create_dir_all(&build)?;
@@ -118,13 +122,13 @@ fn build() -> Result<()> {
         .logged(&dirs::log("emulator-build")?)?;
     let new = scratch.path().join("emulator");
     fs::create_dir(&new)?;
-    fs::copy(build.join(PROGRAM), new.join(PROGRAM)).context("the build left no program")?;
-    fs::copy(build.join(counter), new.join(COUNTER)).context("the build left no plugin")?;
-    fs::write(new.join("stamp"), stamp())?;
+    fs::copy(build.join(PROGRAM), new.join(PROGRAM)).context("the build produced no program")?;
+    fs::copy(build.join(counter), new.join(COUNTER)).context("the build produced no plugin")?;
+    fs::write(new.join("stamp"), stamp()?)?;
     apt::move_into_place(&new, &folder())
 }
 
-/// Unpacks an archive with one folder in it; returns that folder.
+/// Unpacks an archive that holds one folder, and returns that folder.
 fn unpack(archive: &Path, scratch: &Path) -> Result<PathBuf> {
     let into = scratch.join("source");
     fs::create_dir(&into)?;
@@ -138,21 +142,8 @@ fn unpack(archive: &Path, scratch: &Path) -> Result<PathBuf> {
     let mut folders = fs::read_dir(&into)?.filter_map(|entry| Some(entry.ok()?.path()));
     match (folders.next(), folders.next()) {
         (Some(folder), None) => Ok(folder),
-        _ => bail!("{} does not hold one folder", archive.display()),
+        _ => bail!("{} does not hold exactly one folder", archive.display()),
     }
-}
-
-fn apply(repair: &str, source: &Path) -> Result<()> {
-    let file = source.join("repair.patch");
-    fs::write(&file, repair)?;
-    let title = repair.lines().next().unwrap_or_default();
-    Cmd::new("patch")
-        .args(["--strip=1", "--fuzz=0", "--input"])
-        .arg(&file)
-        .cwd(source)
-        .doing("repairing QEMU")
-        .logged(&dirs::log("emulator-repair")?)
-        .with_context(|| format!("this source of QEMU does not take the repair `{title}`"))
 }
 
 #[cfg(test)]
@@ -160,8 +151,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_repair_says_what_it_is_for() {
-        for repair in REPAIRS {
+    fn each_repair_has_a_title_and_a_patch() {
+        for repair in repairs().unwrap() {
+            let repair = fs::read_to_string(repair).unwrap();
             let title = repair.lines().next().unwrap();
             assert!(title.ends_with(['.', ':']) || title.contains(": "), "{title}");
             assert!(repair.contains("\n--- a/") && repair.contains("\n+++ b/"), "{title}");

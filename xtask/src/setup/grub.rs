@@ -1,5 +1,5 @@
-//! What disk images are made with, below `target/apf/grub`: GRUB, its tools, and UEFI
-//! firmware to try them. Nothing of it is installed on the host.
+//! The tools that make disk images, below `target/apf/grub`: GRUB, mtools, xorriso, and UEFI
+//! firmware to boot the images. None of them is installed on the host.
 
 use std::fmt;
 use std::fs;
@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 
 use super::apt;
 use crate::dirs;
-use crate::process::Scratch;
 use crate::versions::VERSIONS;
 
 /// The unpacked packages.
@@ -32,17 +31,17 @@ impl Grub {
         there.then_some(grub)
     }
 
-    /// One of the tools.
+    /// Returns the path of a tool.
     pub fn program(&self, name: &str) -> PathBuf {
         self.root.join("usr/bin").join(name)
     }
 
-    /// The folder of the tools' libraries.
+    /// Returns the folder of the tools' libraries.
     pub fn libraries(&self) -> PathBuf {
         self.root.join("usr/lib/x86_64-linux-gnu")
     }
 
-    /// GRUB's modules for one platform.
+    /// Returns the folder of GRUB's modules for a platform.
     pub fn modules(&self, platform: &str) -> PathBuf {
         self.root.join("usr/lib/grub").join(platform)
     }
@@ -52,32 +51,31 @@ fn root() -> PathBuf {
     dirs::apf().join("grub")
 }
 
-/// Finds or downloads them. What is unpacked once is kept until `target/apf/grub` is
-/// removed.
+/// Finds or downloads them. Unpacked packages are kept until `target/apf/grub` is removed.
 ///
 /// # Errors
-/// The packages cannot be had.
+/// The packages cannot be downloaded.
 pub fn ensure() -> Result<Grub> {
     if let Some(grub) = Grub::at(root()) {
         return Ok(grub);
     }
     if !apt::on_debian() {
         bail!(
-            "disk images are made with Debian's GRUB, and this machine has no apt to fetch it with: \
+            "disk images need Debian's GRUB, and this machine has no apt to fetch it with: \
              use a Debian {} machine or container",
             VERSIONS.debian.codename
         );
     }
     let names: Vec<&str> = VERSIONS.debian.grub.packages.iter().map(String::as_str).collect();
     println!("  download {}, for disk images (unpacked, not installed)", names.join(" "));
-    let scratch = Scratch::dir("grub")?;
+    let scratch = dirs::scratch("grub")?;
     let new = apt::unpack(&names, scratch.path())?;
-    drop_what_is_not_used(&new);
+    remove_unused(&new);
     apt::move_into_place(&new, &root())?;
-    Grub::at(root()).context("Debian's GRUB packages do not contain what makes a disk")
+    Grub::at(root()).context("Debian's GRUB packages lack a tool or a module folder that disk images need")
 }
 
-fn drop_what_is_not_used(root: &Path) {
+fn remove_unused(root: &Path) {
     for part in ["etc", "usr/sbin", "usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/info"] {
         let _ = fs::remove_dir_all(root.join(part));
     }

@@ -1,5 +1,5 @@
-//! The archive the lab boots from: busybox, `images/lab/init`, kernel modules. And that of a
-//! Linux guest: its one program.
+//! Initramfs archives: the lab's (busybox, `images/lab/init`, kernel modules), and a Linux
+//! guest's (one program).
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +15,7 @@ use super::modules::{self, Modules};
 
 /// The lab's first process.
 pub const INIT: &str = include_str!("../../../images/lab/init");
-/// The modules it loads.
+/// The modules that it loads.
 pub const MODULES: &str = include_str!("../../../images/lab/modules");
 
 const DIR: u32 = 0o040_755;
@@ -23,7 +23,7 @@ const EXECUTABLE: u32 = 0o100_755;
 const REGULAR: u32 = 0o100_644;
 const CHAR_DEVICE: u32 = 0o020_600;
 
-/// Writes the archive to `target`, from an unpacked kernel's module folder.
+/// Writes the lab's archive to `target`, with modules from an unpacked kernel's folder.
 ///
 /// # Errors
 /// A part is missing or the file cannot be written.
@@ -38,18 +38,17 @@ pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
     archive.add(Builder::new("init").mode(EXECUTABLE), INIT.as_bytes())?;
     archive.add(Builder::new("bin/busybox").mode(EXECUTABLE), &read(busybox)?)?;
     for (index, path) in order.iter().enumerate() {
-        // The number makes the shell's `*` the load order.
+        // The number makes the shell's `*` expand in load order.
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         archive.add(Builder::new(&format!("modules/{index:02}-{name}")).mode(REGULAR), &read(path)?)?;
     }
     archive.finish()
 }
 
-/// Writes to `target` the archive that a Linux guest boots from: `program` is its first
-/// process, and mounts what it needs.
+/// Writes a Linux guest's archive to `target`, with `program` as its first process.
 ///
 /// # Errors
-/// The program cannot be read, or the file not written.
+/// The program cannot be read, or the file cannot be written.
 pub fn of_program(target: &Path, program: &Path) -> Result<()> {
     let file = File::create(target).with_context(|| format!("cannot write {}", target.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
@@ -65,8 +64,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// An archive as Linux unpacks it into the root file system. It takes several, one
-/// after the other in the same file.
+/// An archive that Linux unpacks into the root file system. A file may hold several, one
+/// after the other.
 pub struct Archive<W> {
     out: W,
     inode: u32,
@@ -74,12 +73,12 @@ pub struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
-    /// An empty one.
+    /// Starts an empty archive.
     pub const fn new(out: W) -> Self {
         Self { out, inode: 0, folders: BTreeSet::new() }
     }
 
-    /// Adds the file `name` that only its owner may write, and the folders it lies in.
+    /// Adds the file `name`, writable by its owner only, and its parent folders.
     ///
     /// # Errors
     /// The archive cannot be written, or the file is too large for its format.
@@ -89,7 +88,7 @@ impl<W: Write> Archive<W> {
         self.add(Builder::new(&name.to_string_lossy()).mode(mode), bytes)
     }
 
-    /// The kernel opens it for the first process before anything is mounted.
+    /// Adds the console, which the kernel opens for the first process before any mount.
     fn console(&mut self) -> Result<()> {
         self.add(Builder::new("dev/console").mode(CHAR_DEVICE).rdev_major(5).rdev_minor(1), &[])
     }
@@ -113,7 +112,7 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// Ends it.
+    /// Ends the archive.
     ///
     /// # Errors
     /// The archive cannot be written.

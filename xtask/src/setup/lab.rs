@@ -1,5 +1,5 @@
 //! The lab's parts below `target/apf/lab`: the emulator, Debian's kernel, busybox, the
-//! initramfs. Nothing of it is installed on the host.
+//! initramfs. None of them is installed on the host.
 
 use std::{
     fmt, fs,
@@ -12,7 +12,7 @@ use super::emulator::{self, Emulator};
 use super::{apt, initramfs};
 use crate::{dirs, process::Scratch, versions::VERSIONS};
 
-/// What it takes to boot the lab.
+/// The parts that the lab boots from.
 #[derive(Clone, Debug)]
 pub struct LabParts {
     pub emulator: Emulator,
@@ -26,11 +26,11 @@ impl fmt::Display for LabParts {
     }
 }
 
-/// Debian's kernel, the lab's and for guests.
+/// Debian's kernel, of the lab and of Linux guests.
 #[derive(Clone, Debug)]
 pub struct Linux {
     pub kernel: PathBuf,
-    /// `uname -r` in there.
+    /// Its `uname -r`.
     pub release: String,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Linux {
     }
 }
 
-/// What is unpacked: kernel, modules, busybox.
+/// The unpacked packages: kernel, modules, busybox.
 struct Unpacked {
     root: PathBuf,
     release: String,
@@ -75,16 +75,16 @@ fn root() -> PathBuf {
     dirs::apf().join("lab/root")
 }
 
-/// Are kernel and busybox there already?
+/// Returns whether kernel and busybox are unpacked.
 pub fn is_unpacked() -> bool {
     Unpacked::at(root()).is_some()
 }
 
-/// Finds, downloads and builds them. What is unpacked once is kept: a newer kernel in
-/// Debian changes nothing until `target/apf/lab` is removed.
+/// Finds, downloads or builds the parts. An unpacked kernel is kept, also when Debian has a
+/// newer one, until `target/apf/lab` is removed.
 ///
 /// # Errors
-/// The packages cannot be had.
+/// The packages cannot be downloaded, or the emulator cannot be built.
 pub fn ensure() -> Result<LabParts> {
     let emulator = emulator::ensure()?;
     let unpacked = unpacked()?;
@@ -107,7 +107,7 @@ pub fn ensure() -> Result<LabParts> {
 /// Finds or downloads the kernel alone.
 ///
 /// # Errors
-/// The package cannot be had.
+/// The package cannot be downloaded.
 pub fn linux() -> Result<Linux> {
     Ok(unpacked()?.linux())
 }
@@ -119,19 +119,19 @@ fn unpacked() -> Result<Unpacked> {
 fn unpack() -> Result<Unpacked> {
     let wanted = &VERSIONS.debian.lab;
     println!(
-        "  download {} and {}, which the lab boots (unpacked, not installed)",
+        "  download {} and {}, the lab's kernel and userland (unpacked, not installed)",
         wanted.kernel, wanted.busybox
     );
-    let scratch = Scratch::dir("lab")?;
+    let scratch = dirs::scratch("lab")?;
     let kernel = apt::concrete_kernel(&wanted.kernel)?;
     let new = apt::unpack(&[&kernel, &wanted.busybox], scratch.path())?;
-    drop_what_is_not_used(&new);
+    remove_unused(&new);
     apt::move_into_place(&new, &root())?;
     Unpacked::at(root()).with_context(|| format!("{kernel} does not contain a kernel and its modules"))
 }
 
-/// Much of the kernel package is drivers for hardware QEMU does not have.
-fn drop_what_is_not_used(root: &Path) {
+/// Removes drivers of hardware that QEMU does not have: much of the kernel package.
+fn remove_unused(root: &Path) {
     let _ = fs::remove_dir_all(root.join("usr"));
     for release in fs::read_dir(root.join("lib/modules")).into_iter().flatten().filter_map(Result::ok) {
         let kernel = release.path().join("kernel");

@@ -1,14 +1,14 @@
-//! Set-up: find what a verb needs, install what is missing, say what and why.
+//! Set-up: finds the tools that a verb needs, and installs the missing ones.
 //!
 //! - [`apt`]: Debian packages, installed or downloaded
 //! - [`toolchain`]: the guest's Rust and its binary tools
-//! - [`qemu`]: the installed one and its version
+//! - [`qemu`]: the installed QEMU and its version
 //! - [`emulator`]: the lab's own QEMU, repaired
 //! - [`uhyve`]: the VMM, built from its crate
-//! - [`grub`]: what disk images are made with
+//! - [`grub`]: the tools that make disk images
 //! - [`lab`]: the lab's kernel, userland and initramfs
-//! - [`modules`]: which kernel modules in which order
-//! - [`initramfs`]: the archive the lab boots from
+//! - [`modules`]: the lab's kernel modules, in load order
+//! - [`initramfs`]: the archive that the lab boots from
 
 pub mod apt;
 pub mod emulator;
@@ -22,7 +22,7 @@ pub mod uhyve;
 
 use std::{fs::File, path::PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 pub use self::{
@@ -41,12 +41,12 @@ use apt::Want;
 /// `cargo xtask setup`
 #[derive(Debug, Args)]
 pub struct SetupArgs {
-    /// Where guests are going to run: decides whether the lab is set up
+    /// Place where guests will run; decides whether the lab is set up
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
 }
 
-/// What a verb is going to use.
+/// The tools that a verb uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
     /// The guest's Rust and binary tools.
@@ -63,7 +63,7 @@ pub struct Needs {
     pub linux: bool,
 }
 
-/// What was asked for, found; what was not asked for is `None`.
+/// The tools found; `None` for those that the verb does not need.
 #[derive(Clone, Debug, Default)]
 pub struct Tools {
     pub toolchain: Option<Toolchain>,
@@ -79,47 +79,47 @@ impl Tools {
     /// The guest's Rust.
     ///
     /// # Errors
-    /// It was not asked for: a mistake of the calling verb. So for all of these.
+    /// This and the other methods: the calling verb did not ask for it.
     pub fn toolchain(&self) -> Result<&Toolchain> {
-        self.toolchain.as_ref().ok_or_else(|| not_asked_for("guest"))
+        asked_for(self.toolchain.as_ref(), "guest")
     }
 
     /// GNU binutils and lld, for the kernel archive and the guest.
     pub fn build(&self) -> Result<&BuildTools> {
-        self.build.as_ref().ok_or_else(|| not_asked_for("guest"))
+        asked_for(self.build.as_ref(), "guest")
     }
 
     /// The uhyve program.
     pub fn uhyve(&self) -> Result<&PathBuf> {
-        self.uhyve.as_ref().ok_or_else(|| not_asked_for("uhyve"))
+        asked_for(self.uhyve.as_ref(), "uhyve")
     }
 
     /// QEMU.
     pub fn qemu(&self) -> Result<&Qemu> {
-        self.qemu.as_ref().ok_or_else(|| not_asked_for("qemu"))
+        asked_for(self.qemu.as_ref(), "qemu")
     }
 
-    /// What disk images are made with.
+    /// GRUB and the tools that make disk images.
     pub fn grub(&self) -> Result<&Grub> {
-        self.grub.as_ref().ok_or_else(|| not_asked_for("grub"))
+        asked_for(self.grub.as_ref(), "grub")
     }
 
     /// The lab's parts.
     pub fn lab(&self) -> Result<&LabParts> {
-        self.lab.as_ref().ok_or_else(|| not_asked_for("lab"))
+        asked_for(self.lab.as_ref(), "lab")
     }
 
     /// The kernel of Linux guests.
     pub fn linux(&self) -> Result<&Linux> {
-        self.linux.as_ref().ok_or_else(|| not_asked_for("linux"))
+        asked_for(self.linux.as_ref(), "linux")
     }
 }
 
-fn not_asked_for(what: &str) -> anyhow::Error {
-    anyhow!("internal: `{what}` is used but was not asked for in Needs")
+fn asked_for<'a, T>(tool: Option<&'a T>, need: &str) -> Result<&'a T> {
+    tool.with_context(|| format!("internal: `{need}` is used, but the verb's Needs do not name it"))
 }
 
-/// How much set-up says.
+/// The amount that set-up prints.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Voice {
     /// Everything that is needed, also what is there: the verb `setup`.
@@ -129,31 +129,40 @@ enum Voice {
 }
 
 impl Voice {
-    fn found(self, what: &str, detail: impl std::fmt::Display) {
-        if self == Self::All {
-            println!("  ok       {what}: {detail}");
+    /// Finds or installs the tool `name` if it is `needed`, and reports what was found.
+    fn ensure<T>(
+        self,
+        needed: bool,
+        name: &str,
+        ensure: impl FnOnce() -> Result<T>,
+        detail: impl FnOnce(&T) -> String,
+    ) -> Result<Option<T>> {
+        let tool = needed.then(ensure).transpose()?;
+        if let (Self::All, Some(tool)) = (self, &tool) {
+            println!("  ok       {name}: {}", detail(tool));
         }
+        Ok(tool)
     }
 }
 
 /// `cargo xtask setup`
 ///
 /// # Errors
-/// Something is missing and cannot be had; the message says what to do.
+/// A tool is missing and cannot be installed; the message says what to do.
 pub fn run(args: &SetupArgs) -> Result<()> {
-    println!("what this project needs on this machine:");
+    println!("tools that this project needs on this machine:");
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
     let lab = matches!(verdict, Verdict::Lab { .. });
     ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab, linux: lab }, Voice::All)?;
-    println!("everything is in place");
+    println!("all tools are in place");
     Ok(())
 }
 
-/// Finds what is needed; installs what is missing, telling what and why.
+/// Finds the tools in `need`, and installs missing ones, with a line for each.
 ///
 /// # Errors
-/// Something is missing and cannot be had; the message says what to do.
+/// A tool is missing and cannot be installed; the message says what to do.
 pub fn ensure(need: Needs) -> Result<Tools> {
     ensure_with(need, Voice::Changes)
 }
@@ -164,43 +173,22 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     if !wants.is_empty() {
         apt::install(&wants)?;
     }
-    let mut tools = Tools::default();
-    if need.guest {
-        let toolchain = toolchain::ensure()?;
-        voice.found("guest toolchain", &toolchain);
-        let build = BuildTools::find().context(still_missing("GNU binutils or lld"))?;
-        voice.found("kernel archive tools", build.ld.display());
-        (tools.toolchain, tools.build) = (Some(toolchain), Some(build));
-    }
-    if need.qemu || need.lab {
-        let qemu = Qemu::find()?.context(still_missing("qemu-system-x86_64"))?;
-        voice.found("QEMU", &qemu);
-        tools.qemu = Some(qemu);
-    }
-    if need.uhyve {
-        let uhyve = uhyve::ensure()?;
-        voice.found("uhyve", format_args!("{} ({})", VERSIONS.uhyve.version, uhyve.display()));
-        tools.uhyve = Some(uhyve);
-    }
-    if need.grub {
-        let grub = grub::ensure()?;
-        voice.found("GRUB", &grub);
-        tools.grub = Some(grub);
-    }
-    if need.lab {
-        let lab = lab::ensure()?;
-        voice.found("lab", &lab);
-        tools.lab = Some(lab);
-    }
-    if need.linux {
-        let linux = lab::linux()?;
-        voice.found("Linux as a guest", &linux);
-        tools.linux = Some(linux);
-    }
-    Ok(tools)
+    let uhyve_detail = |path: &PathBuf| format!("{} ({})", VERSIONS.uhyve.version, path.display());
+    let find_qemu = || Qemu::find()?.context(still_missing("qemu-system-x86_64"));
+    let find_build = || BuildTools::find().context(still_missing("GNU binutils, GNU patch or lld"));
+    Ok(Tools {
+        toolchain: voice.ensure(need.guest, "guest toolchain", toolchain::ensure, Toolchain::to_string)?,
+        build: voice
+            .ensure(need.guest, "kernel archive tools", find_build, |build| build.ld.display().to_string())?,
+        qemu: voice.ensure(need.qemu || need.lab, "QEMU", find_qemu, Qemu::to_string)?,
+        uhyve: voice.ensure(need.uhyve, "uhyve", uhyve::ensure, uhyve_detail)?,
+        grub: voice.ensure(need.grub, "GRUB", grub::ensure, Grub::to_string)?,
+        lab: voice.ensure(need.lab, "lab", lab::ensure, LabParts::to_string)?,
+        linux: voice.ensure(need.linux, "Linux as a guest", lab::linux, Linux::to_string)?,
+    })
 }
 
-/// What apt has to bring, with the reason for each.
+/// Lists the missing packages, each with its reason.
 fn missing_packages(need: Needs) -> Result<Vec<Want>> {
     let debian = &VERSIONS.debian;
     let mut wants = Vec::new();
@@ -215,7 +203,7 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
         wants.push(Want { packages: &debian.build, version: None, why: "make the kernel archive".into() });
     }
     if (need.qemu || need.lab) && Qemu::find()?.is_none() {
-        let why = if need.qemu { "runs guests" } else { "the firmware of the lab's machine" };
+        let why = if need.qemu { "runs guests" } else { "has the firmware of the lab's machine" };
         wants.push(Want { packages: &debian.qemu, version: None, why: why.into() });
     }
     if need.lab && !(lab::is_unpacked() && emulator::is_built()) && !apt::on_debian() {
@@ -226,29 +214,33 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
         );
     }
     if need.linux && !lab::is_unpacked() && !apt::on_debian() {
-        bail!("a Linux guest boots Debian's kernel, and this machine has no apt to fetch it with");
+        bail!(
+            "a Linux guest boots Debian's kernel, and this machine has no apt to fetch it with: use a Debian {} \
+             machine or container",
+            debian.codename
+        );
     }
     if need.lab {
         let missing = emulator::missing_packages().into_iter();
         wants.extend(missing.map(|packages| Want {
             packages,
             version: None,
-            why: "the lab's emulator is built with them".into(),
+            why: "build the lab's emulator".into(),
         }));
     }
     Ok(wants)
 }
 
 fn still_missing(what: &str) -> String {
-    format!("{what} cannot be found, though the packages that bring it are installed")
+    format!("{what} cannot be found, although its packages are installed; check PATH")
 }
 
-/// One set-up at a time: two would unpack over each other.
+/// Waits until no other process sets up: two would unpack over each other.
 fn lock() -> Result<File> {
     let path = dirs::sub("")?.join("setup.lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     if file.try_lock().is_err() {
-        println!("another cargo xtask is setting up; waiting for it");
+        println!("waiting for the set-up of another cargo xtask");
         file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
     }
     Ok(file)

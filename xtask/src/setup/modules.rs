@@ -1,4 +1,4 @@
-//! Which kernel modules the lab loads, and in which order.
+//! The kernel modules that the lab loads, in load order.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,8 +9,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
 
-/// A kernel's modules. `depmod` has not run over an unpacked package, so what a
-/// module depends on is read from the module itself.
+/// A kernel's modules. `depmod` has not run on an unpacked package, so a module's
+/// dependencies are read from the module itself.
 pub struct Modules {
     files: BTreeMap<String, PathBuf>,
     builtin: BTreeSet<String>,
@@ -42,7 +42,7 @@ impl Modules {
         Ok(())
     }
 
-    /// The files of `wanted` and of all they depend on, each after its dependencies.
+    /// Lists the files of `wanted` and of their dependencies, each after its own.
     ///
     /// # Errors
     /// There is no such module, or it cannot be read.
@@ -56,7 +56,7 @@ impl Modules {
     }
 }
 
-/// The names in `images/lab/modules`.
+/// Parses `images/lab/modules`: a name per line, and comments.
 pub fn parse_list(text: &str) -> Vec<&str> {
     text.lines()
         .filter_map(|line| line.split('#').next())
@@ -65,17 +65,17 @@ pub fn parse_list(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// `kernel/arch/x86/kvm/kvm-amd.ko` is the module `kvm_amd`.
+/// Returns the module's name: `kvm_amd` for `kernel/arch/x86/kvm/kvm-amd.ko`.
 fn name_of(path: &Path) -> String {
     normal(&path.file_stem().unwrap_or_default().to_string_lossy())
 }
 
-/// The kernel takes `-` and `_` in a module's name for the same.
+/// Replaces `-` by `_`: in a module's name the kernel treats them as equal.
 fn normal(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// Depth first: each module after what it depends on, each once, built-in ones not.
+/// Orders modules depth first: each once, after its dependencies, without built-in ones.
 fn resolve(
     wanted: &[&str],
     builtin: &BTreeSet<String>,
@@ -110,7 +110,7 @@ fn resolve(
     Ok(order)
 }
 
-/// `depends=a,b` in a module's `.modinfo`, which is a list of C strings.
+/// Reads `depends=a,b` from a module's `.modinfo`, a list of C strings.
 fn depends(module: &[u8]) -> Result<Vec<String>> {
     let file = object::File::parse(module).context("not a kernel module")?;
     let section = file.section_by_name(".modinfo").context("a kernel module without .modinfo")?;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_module_comes_once_and_after_what_it_depends_on() {
+    fn each_module_is_listed_once_and_after_its_dependencies() {
         let builtin = BTreeSet::from(["virtio".to_owned()]);
         let order = resolve(&["kvm-amd", "kvm", "virtio", "configfs"], &builtin, &graph).unwrap();
         assert_eq!(order, ["irqbypass", "kvm", "ccp", "kvm_amd", "configfs"]);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_has_comments() {
+    fn the_list_of_modules_may_have_comments() {
         assert_eq!(parse_list("# modules\nkvm\n\nccp   # symbols\n"), ["kvm", "ccp"]);
     }
 

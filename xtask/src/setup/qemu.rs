@@ -1,4 +1,4 @@
-//! QEMU: where it is and which version.
+//! The installed QEMU and its version.
 
 use std::{fmt, path::PathBuf, time::Duration};
 
@@ -16,22 +16,22 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Looks on the PATH.
+    /// Finds it in the PATH.
     ///
     /// # Errors
-    /// There is one but it does not tell its version.
+    /// It does not start, or prints no version.
     pub fn find() -> Result<Option<Self>> {
         which::which(PROGRAM).ok().map(Self::at).transpose()
     }
 
-    /// The one at `path`.
+    /// Takes the QEMU at `path`.
     ///
     /// # Errors
-    /// It does not start, or does not tell its version.
+    /// It does not start, or prints no version.
     pub fn at(path: PathBuf) -> Result<Self> {
         let text = Cmd::new(&path).arg("--version").quiet().timeout(Duration::from_secs(20)).capture()?;
-        let version =
-            versions::find(&text).with_context(|| format!("{} tells no version", path.display()))?;
+        let version = versions::find(&text)
+            .with_context(|| format!("`{} --version` prints no version", path.display()))?;
         Ok(Self { version: version.to_owned(), path })
     }
 }

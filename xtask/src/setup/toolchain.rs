@@ -1,5 +1,5 @@
-//! The guest's Rust: rustup's if it is there, else Debian's; and the binary tools
-//! that make the kernel archive.
+//! The guest's Rust, rustup's if it is there, else Debian's, and the binary tools that
+//! make the kernel archive.
 
 use std::{
     fmt,
@@ -9,22 +9,21 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::apt;
 use crate::{
     dirs,
     process::Cmd,
     versions::{self, VERSIONS},
 };
 
-/// Who installed it.
+/// The installer of a toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Rustup,
     Debian,
 }
 
-/// A rustc, its cargo and the std source of exactly that version. Use it with
-/// `RUSTC_BOOTSTRAP=1`: building std is an unstable option.
+/// A rustc, its cargo and the std source, all of the pinned version. Building std is an
+/// unstable option, so it runs with `RUSTC_BOOTSTRAP=1`.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
     pub origin: Origin,
@@ -40,10 +39,10 @@ impl fmt::Display for Toolchain {
 }
 
 impl Toolchain {
-    /// The toolchain below `sysroot`, if it is complete and of the right version.
+    /// Takes the toolchain below `sysroot`, if it is complete and of the pinned version.
     fn at(origin: Origin, sysroot: &Path) -> Result<Option<Self>> {
         let (rustc, cargo) = (sysroot.join("bin/rustc"), sysroot.join("bin/cargo"));
-        // Where `-Zbuild-std` looks for std's source.
+        // `-Zbuild-std` reads std's source here.
         let library = sysroot.join("lib/rustlib/src/rust/library");
         if !rustc.is_file() || !cargo.is_file() || !library.join("std/Cargo.toml").is_file() {
             return Ok(None);
@@ -55,8 +54,8 @@ impl Toolchain {
                 return Ok(None);
             }
         }
-        // rustup installs source and compiler together. Debian's are packages of their
-        // own, and their source says which version it is.
+        // rustup installs source and compiler together. Debian has a package for each, and
+        // the source's has a file with its version.
         if std::fs::read_to_string(sysroot.join("lib/rustlib/src/rust/src/version"))
             .is_ok_and(|text| text.trim() != wanted)
         {
@@ -67,10 +66,10 @@ impl Toolchain {
     }
 }
 
-/// Finds a complete one: rustup's first, because its user chose it.
+/// Finds a complete toolchain: rustup's first, because the user chose to have rustup.
 ///
 /// # Errors
-/// A compiler is there but does not run.
+/// A compiler was found but does not run.
 pub fn find() -> Result<Option<Toolchain>> {
     if let Some(sysroot) = rustup_sysroot()?
         && let Some(toolchain) = Toolchain::at(Origin::Rustup, &sysroot)?
@@ -80,10 +79,10 @@ pub fn find() -> Result<Option<Toolchain>> {
     Toolchain::at(Origin::Debian, Path::new("/usr"))
 }
 
-/// Finds one, or has rustup install it. Debian's packages were installed before.
+/// Finds a toolchain, or installs one by rustup; Debian's packages were installed before.
 ///
 /// # Errors
-/// There is none and none can be had.
+/// There is none and rustup cannot install one.
 pub fn ensure() -> Result<Toolchain> {
     if let Some(toolchain) = find()? {
         return Ok(toolchain);
@@ -91,7 +90,8 @@ pub fn ensure() -> Result<Toolchain> {
     let version = &VERSIONS.rust.guest;
     if which::which("rustup").is_err() {
         bail!(
-            "the guest needs Rust {version} with the component rust-src, and there is no rustup to install it"
+            "the guest needs Rust {version} with the component rust-src, and there is no rustup to install it: \
+             please install rustup"
         );
     }
     println!("  install  Rust {version} with its std source, by rustup: compiles the guest");
@@ -103,12 +103,12 @@ pub fn ensure() -> Result<Toolchain> {
     find()?.with_context(|| format!("rustup installed Rust {version}, but it is not complete"))
 }
 
-/// The root of rustup's toolchain of the wanted version, installed or not.
+/// Asks rustup for the root of its toolchain of the pinned version, if that is installed.
 fn rustup_sysroot() -> Result<Option<PathBuf>> {
     if which::which("rustup").is_err() {
         return Ok(None);
     }
-    // Asked for a path, newer versions of rustup would start a download.
+    // Newer versions of rustup install a missing toolchain when asked for a path in it.
     let output = Cmd::new("rustup")
         .args(["which", "--toolchain", &VERSIONS.rust.guest, "rustc"])
         .env("RUSTUP_AUTO_INSTALL", "0")
@@ -127,15 +127,17 @@ pub struct BuildTools {
     pub objcopy: PathBuf,
     pub ar: PathBuf,
     pub objdump: PathBuf,
-    /// For a toolchain that brings no `rust-lld` of its own.
+    /// For a toolchain without `rust-lld`.
     pub linker: Option<PathBuf>,
 }
 
 impl BuildTools {
-    /// Finds them on the path; `as` too, which the kernel's build script calls.
+    /// Finds them in the PATH, and `as`, which the kernel's build script calls, and `patch`,
+    /// which applies the kernel's changes.
     pub fn find() -> Option<Self> {
         let tool = |name: &str| which::which(name).ok();
         tool("as")?;
+        tool("patch")?;
         let linker = tool("ld.lld");
         if linker.is_none() && tool("rust-lld").is_none() && !rustup_has_lld() {
             return None;
@@ -151,18 +153,7 @@ impl BuildTools {
     }
 }
 
-/// rustup's compilers bring the linker of bare-metal targets.
+/// rustup's toolchains contain the linker of bare-metal targets.
 fn rustup_has_lld() -> bool {
     matches!(find(), Ok(Some(Toolchain { origin: Origin::Rustup, .. })))
-}
-
-/// What another system has to bring by itself.
-pub fn by_hand() -> String {
-    format!(
-        "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
-         its component rust-src; GNU binutils; lld; QEMU (qemu-system-x86_64)",
-        VERSIONS.debian.codename,
-        apt::os_name(),
-        VERSIONS.rust.guest,
-    )
 }

@@ -1,12 +1,12 @@
 //! uhyve, Hermit's VMM, unmodified, built from its crate into `target/apf/tools`.
 
-use std::{env, fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 
 use crate::{
     dirs,
-    process::{Cmd, Scratch, command},
+    process::{cargo, command},
     versions::VERSIONS,
 };
 
@@ -18,7 +18,7 @@ pub fn ensure() -> Result<PathBuf> {
     let version = &VERSIONS.uhyve.version;
     let root = dirs::apf().join("tools");
     let program = root.join("bin/uhyve");
-    // cargo's own record of what it installed: no need to start the program.
+    // cargo's record of installed crates: the program need not be started.
     let record = fs::read_to_string(root.join(".crates.toml")).unwrap_or_default();
     if program.is_file() && record.contains(&format!("\"uhyve {version} ")) {
         return Ok(program);
@@ -26,15 +26,15 @@ pub fn ensure() -> Result<PathBuf> {
     println!(
         "  install  uhyve {version}, the VMM that boots the guest: built from its crate, about 3 minutes"
     );
-    // Here and not in the temporary folder: an interrupted build leaves nothing behind.
-    let build = Scratch::dir("uhyve-build")?;
-    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    // In a scratch folder, so that an interrupted build leaves nothing behind.
+    let build = dirs::scratch("uhyve-build")?;
+    cargo()
         .args(["install", "uhyve", "--version", &format!("={version}"), "--locked", "--force", "--root"])
         .arg(&root)
         .env("CARGO_TARGET_DIR", build.path())
         .doing(format!("building uhyve {version}"))
         .timeout(Duration::from_secs(30 * 60))
         .logged(&dirs::log("uhyve-build")?)
-        .context("uhyve could not be installed from the crate registry that cargo is set up for")?;
+        .context("uhyve could not be installed from cargo's crate registry")?;
     command::must_exist(program, "uhyve")
 }

@@ -1,4 +1,4 @@
-//! The serial line, and the way out.
+//! The serial line, and the end of the VM with an exit code.
 
 use core::fmt::{Arguments, Write};
 
@@ -8,12 +8,12 @@ use uart_16550::SerialPort;
 /// The first serial port of a PC.
 pub const PORT: u16 = 0x3f8;
 
-/// `isa-debug-exit`'s port where Hermit expects it too. Nobody listens there
-/// without the device.
+/// Port of `isa-debug-exit`, the same as in Hermit. Without that device writes to it are
+/// ignored.
 const EXIT_PORT: u16 = 0xf4;
 
 fn serial_port() -> SerialPort {
-    // SAFETY: every PC that QEMU makes has its first serial port there or nothing.
+    // SAFETY: a PC has its first serial port at this address, or no device.
     unsafe { SerialPort::new(PORT) }
 }
 
@@ -22,14 +22,14 @@ pub fn init() {
     serial_port().init();
 }
 
-/// Says what went wrong and leaves QEMU, or halts if QEMU has no way out.
+/// Prints the error and ends QEMU with the code; halts if QEMU has no `isa-debug-exit`.
 pub fn fail(code: ExitCode, message: Arguments<'_>) -> ! {
-    // A serial port takes whatever it is given.
+    // Writing to a serial port cannot fail.
     let _ = writeln!(serial_port(), "apf-loader: error: {message}");
-    // SAFETY: ends the VM if `isa-debug-exit` is there, and is ignored if it is not.
+    // SAFETY: ends the VM if it has `isa-debug-exit`, and is ignored otherwise.
     unsafe { x86::io::outl(EXIT_PORT, code as u32) };
     loop {
-        // SAFETY: interrupts have been off since the start; nothing is left to do.
+        // SAFETY: interrupts are off since the entry, so this stops the processor for good.
         unsafe { x86::halt() };
     }
 }

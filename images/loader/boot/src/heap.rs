@@ -1,14 +1,14 @@
-//! Memory for the device tree and what leads to it: handed out, never taken back.
+//! The heap: memory for the device tree and its writer, never freed.
 //!
-//! It is part of the loader's own range, which the kernel leaves alone.
+//! It is part of the loader's own range, which the kernel does not overwrite.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// The device tree of a large machine is about 2 KiB; its writer's buffer doubles as
-/// it grows, and QEMU's command line may be 64 KiB.
+/// The device tree of a large machine is about 2 KiB, its writer's buffer doubles as it
+/// grows, and QEMU's command line may have 64 KiB.
 const SIZE: usize = 512 << 10;
 
 #[repr(align(16))]
@@ -20,7 +20,7 @@ struct Heap {
 #[global_allocator]
 static HEAP: Heap = Heap { memory: UnsafeCell::new([0; SIZE]), used: AtomicUsize::new(0) };
 
-// SAFETY: `memory` is reached through `alloc` only, which gives no byte out twice.
+// SAFETY: `memory` is accessed through `alloc` only, which returns no byte twice.
 unsafe impl Sync for Heap {}
 
 // SAFETY: each block is aligned, lies within `memory`, and overlaps no other, since

@@ -1,13 +1,13 @@
-//! The loader on the machine: reads what was left in memory, loads the image, enters it.
+//! The loader on the machine: reads the boot loader's data, loads the image, enters it.
 //!
 //! | module | holds |
 //! |---|---|
 //! | `start` | from the 32-bit entries to long mode; page tables and stacks |
-//! | `protocol` | what the boot loader left in memory |
-//! | `place` | the loader's own place in memory, and memory that it may write to |
-//! | `tsc` | how fast the time stamp counter runs |
-//! | `heap` | memory for the device tree and what leads to it |
-//! | `console` | the serial line, and the way out |
+//! | `protocol` | the boot loader's data in memory |
+//! | `place` | memory ranges: the loader's own, the image's file, free memory |
+//! | `tsc` | the frequency of the time-stamp counter |
+//! | `heap` | memory for the device tree and its writer |
+//! | `console` | the serial line, and the end of the VM with an exit code |
 
 #![no_std]
 #![no_main]
@@ -30,43 +30,43 @@ use apf_loader::machine::Machine;
 use apf_loader::{fdt, image, memory};
 use hermit_entry::boot_info::{BootInfo, HardwareInfo, PlatformInfo, RawBootInfo};
 
-/// Set while `hermit-entry` reads the image: a panic then is the image's fault.
+/// Set while `hermit-entry` reads the image: a panic is then caused by the image.
 static READING_IMAGE: AtomicBool = AtomicBool::new(false);
 
-/// What a kernel is entered with.
+/// Arguments of the jump to the kernel.
 struct Start {
     entry: u64,
     boot_info: &'static RawBootInfo,
 }
 
-/// Called once by `start`, with what the boot protocol had in EBX and its magic number.
+/// Main function, called once by `start` with EBX and the magic number of the boot protocol.
 extern "C" fn loader_main(info: u32, magic: u32) -> ! {
     console::init();
-    // SAFETY: passed on by `start`, which has mapped all of the low 4 GiB.
+    // SAFETY: both values are from `start`, which has mapped all of the low 4 GiB.
     let machine = unsafe { protocol::read(magic, info) };
     match machine.and_then(|machine| load(&machine)) {
-        // SAFETY: `load` loaded and relocated the image that `start` belongs to.
+        // SAFETY: `load` has loaded and relocated the image that `start` describes.
         Ok(start) => unsafe { start::enter_kernel(start.entry, start.boot_info) },
         Err(error) => console::fail(error.exit_code(), format_args!("{error}")),
     }
 }
 
 fn load(machine: &Machine) -> Result<Start, Error> {
-    // What is given with -initrd takes the place of what is bundled.
+    // A file passed with -initrd has priority over a bundled one.
     let file_range = machine.module.clone().or_else(place::bundled).ok_or(Error::NoModule)?;
-    // QEMU takes a bundle that is larger than the memory, and drops what does not fit.
+    // QEMU accepts a bundle larger than the memory, and drops the rest.
     if !memory::is_usable(&machine.memory, &file_range) {
         return Err(Error::NoRoomForFile { start: file_range.start, end: file_range.end });
     }
-    // SAFETY: usable memory, which nobody has written to since the boot loader.
+    // SAFETY: usable memory, not written since the boot loader.
     let file = unsafe { place::file(&file_range) };
     READING_IMAGE.store(true, Ordering::Relaxed);
     let object = image::parse(file)?;
 
     let taken = [place::own_range(), file_range];
     let place = memory::place(&machine.memory, &taken, object.mem_size() as u64, object.start_addr())?;
-    // SAFETY: `place` is free memory below 4 GiB, hence mapped; neither the loader
-    // nor the module is in it, and nobody else runs.
+    // SAFETY: `place` is free memory below 4 GiB, hence mapped; it contains neither the
+    // loader nor the module, and no other processor runs.
     let target = unsafe { place::borrow_free(place.clone()) };
     let loaded = object.load_kernel(target, place.start);
     READING_IMAGE.store(false, Ordering::Relaxed);
@@ -77,7 +77,7 @@ fn load(machine: &Machine) -> Result<Start, Error> {
         rsdp: machine.rsdp,
         tsc_khz: tsc::khz(),
     };
-    // Leaked: the kernel keeps using it.
+    // Leaked: the kernel continues to use it.
     let tree = fdt::build(&contents).map_err(Error::Fdt)?.leak();
     let highest = machine.memory.last().map_or(place.end, |range| range.end);
     let boot_info = BootInfo {
@@ -97,7 +97,7 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     if READING_IMAGE.load(Ordering::Relaxed) {
         console::fail(
             ExitCode::Malformed,
-            format_args!("the image file is malformed: hermit-entry says: {}", info.message()),
+            format_args!("the image file is malformed: hermit-entry: {}", info.message()),
         )
     }
     console::fail(ExitCode::Internal, format_args!("internal: {info}"))

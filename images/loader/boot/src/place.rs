@@ -1,24 +1,24 @@
-//! The loader's own place in memory, and memory that it may write to.
+//! Memory ranges: the loader's own, the image's file, free memory.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
 use core::{ptr, slice};
 
-/// The application's ELF where `cargo xtask image` has put both into one file.
+/// Start and size of the bundled application's ELF; zeros without one.
 ///
-/// It writes start and size here (`xtask/src/image/bundle.rs`), so the compiler must not
-/// take them for the zeros they are.
+/// `cargo xtask image` writes them into the linked file (`xtask/src/image/bundle.rs`), so
+/// the compiler must not assume zeros.
 #[unsafe(link_section = ".bundle")]
 static BUNDLED: [u64; 2] = [0, 0];
 
-/// Where the bundled image's file is.
+/// Returns the range of the bundled image's file.
 pub fn bundled() -> Option<Range<u64>> {
-    // SAFETY: a static of our own, which nobody writes to once we run.
+    // SAFETY: a static that is not written while the loader runs.
     let [start, size] = unsafe { (&raw const BUNDLED).read_volatile() };
     (size != 0).then(|| start..start.saturating_add(size))
 }
 
-/// The memory that the loader itself is in.
+/// Returns the loader's own range.
 pub fn own_range() -> Range<u64> {
     unsafe extern "C" {
         static loader_start: u8;
@@ -27,24 +27,24 @@ pub fn own_range() -> Range<u64> {
     (&raw const loader_start) as u64..(&raw const loader_end) as u64
 }
 
-/// A file that a boot loader left in memory.
+/// Returns the bytes of a file that a boot loader put into memory.
 ///
 /// # Safety
 ///
-/// The range is memory below 4 GiB that nobody writes to.
+/// The range is memory below 4 GiB that is never written again.
 pub unsafe fn file(range: &Range<u64>) -> &'static [u8] {
     let start = ptr::with_exposed_provenance(range.start as usize);
-    // SAFETY: by the caller.
+    // SAFETY: the caller's obligation.
     unsafe { slice::from_raw_parts(start, (range.end - range.start) as usize) }
 }
 
-/// Free memory, to be written.
+/// Returns free memory, to be written.
 ///
 /// # Safety
 ///
-/// The range is memory below 4 GiB that nobody else uses.
+/// The range is memory below 4 GiB that is not used in any other way.
 pub unsafe fn borrow_free(range: Range<u64>) -> &'static mut [MaybeUninit<u8>] {
     let start = ptr::with_exposed_provenance_mut(range.start as usize);
-    // SAFETY: by the caller; bytes that may be uninitialised have no further rules.
+    // SAFETY: the caller's obligation; `MaybeUninit` allows uninitialised bytes.
     unsafe { slice::from_raw_parts_mut(start, (range.end - range.start) as usize) }
 }

@@ -1,4 +1,4 @@
-//! Reads what the boot loader left in memory, by the protocol it started us with.
+//! The boot loader's data in memory, read by the protocol that started the loader.
 
 use alloc::borrow::ToOwned;
 use core::ffi::CStr;
@@ -15,15 +15,15 @@ use apf_loader::{memory, multiboot2};
 ///
 /// # Errors
 ///
-/// If there is none, or its command line is no text.
+/// There is none, or its command line is not UTF-8.
 ///
 /// # Safety
 ///
-/// `magic` and `info` are what `start` passes on, and the low 4 GiB are mapped.
+/// `magic` and `info` are the values that `start` passes on, and the low 4 GiB are mapped.
 pub unsafe fn read(magic: u32, info: u32) -> Result<Machine, Error> {
     let info = info as usize;
     match magic {
-        // SAFETY: by the caller, and the magic number says what is there.
+        // SAFETY: the caller's obligation; the magic number identifies the structure.
         StartInfo::MAGIC => unsafe { pvh(info) },
         multiboot2::MAGIC => {
             // SAFETY: as above.
@@ -34,17 +34,19 @@ pub unsafe fn read(magic: u32, info: u32) -> Result<Machine, Error> {
     }
 }
 
+/// Reads the PVH start info.
+///
 /// # Safety
 ///
-/// A VMM that starts by PVH put a start info there, and the low 4 GiB are mapped.
+/// `start_info` is the address in EBX at a PVH entry, and the low 4 GiB are mapped.
 unsafe fn pvh(start_info: usize) -> Result<Machine, Error> {
-    // SAFETY: by the caller; if no VMM put it there, the magic number shows.
+    // SAFETY: mapped, by the caller; the magic number shows whether it is a start info.
     let info: StartInfo = unsafe { ptr::with_exposed_provenance::<StartInfo>(start_info).read_unaligned() };
     if !info.is_usable() {
         return Err(Error::StartInfo);
     }
-    // SAFETY: a start info with its magic number is the VMM's; what it points to
-    // stays in place until somebody writes there, and nobody has yet.
+    // SAFETY: a start info with its magic number is the VMM's, and the tables and strings
+    // that it points to have not been overwritten yet.
     unsafe {
         let map: &[MemoryMapEntry] = table(info.memory_map, info.memory_map_entries);
         let ram = map.iter().filter(|entry| entry.kind == MemoryMapEntry::RAM);
@@ -64,15 +66,15 @@ unsafe fn pvh(start_info: usize) -> Result<Machine, Error> {
     }
 }
 
-/// The `count` values at an address.
+/// Returns the `count` values at an address.
 ///
 /// # Safety
 ///
-/// They are there, below 4 GiB, and nobody writes to them.
+/// The values exist, below 4 GiB, and are never written again.
 unsafe fn table<T>(address: u64, count: u32) -> &'static [T] {
     if count == 0 {
         return &[];
     }
-    // SAFETY: by the caller.
+    // SAFETY: the caller's obligation.
     unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address as usize), count as usize) }
 }

@@ -2,9 +2,9 @@
 //!
 //! The state at `pvh_entry` is fixed by Xen's direct boot ABI (`docs/misc/pvh.pandoc`
 //! in the Xen source): 32-bit protected mode with flat segments, paging off,
-//! interrupts off, EBX = address of the start info. Nothing else is defined, not
-//! even a stack. The state at `multiboot2_entry` is the same but for what EBX points
-//! to, and EAX = the protocol's magic number (Multiboot2 Specification 2.0, 3.3).
+//! interrupts off, EBX = address of the start info. Nothing else is defined, not even a
+//! stack. The state at `multiboot2_entry` differs only in the structure that EBX points to,
+//! and EAX = the protocol's magic number (Multiboot2 Specification 2.0, 3.3).
 //!
 //! Paging: all of the low 4 GiB, each address mapped to itself.
 //!
@@ -16,32 +16,29 @@
 //!         └ pdpt[3] ─ pd3[0..512]     2 MiB pages
 //! ```
 //!
-//! Two things about it are forced by kernel 0.11.0, which goes on with these very
-//! tables:
+//! Kernel 0.11.0, which continues to use these tables, determines the page sizes:
 //!
-//! - It maps all of its memory again as 2 MiB pages and accepts a page that is
-//!   there already only if it is the same one (`init_frame_range` in
-//!   `mm/physicalmem.rs`), so no 1 GiB pages.
-//! - It maps single 4 KiB pages over the start code of application processors at
-//!   0x8000 and over the VGA memory, and cannot split a larger page, so the first
-//!   2 MiB are 4 KiB pages.
+//! - It maps all of its memory again as 2 MiB pages, and accepts an existing mapping only if
+//!   it is the same (`init_frame_range` in `mm/physicalmem.rs`), so there are no 1 GiB pages.
+//! - It maps single 4 KiB pages at the start code of application processors (0x8000) and at
+//!   the VGA memory, and cannot split a larger page, so the first 2 MiB are 4 KiB pages.
 //!
-//! QEMU's start info may be in page 0. The kernel gets the tables without that page, so
-//! that a null pointer does not go unnoticed there.
+//! QEMU's start info may be in page 0. The kernel gets the tables without that page, so that
+//! an access through a null pointer faults.
 //!
-//! Stacks: `loader_stack` grows down from its end, as usual. The kernel is given the
-//! *lower* end of `kernel_stack`: its `_start` adds the size itself.
+//! Stacks: `loader_stack` grows down from its end, as usual. The kernel gets the *lower* end
+//! of `kernel_stack`: its `_start` adds the size.
 
 use core::arch::global_asm;
 
-/// `KERNEL_STACK_SIZE` in the kernel's `config.rs`: what its `_start` adds to RSP.
+/// `KERNEL_STACK_SIZE` in the kernel's `config.rs`, which its `_start` adds to RSP.
 const KERNEL_STACK_SIZE: usize = 0x8000;
 const LOADER_STACK_SIZE: usize = 0x1_0000;
 
 /// `XEN_ELFNOTE_PHYS32_ENTRY` (Xen's `public/elfnote.h`).
 const PHYS32_ENTRY: u32 = 18;
 
-/// The header's magic number, which is not the one at entry (Multiboot2 Specification
+/// The header's magic number, different from the one at entry (Multiboot2 Specification
 /// 2.0, 3.1.2).
 const MULTIBOOT2_HEADER: u32 = 0xe852_50d6;
 
@@ -53,7 +50,7 @@ const EFER_LONG_MODE: u32 = 1 << 8;
 
 /// Bits of an entry: present and writable.
 const TABLE: u64 = 0b11;
-/// The same, and a page of 2 MiB.
+/// Bits of a present and writable entry that maps a page of 2 MiB.
 const LARGE: u64 = TABLE | 1 << 7;
 
 global_asm!(
@@ -73,7 +70,7 @@ multiboot2_header:
     .long 0                     # 32-bit protected mode of i386
     .long multiboot2_header_end - multiboot2_header
     .long -({multiboot2_header} + (multiboot2_header_end - multiboot2_header))
-    .short 0, 0                 # no further tags: the ELF file says the rest
+    .short 0, 0                 # no further tags: the ELF file has the rest
     .long 8
 multiboot2_header_end:
 
@@ -91,7 +88,7 @@ entry:
     cld
     mov esp, offset loader_stack_top
 
-    # Whoever loaded us should have cleared it; a loader that trusts that is hard to debug.
+    # The boot loader should have cleared it; if one does not, the failure is hard to find.
     mov edi, offset bss_start
     mov ecx, offset bss_end
     sub ecx, edi
@@ -160,7 +157,7 @@ long_mode:
     call {main}
     ud2
 
-    # (entry, boot_info): leaves the loader for good.
+    # (entry, boot_info): jumps to the kernel, and does not return.
     .global enter_kernel
 enter_kernel:
     mov qword ptr [rip + pt0], 0

@@ -1,6 +1,7 @@
 //! What runs under the library: memory like a guest's, threads that work on it like a guest's
 //! vCPUs, and commands from the parent on standard input, each answered with one line.
 
+use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::hint::black_box;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ pub const VARIABLE: &str = "APF_PAGER_TEST_CHILD";
 pub const MARK: &str = "@@ ";
 /// 64 MiB: the least that the library takes for guest RAM.
 pub const PAGES: usize = (64 << 20) / WORDS / 8;
-const WORDS: usize = 512;
+const WORDS: usize = PAGE_BYTES / 8;
 /// Page 0: the mailbox. Page 1: counters that all threads increment. Then those of the workers.
 const OWN_PAGES: usize = 2;
 const WORKERS: usize = 6;
@@ -60,9 +61,12 @@ pub fn run() -> ! {
                 answer = format!("{steps} steps");
             }
             "request" => {
-                memory[0][2].store(number.to_le(), SeqCst);
+                memory[0][mailbox::REQUEST_OFFSET / 8].store(number.to_le(), SeqCst);
             }
-            "acked" => wait_for(|| u64::from_le(memory[0][3].load(SeqCst)) == number, "acknowledged"),
+            "acked" => wait_for(
+                || u64::from_le(memory[0][mailbox::ACK_OFFSET / 8].load(SeqCst)) == number,
+                "acknowledged",
+            ),
             // Pages that nobody has touched yet, and such as have been written to, in turns.
             "touch-one-by-one" => {
                 let fastest = (0..number as usize).map(|n| touch(&memory[100 + 7 * n])).min();
@@ -114,8 +118,9 @@ fn map() -> &'static [Page] {
         let memory = libc::mmap(reserved, bytes, rw, anonymous | libc::MAP_FIXED, -1, 0);
         assert_eq!(memory, reserved);
         let memory = std::slice::from_raw_parts(memory.cast::<Page>(), PAGES);
-        memory[0][0].store(u64::from_ne_bytes(*b"apf-mail"), SeqCst);
-        memory[0][1].store(u64::from_ne_bytes(*b"box\0v1\0\0"), SeqCst);
+        for (word, bytes) in memory[0].iter().zip(mailbox::MAGIC.as_chunks().0) {
+            word.store(u64::from_ne_bytes(*bytes), SeqCst);
+        }
         memory
     }
 }

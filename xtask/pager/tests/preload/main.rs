@@ -9,14 +9,12 @@
 //!
 //! `APF_PAGER_TEST_ROUNDS` sets the number of evictions under load (default 300).
 
-#[path = "../../src/protocol.rs"]
-mod protocol;
-
 mod child; // the "VMM"
 mod parent; // starts it, and controls the pager
 
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use parent::Vmm;
-use protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use std::time::Duration;
 
 /// Not a test of its own: what the child runs. At once done without the variable.
@@ -145,7 +143,7 @@ fn a_part_goes_out_alone() {
     let Some(mut vmm) = Vmm::start("part") else { return };
     // The child's mailbox is its first page; where a guest would have it is up to us.
     const BASE: u64 = 0x5000_0000;
-    const PAGE: u64 = 4096;
+    const PAGE: u64 = PAGE_BYTES as u64;
     let page = |number: u64| BASE + number * PAGE;
     let parts = |ranges| Some(Parts { mailbox: page(0), ranges });
     vmm.set_latency(1000);
@@ -255,5 +253,5 @@ fn a_controller_may_misbehave() {
     assert!(error.contains("not a request"), "{error}");
     let Response::Status(status) = vmm.ask(&Request::Status {}) else { panic!("no status") };
     assert_eq!(status.latency, Latency::Constant { micros: 20_000 });
-    assert_eq!((status.ram_bytes, status.error), (child::PAGES as u64 * 4096, None));
+    assert_eq!((status.ram_bytes, status.error), ((child::PAGES * PAGE_BYTES) as u64, None));
 }

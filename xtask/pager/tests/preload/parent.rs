@@ -2,7 +2,8 @@
 //! through the socket.
 
 use crate::child;
-use crate::protocol::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
+use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ impl Vmm {
             io::stderr().write_all(format!("SKIPPED: {name}: {error}\n").as_bytes()).unwrap();
             return None;
         }
-        assert_eq!(status.ram_bytes, child::PAGES as u64 * 4096);
+        assert_eq!(status.ram_bytes, (child::PAGES * PAGE_BYTES) as u64);
         Some(vmm)
     }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Sample};
-use unikernel::grid::{self, Axis, Point};
+use apf_vocabulary::grid::{self, Axis, Point};
 
 use super::Options;
 use super::boots::Boot;
@@ -165,7 +165,7 @@ impl Counted {
     /// its faults, nor can a guest that is stopped by them; there is one for each page.
     fn faults(&self, mode: Mode) -> u64 {
         let of = |outcome: &SampleOutcome| match mode {
-            Mode::Halt | Mode::Async => outcome.sample.counters.not_present,
+            Mode::Halt | Mode::Async => outcome.sample.counters().not_present,
             _ => outcome.sample.metrics["pages"] as u64,
         };
         self.record.samples.iter().map(of).sum()
@@ -201,13 +201,13 @@ fn part_of(mode: Mode, function: &str) -> Part {
 /// as it was told to.
 fn check(mode: Mode, pages: f64, faults: u64, record: &Record) -> Result<()> {
     let sum = |of: &dyn Fn(&SampleOutcome) -> u64| record.samples.iter().map(of).sum::<u64>();
-    let wrong = sum(&|outcome| outcome.sample.wrong_pages);
+    let wrong = sum(&|outcome| outcome.sample.wrong_pages());
     ensure!(wrong == 0, "{wrong} pages had a wrong content");
     ensure!((faults as f64 - pages).abs() < pages / 100.0, "{faults} faults for {pages} pages");
     let [halt, schedule, ready, read] = [
-        sum(&|outcome| outcome.sample.counters.halt_waits),
-        sum(&|outcome| outcome.sample.counters.schedule_waits),
-        sum(&|outcome| outcome.sample.counters.ready),
+        sum(&|outcome| outcome.sample.counters().halt_waits),
+        sum(&|outcome| outcome.sample.counters().schedule_waits),
+        sum(&|outcome| outcome.sample.counters().ready),
         sum(&|outcome| outcome.sample.metrics["pages"] as u64),
     ];
     let (as_told, otherwise) = match mode {

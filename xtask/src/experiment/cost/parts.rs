@@ -19,7 +19,7 @@ pub enum Part {
 
 /// What names contain, the first match counts.
 const NAMES: [(Part, &[&str]); 6] = [
-    (Part::Program, &["unikernel::", "serde", "itoa::", "std::", "sys_write"]),
+    (Part::Program, &["unikernel::", "apf_vocabulary::", "serde", "itoa::", "std::", "sys_write"]),
     (
         Part::Ready,
         &[
@@ -27,7 +27,7 @@ const NAMES: [(Part, &[&str]); 6] = [
             "entry::ready",
             "VCpu>::take_ready",
             "Slots>::release_halting",
-            "ArrayQueue<apf_service::event::Event>>::push",
+            "ArrayQueue<apf_core::event::Event>>::push",
             "end_of_interrupt",
         ],
     ),
@@ -36,9 +36,8 @@ const NAMES: [(Part, &[&str]); 6] = [
         &[
             "fault::on_page_fault",
             "entry::page_fault",
-            "entry::wait",
-            "apf_service::kernel::wait",
-            "apf_service::kernel::holds_core",
+            "apf_kernel::wait",
+            "apf_kernel::hold::holds_core",
             "VCpu>::page_fault",
             "VCpu>::resumed",
             "Slots>::take",
@@ -48,7 +47,7 @@ const NAMES: [(Part, &[&str]); 6] = [
             "apf_hook_core",
         ],
     ),
-    (Part::Service, &["apf_", "heapless::", "ArrayQueue<apf_service::event::Event>"]),
+    (Part::Service, &["apf_", "heapless::", "ArrayQueue<apf_core::event::Event>"]),
     (
         Part::Scheduling,
         &[
@@ -96,14 +95,11 @@ mod tests {
     #[test]
     fn functions_belong_to_the_part_they_work_for() {
         for (function, part) in [
-            (
-                "<apf_service::vcpu::VCpu>::page_fault::<apf_service::kernel::fault::ThisMachine>",
-                Part::NotPresent,
-            ),
-            ("apf_service::kernel::entry::wait_entry", Part::NotPresent),
-            ("<apf_service::vcpu::VCpu>::take_ready::<apf_service::kernel::fault::ThisMachine>", Part::Ready),
-            ("<crossbeam_queue::array_queue::ArrayQueue<apf_service::event::Event>>::pop", Part::Service),
-            ("<apf_service::table::Table>::apply", Part::Service),
+            ("<apf_core::vcpu::VCpu>::page_fault::<apf_kernel::fault::ThisMachine>", Part::NotPresent),
+            ("apf_kernel::wait_entry::wait_entry", Part::NotPresent),
+            ("<apf_core::vcpu::VCpu>::take_ready::<apf_kernel::fault::ThisMachine>", Part::Ready),
+            ("<crossbeam_queue::array_queue::ArrayQueue<apf_core::event::Event>>::pop", Part::Service),
+            ("<apf_core::table::Table>::apply", Part::Service),
             ("hermit::synch::futex::futex_wake", Part::Scheduling),
             ("<unikernel::region::Region>::is_right", Part::Program),
             ("memcpy", Part::Kernel),

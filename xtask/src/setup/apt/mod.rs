@@ -1,7 +1,7 @@
-//! Debian packages: installed as root, named in one command otherwise; or downloaded
-//! without being installed.
+//! Debian packages: installed as root, otherwise listed in a command for the user; or only
+//! downloaded and unpacked.
 //!
-//! - [`sources`]: where apt has packages from
+//! - [`sources`]: the sources that apt downloads packages from
 
 mod sources;
 
@@ -15,7 +15,6 @@ use std::{
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
-use super::toolchain;
 use crate::{
     dirs,
     process::{
@@ -26,7 +25,7 @@ use crate::{
 };
 use sources::Source;
 
-/// A mirror that does not answer must not hold anyone up for minutes.
+/// Limits, so that a mirror that does not answer costs seconds instead of minutes.
 const OPTIONS: [&str; 8] = [
     "-o",
     "Acquire::Retries=1",
@@ -38,10 +37,10 @@ const OPTIONS: [&str; 8] = [
     "DPkg::Lock::Timeout=300",
 ];
 
-/// Packages to be installed, and why.
+/// Packages to be installed, with the reason.
 pub struct Want {
     pub packages: &'static Packages,
-    /// The upstream version, where no other will do.
+    /// The upstream version, if only that one can be used.
     pub version: Option<&'static str>,
     pub why: String,
 }
@@ -60,19 +59,14 @@ impl Want {
     }
 }
 
-/// Has this machine apt and Debian's packages?
+/// Returns whether this machine has apt and Debian's packages.
 pub fn on_debian() -> bool {
     os_release("ID").as_deref() == Some("debian") && which::which("apt-get").is_ok()
 }
 
-/// Is it the release whose packages are named in `images/versions.toml`?
+/// Returns whether it is the Debian release whose packages `images/versions.toml` names.
 pub fn on_our_debian() -> bool {
     on_debian() && os_release("VERSION_CODENAME").as_ref() == Some(&VERSIONS.debian.codename)
-}
-
-/// The operating system's name for people.
-pub fn os_name() -> String {
-    os_release("PRETTY_NAME").unwrap_or_else(|| "unknown".into())
 }
 
 fn os_release(key: &str) -> Option<String> {
@@ -81,16 +75,17 @@ fn os_release(key: &str) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-/// Installs what is wanted, or says how to.
+/// Installs packages.
 ///
 /// # Errors
-/// Not Debian, not root, or apt fails; the message says what to do.
+/// The system is not this Debian, the user is not root, or apt fails; the message says what
+/// to do.
 pub fn install(wants: &[Want]) -> Result<()> {
     for want in wants {
         println!("  install  {}: {}", want.packages.packages.join(" "), want.why);
     }
     if !on_our_debian() {
-        bail!(toolchain::by_hand());
+        bail!(by_hand());
     }
     let backport = wants.iter().find(|want| want.is_backport()).map(|want| want.packages);
     let source = match backport {
@@ -111,7 +106,7 @@ pub fn install(wants: &[Want]) -> Result<()> {
     for command in commands(wants) {
         apt_get(&command).doing("installing packages").logged(&dirs::log("apt-install")?).map_err(
             |error| {
-                // Often the reason lies one step back: a mirror that was not reached.
+                // The cause is often in the step before: a mirror that was not reached.
                 if update.is_empty() { error } else { error.context(update.clone()) }
             },
         )?;
@@ -119,10 +114,21 @@ pub fn install(wants: &[Want]) -> Result<()> {
     Ok(())
 }
 
-/// Downloads packages into `scratch` and unpacks them into a folder there, uninstalled.
+/// Lists the software that a user of another system installs by hand.
+fn by_hand() -> String {
+    format!(
+        "the packages are known for Debian {} only and this is {}, so please install by hand: rustup with Rust {} and \
+         its component rust-src; GNU binutils and patch; lld; QEMU (qemu-system-x86_64)",
+        VERSIONS.debian.codename,
+        os_release("PRETTY_NAME").unwrap_or_else(|| "an unknown system".into()),
+        VERSIONS.rust.guest,
+    )
+}
+
+/// Downloads packages into `scratch` and unpacks them into a folder there.
 ///
 /// # Errors
-/// They cannot be had.
+/// They cannot be downloaded.
 pub fn unpack(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
     let root = scratch.join("root");
     for package in download(packages, scratch)? {
@@ -136,8 +142,8 @@ pub fn unpack(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Makes the unpacked folder `new` the folder `root`: complete or not there at all,
-/// even when interrupted.
+/// Renames the unpacked folder `new` to `root`, which is complete or absent, even when
+/// interrupted.
 ///
 /// # Errors
 /// It cannot be moved.
@@ -148,13 +154,13 @@ pub fn move_into_place(new: &Path, root: &Path) -> Result<()> {
 }
 
 fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
-    // As root, apt downloads as a user of its own, who may not see our folder.
+    // As root, apt downloads as the user _apt, who may not read the scratch folder.
     let words =
         ["download", "-o", "APT::Sandbox::User=root"].iter().chain(packages).map(|&word| word.to_owned());
     let words: Vec<String> = words.collect();
     let fetch = || apt_get(&words).cwd(dir).doing("downloading").logged(&dirs::log("apt-download")?);
     if let Err(error) = fetch() {
-        // The lists may name a version that the mirror has already replaced.
+        // apt's lists may name a version that the mirror has replaced.
         refresh_lists().context(format!("{error:#}"))?;
         fetch()?;
     }
@@ -165,11 +171,11 @@ fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
-/// Downloads the upstream archive of a source package, as Debian's suite `suite` has it,
-/// into `scratch`; apt checks it. The system's own lists stay as they are.
+/// Downloads the upstream archive of a source package in Debian's suite `suite` into
+/// `scratch`; apt verifies it. The system's own package lists are not changed.
 ///
 /// # Errors
-/// It cannot be had.
+/// It cannot be downloaded.
 pub fn upstream_source(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
     let (list, lists) = (scratch.join("sources.list"), scratch.join("lists"));
     fs::create_dir_all(lists.join("partial"))?;
@@ -195,7 +201,7 @@ pub fn upstream_source(package: &str, suite: &str, scratch: &Path) -> Result<Pat
     archives.next().with_context(|| format!("Debian {suite} has no upstream archive of {package}"))
 }
 
-/// Is any of these packages not installed?
+/// Returns whether any of these packages is not installed.
 pub fn any_missing(packages: &Packages) -> bool {
     let installed = |name: &String| {
         let query = Cmd::new("dpkg-query").args(["-W", "-f=${Status}"]).arg(name).quiet().output();
@@ -204,10 +210,10 @@ pub fn any_missing(packages: &Packages) -> bool {
     !packages.packages.iter().all(installed)
 }
 
-/// The kernel package that a meta package stands for.
+/// Finds the kernel package that a meta package depends on.
 ///
 /// # Errors
-/// apt does not know it.
+/// apt does not know the meta package.
 pub fn concrete_kernel(meta: &str) -> Result<String> {
     let ask = || -> Result<Option<String>> {
         let text = Cmd::new("apt-cache").args(["depends", "--important", meta]).quiet().output()?.stdout;
@@ -236,8 +242,9 @@ fn refresh_lists() -> Result<()> {
     Ok(())
 }
 
-/// `apt-get update`. Returns which mirrors could not be reached, or nothing: one that
-/// has nothing we need must not stop us, so whether it matters shows in what follows.
+/// Runs `apt-get update`. Returns a note on mirrors that were not reached, or nothing. A
+/// missing mirror is no error: it may have none of the packages, and if it has, the
+/// installation fails with this note.
 fn update() -> Result<String> {
     let log = dirs::log("apt-update")?;
     let result = apt_get(&["update".to_owned()]).doing("reading package lists").logged(&log);
@@ -250,7 +257,7 @@ fn update() -> Result<String> {
     }
 }
 
-/// The mirrors in apt's `Failed to fetch` lines.
+/// Lists the mirrors in apt's `Failed to fetch` lines.
 fn unreached(log: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for line in log.lines() {
@@ -273,7 +280,7 @@ fn apt_get(words: &[String]) -> Cmd {
         .timeout(Duration::from_secs(30 * 60))
 }
 
-/// The words after `apt-get`, one command per target release.
+/// Returns the arguments of `apt-get`, one command per target release.
 fn commands(wants: &[Want]) -> Vec<Vec<String>> {
     let install = |wants: Vec<&Want>, release: &[&str]| -> Option<Vec<String>> {
         let words =
@@ -282,12 +289,12 @@ fn commands(wants: &[Want]) -> Vec<Vec<String>> {
         (!names.is_empty()).then(|| words.chain(names).collect())
     };
     let (backports, plain): (Vec<&Want>, Vec<&Want>) = wants.iter().partition(|want| want.is_backport());
-    // For that suite's packages only: it must not raise anything else.
+    // `-t` for these packages only: it would raise the versions of others.
     let suite = backports.first().map(|want| want.packages.suite.as_str()).unwrap_or_default();
     [install(plain, &[]), install(backports, &["-t", suite])].into_iter().flatten().collect()
 }
 
-/// All of it as the one command a user without root rights is to type.
+/// Returns the whole installation as one command for a user without root rights.
 fn one_line(wants: &[Want], source: Option<&Source>) -> String {
     let mut script = String::new();
     if let Some(Source { file, line }) = source {
@@ -302,7 +309,7 @@ fn one_line(wants: &[Want], source: Option<&Source>) -> String {
     format!("{} {} {}", shell_word("sudo"), "sh -c", shell_quote(&script))
 }
 
-/// In double quotes, so that it can stand inside single ones.
+/// Puts a word in double quotes, for use inside single quotes.
 fn shell_double(word: &str) -> String {
     format!("\"{}\"", word.replace(['"', '$', '`', '\\'], ""))
 }
@@ -320,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_backport_comes_from_backports() {
+    fn only_the_backport_is_installed_from_backports() {
         let commands = commands(&wants()).iter().map(|words| words.join(" ")).collect::<Vec<_>>();
         assert_eq!(
             commands,
@@ -333,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_for_people_is_one_line_that_a_shell_parses() {
+    fn the_users_command_is_one_line_that_a_shell_parses() {
         let source = Source { file: "/tmp/x.list".into(), line: "deb http://mirror/debian s main".into() };
         let line = one_line(&wants(), Some(&source));
         assert!(line.starts_with("sudo sh -c '") && line.ends_with('\'') && !line.contains('\n'), "{line}");
@@ -348,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn the_concrete_kernel_is_what_the_meta_package_depends_on() {
+    fn the_concrete_kernel_is_the_meta_packages_dependency() {
         let text = "linux-image-amd64\n  Depends: linux-image-6.1.0-56-amd64\n";
         assert_eq!(first_kernel(text).as_deref(), Some("linux-image-6.1.0-56-amd64"));
     }

@@ -1,5 +1,4 @@
-//! apt's list of sources: which mirror serves the release, and what it is to be asked
-//! for beside it.
+//! apt's sources: the mirror that serves the release, and further suites of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::process::Cmd;
 use crate::versions::VERSIONS;
 
-/// Where a suite of our own is added; the file is ours alone.
+/// The folder for the file that adds a suite.
 const DIR: &str = "/etc/apt/sources.list.d";
 
 /// A line to be added to apt's sources.
@@ -18,8 +17,8 @@ pub struct Source {
     pub line: String,
 }
 
-/// The suite `suite`, which has `package`, from the mirror that serves the release;
-/// `None` if apt has it.
+/// Returns the line that adds the suite `suite`, which has `package`, from the mirror that
+/// serves the release; `None` if apt knows the suite.
 ///
 /// # Errors
 /// apt has no mirror for the release.
@@ -30,13 +29,13 @@ pub fn missing(suite: &str, package: &str) -> Result<Option<Source>> {
     }
     let texts = texts();
     if texts.iter().any(|text| has_suite(text, suite)) {
-        // Configured, only never read: `apt-get update` will.
+        // Configured but not yet read; `apt-get update` reads it.
         return Ok(None);
     }
     Ok(Some(Source { file: Path::new(DIR).join(format!("{suite}.list")), line: line("deb", &texts, suite)? }))
 }
 
-/// The line that names a suite's source packages.
+/// Returns the line that names a suite's source packages.
 ///
 /// # Errors
 /// apt has no mirror for the release.
@@ -52,7 +51,7 @@ fn texts() -> Vec<String> {
     texts
 }
 
-/// A line for a suite of the mirror that serves the release.
+/// Makes a line for a suite of the mirror that serves the release.
 fn line(kind: &str, texts: &[String], suite: &str) -> Result<String> {
     let codename = &VERSIONS.debian.codename;
     let (mirror, key) = texts.iter().find_map(|text| mirror_of(text, codename)).with_context(|| {
@@ -62,13 +61,13 @@ fn line(kind: &str, texts: &[String], suite: &str) -> Result<String> {
     Ok(format!("{kind} {options}{mirror} {suite} main"))
 }
 
-/// Does a sources file mention the suite in a line that counts?
+/// Returns whether a sources file names the suite outside comments.
 fn has_suite(text: &str, suite: &str) -> bool {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     lines.flat_map(str::split_whitespace).any(|word| word == suite)
 }
 
-/// The mirror, and its key file, that a sources file in either format names for a suite.
+/// Finds a suite's mirror and its key file in a sources file of either format.
 fn mirror_of(text: &str, suite: &str) -> Option<(String, Option<String>)> {
     let lines: String = text
         .lines()

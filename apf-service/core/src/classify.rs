@@ -1,0 +1,138 @@
+//! How an interrupted context may wait.
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+
+/// The two ways to wait for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The task blocks on its futex; others run.
+    Schedule,
+    /// The core halts until the page is there; only interrupts run.
+    Halt,
+}
+
+/// Why a context must keep its core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because {
+    /// Kernel code: it may hold any of the kernel's locks.
+    KernelText,
+    /// The idle task, which must never block.
+    Idle,
+    /// A `NonPreemptible` guard. The service thread
+    /// holds one for all its life.
+    Guard,
+    /// A stack that is not the running task's own.
+    ForeignStack,
+}
+
+/// Which of the two a program wants. Crosses into the kernel archive as a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Waits {
+    /// Schedule where that is safe, else halt; but halt also where a wait by
+    /// schedule would only cost time ([`Policy`](crate::policy::Policy)).
+    #[default]
+    Auto = 0,
+    /// Halt for all. No other task runs while a page comes in; for comparisons.
+    Halt = 1,
+    /// Schedule wherever that is safe.
+    ByContext = 2,
+}
+
+impl Waits {
+    /// The one of this number; unknown numbers are taken for the default.
+    #[must_use]
+    pub const fn decode(number: u32) -> Self {
+        match number {
+            n if n == Self::Halt as u32 => Self::Halt,
+            n if n == Self::ByContext as u32 => Self::ByContext,
+            _ => Self::Auto,
+        }
+    }
+}
+
+/// The interrupted context, as the processor saved it.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// Instruction that touched the page.
+    pub rip: u64,
+    /// Stack pointer at that instruction.
+    pub rsp: u64,
+    /// Whether interrupts were enabled (RFLAGS.IF).
+    pub interrupts_enabled: bool,
+}
+
+/// What the scheduler knows of the running task.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The task's own stack, where applications run.
+    pub user_stack: Range<u64>,
+    /// How many `NonPreemptible` guards it holds.
+    pub critical_depth: u32,
+    /// Whether it is the core's idle task, which must never block.
+    pub is_idle: bool,
+    /// Whether no other task is ready to run on its core.
+    pub is_alone: bool,
+}
+
+/// Decides how a context waits: by schedule (`None`) only if it is application
+/// code on its own task's stack with preemption enabled, else by halt.
+///
+/// `task` is asked only when the instruction lies outside `kernel_text`:
+/// kernel code may be interrupted while it changes the very structures that
+/// would have to be read.
+pub fn must_halt(context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Option<Because> {
+    if kernel_text.contains(&context.rip) {
+        return Some(Because::KernelText);
+    }
+    let task = task();
+    if task.is_idle {
+        Some(Because::Idle)
+    } else if task.critical_depth > 0 {
+        Some(Because::Guard)
+    } else if !task.user_stack.contains(&context.rsp) {
+        Some(Because::ForeignStack)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: Range<u64> = 0x1000..0x2000;
+
+    fn app() -> Task {
+        Task { user_stack: 0x8000..0x9000, critical_depth: 0, is_idle: false, is_alone: false }
+    }
+
+    fn at(rip: u64, rsp: u64) -> Context {
+        Context { rip, rsp, interrupts_enabled: true }
+    }
+
+    #[test]
+    fn application_code_on_its_own_stack_schedules() {
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, app), None);
+    }
+
+    #[test]
+    fn kernel_text_halts_without_asking_the_scheduler() {
+        for rip in [0x1000, 0x1fff] {
+            let reason = must_halt(at(rip, 0x8800), &TEXT, || unreachable!());
+            assert_eq!(reason, Some(Because::KernelText));
+        }
+    }
+
+    #[test]
+    fn guard_idle_and_foreign_stack_halt() {
+        let guarded = || Task { critical_depth: 2, ..app() };
+        let idle = || Task { is_idle: true, ..app() };
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, guarded), Some(Because::Guard));
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, idle), Some(Because::Idle));
+        for rsp in [0x9000, 0x7fff] {
+            assert_eq!(must_halt(at(0x5000, rsp), &TEXT, app), Some(Because::ForeignStack));
+        }
+    }
+}

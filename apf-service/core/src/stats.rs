@@ -1,0 +1,285 @@
+//! What a core counts and measures.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::classify::{Because, Wait};
+use crate::histogram::Histogram;
+use crate::slots::Stages;
+use crate::table::Outcome;
+use crate::time::Tsc;
+
+/// A counter that only grows. One context at a time counts: interrupts are off, or
+/// it is the service thread's own. So adding need not be one locked step.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Counts `more`.
+    pub fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    /// Counts one.
+    pub fn count(&self) {
+        self.add(1);
+    }
+
+    /// Raises the counter to `value` if it is lower (for high-water marks).
+    pub fn raise(&self, value: u64) {
+        if value > self.0.load(Relaxed) {
+            self.0.store(value, Relaxed);
+        }
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Durations of the stages of a wait, in cycles of the time-stamp counter.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct StageHistograms {
+    /// #PF delivered → about to block or halt.
+    pub fault_to_parked: Histogram,
+    /// #PF delivered → ready interrupt: the host's time.
+    pub host: Histogram,
+    /// Ready interrupt → wait word set: 0 where the interrupt itself sets it, else
+    /// the way to the service thread.
+    pub ready_to_service: Histogram,
+    /// Ready interrupt → running again.
+    pub ready_to_running: Histogram,
+    /// #PF delivered → running again.
+    pub total: Histogram,
+}
+
+/// Calls `$callback! { … }` with the counters of a core: documentation, `sum` or `most`
+/// (a high-water mark), name. A new counter is one entry here.
+#[macro_export]
+macro_rules! for_each_counter {
+    ($($callback:ident)::+) => {
+        $($callback)::+! {
+            /// Page-not-present exceptions delivered by the host.
+            sum not_present;
+            /// Ready tokens delivered by the host, wake-alls not counted.
+            sum ready;
+            /// Wake-alls delivered by the host; arming causes one.
+            sum wake_all;
+            /// Ready interrupts with no token.
+            sum spurious_interrupts;
+            /// Waits by schedule.
+            sum schedule_waits;
+            /// Waits by halt.
+            sum halt_waits;
+            /// Faults whose ready came first, so that nobody waited.
+            sum early_ready;
+            /// Waits by halt because slots or queue were full.
+            sum overflow_halts;
+            /// Faults retried at once because there was no slot at all.
+            sum overflow_retries;
+            /// Ready tokens that found the queue to the service thread full. All
+            /// waiters are released instead, once the queues have been drained.
+            sum deferred_ready;
+            /// #PFs with unknown reason bits, handed on to the kernel.
+            sum unknown_reason;
+            /// Ready tokens that released a halting waiter, in the interrupt itself.
+            sum halt_released;
+            /// Ready tokens that released a waiter that halts on another core.
+            sum halt_released_elsewhere;
+            /// Ready tokens that released a scheduled waiter, in the interrupt itself.
+            sum handed_off;
+            /// Waits by schedule that were over before the service thread had heard of
+            /// them: handed off, or their core was disarmed. It counts them.
+            sum over;
+            /// Not-presents with a token that cannot name a fault; retried at once.
+            sum impossible_token;
+            /// Most slots ever in use at once. A task keeps its slot until it runs again.
+            most most_waiting;
+            /// Most not-presents whose ready had not come, at once: what counts
+            /// towards the host's limit of 64. Nearly so: the host also counts a ready
+            /// that it has not delivered yet, and not what an earlier life left behind;
+            /// and a ready that comes on another core counts there.
+            most most_outstanding;
+            /// How often the outstanding faults reached the host's limit. From there on
+            /// until a page is ready, a fault stops the core, and no event tells of it.
+            sum budget_spent;
+            /// Faults in kernel code, which wait by halt.
+            sum halt_kernel_text;
+            /// Faults of the idle task.
+            sum halt_idle;
+            /// Faults inside `NonPreemptible` guards, those of
+            /// the service thread among them.
+            sum halt_guard;
+            /// Faults on a stack that is not the running task's.
+            sum halt_foreign_stack;
+            /// Faults that might have waited by schedule, and halted because that was
+            /// cheaper (`Waits::Auto`).
+            sum halt_cheaper;
+        }
+    };
+}
+
+macro_rules! core_stats {
+    ($($(#[$doc:meta])* $kind:ident $name:ident;)*) => {
+        /// Counters and histograms of one core. Written by that core, readable from
+        /// anywhere at any time. The layout is fixed because program and archive share it.
+        #[derive(Debug, Default)]
+        #[repr(C)]
+        pub struct CoreStats {
+            $($(#[$doc])* pub $name: Counter,)*
+            /// Stage times of waits by schedule.
+            pub schedule: StageHistograms,
+            /// Stage times of waits by halt.
+            pub halt: StageHistograms,
+        }
+    };
+}
+for_each_counter!(core_stats);
+
+/// What the service thread counts. Every event of the queues ends in exactly
+/// one of these, `woken`, `forgotten`, `overdue` and `untold` apart.
+#[derive(Debug, Default)]
+pub struct ServiceStats {
+    /// Faults that began to wait.
+    pub parked: Counter,
+    /// Faults that began to wait under a token for which another waited; that
+    /// one was released.
+    pub displaced: Counter,
+    /// Readies that released their waiter.
+    pub matched: Counter,
+    /// Readies without a waiter: early ones, and those whose waiter was
+    /// released by something else meanwhile.
+    pub remembered: Counter,
+    /// Readies without a waiter that came once more.
+    pub duplicate: Counter,
+    /// Faults released at once, because their ready had come before.
+    pub early: Counter,
+    /// Faults released at once, because the table had no room.
+    pub no_room: Counter,
+    /// Early readies consumed by a fault that did not need to wait.
+    pub swallowed: Counter,
+    /// Faults that did not need to wait, and whose ready is not remembered.
+    pub unneeded: Counter,
+    /// Wake-alls.
+    pub wake_all: Counter,
+    /// Events of an earlier life of their core.
+    pub stale: Counter,
+    /// Waiters released by wake-alls.
+    pub woken: Counter,
+    /// Remembered readies that made room for newer ones.
+    pub forgotten: Counter,
+    /// Waiters released because their ready was overdue.
+    pub overdue: Counter,
+    /// News for `tracing` that found no room in their queue.
+    pub untold: Counter,
+}
+
+impl ServiceStats {
+    /// All zero.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            parked: Counter::new(),
+            displaced: Counter::new(),
+            matched: Counter::new(),
+            remembered: Counter::new(),
+            duplicate: Counter::new(),
+            early: Counter::new(),
+            no_room: Counter::new(),
+            swallowed: Counter::new(),
+            unneeded: Counter::new(),
+            wake_all: Counter::new(),
+            stale: Counter::new(),
+            woken: Counter::new(),
+            forgotten: Counter::new(),
+            overdue: Counter::new(),
+            untold: Counter::new(),
+        }
+    }
+
+    /// Counts what an event came to.
+    pub fn count(&self, outcome: &Outcome) {
+        let counter = match outcome {
+            Outcome::Parked => &self.parked,
+            Outcome::Displaced(_) => &self.displaced,
+            Outcome::Released(_) => &self.matched,
+            Outcome::RememberedReady { forgot } => {
+                self.forgotten.add(u64::from(forgot.is_some()));
+                &self.remembered
+            }
+            Outcome::DuplicateReady => &self.duplicate,
+            Outcome::ReleasedEarly => &self.early,
+            Outcome::NoRoom => &self.no_room,
+            Outcome::Swallowed => &self.swallowed,
+            Outcome::Unneeded => &self.unneeded,
+            Outcome::ReleasedAll(waiters) => {
+                self.woken.add(*waiters as u64);
+                &self.wake_all
+            }
+            Outcome::Stale => &self.stale,
+        };
+        counter.count();
+    }
+
+    /// Events taken from the queues.
+    #[must_use]
+    pub fn events(&self) -> u64 {
+        let faults =
+            [&self.parked, &self.displaced, &self.early, &self.no_room, &self.swallowed, &self.unneeded];
+        let others = [&self.matched, &self.remembered, &self.duplicate, &self.wake_all, &self.stale];
+        faults.iter().chain(&others).map(|counter| counter.get()).sum()
+    }
+}
+
+impl CoreStats {
+    /// Counts a fault whose context must keep its core.
+    pub fn halted(&self, because: Because) {
+        match because {
+            Because::KernelText => &self.halt_kernel_text,
+            Because::Idle => &self.halt_idle,
+            Because::Guard => &self.halt_guard,
+            Because::ForeignStack => &self.halt_foreign_stack,
+        }
+        .count();
+    }
+
+    /// Records a finished wait.
+    pub fn finished(&self, wait: Wait, stages: Stages, running: Tsc) {
+        let of_kind = match wait {
+            Wait::Schedule => &self.schedule,
+            Wait::Halt => &self.halt,
+        };
+        of_kind.fault_to_parked.record(stages.parked.since(stages.fault));
+        of_kind.host.record(stages.ready.since(stages.fault));
+        of_kind.ready_to_service.record(stages.released.since(stages.ready));
+        of_kind.ready_to_running.record(running.since(stages.ready));
+        of_kind.total.record(running.since(stages.fault));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::boxed::Box;
+
+    #[test]
+    fn a_finished_wait_lands_in_the_histograms_of_its_kind() {
+        let stats: Box<CoreStats> = Box::default();
+        let stages = Stages { fault: Tsc(10), parked: Tsc(12), ready: Tsc(20), released: Tsc(23) };
+        stats.finished(Wait::Halt, stages, Tsc(25));
+        assert_eq!(stats.schedule.total.nonempty().count(), 0);
+        let one = |h: &Histogram| h.nonempty().next().unwrap();
+        assert_eq!(one(&stats.halt.fault_to_parked), (2, 1));
+        assert_eq!(one(&stats.halt.host), (10, 1));
+        assert_eq!(one(&stats.halt.ready_to_service), (3, 1));
+        assert_eq!(one(&stats.halt.ready_to_running), (5, 1));
+        assert_eq!(one(&stats.halt.total), (15, 1));
+    }
+}

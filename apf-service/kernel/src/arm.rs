@@ -1,0 +1,132 @@
+//! Self-check, arming and disarming. Each core does this for itself, in task
+//! context.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::cores::{MAX_CORES, this_core, vcpu, vcpu_or_new};
+use crate::entry::{self, PREVIOUS_PAGE_FAULT};
+use crate::fault::{self, ThisMachine};
+use crate::processor::{now, without_interrupts};
+use crate::{VECTOR, hooks, record};
+use apf_core::abi::ArmError;
+use apf_core::classify::Waits;
+use apf_core::protocol::{self, CPUID_FEATURES, CPUID_SIGNATURE, Missing, msr};
+
+/// One bit for each armed core.
+static ARMED: AtomicU64 = AtomicU64::new(0);
+const _: () = assert!(MAX_CORES <= 64);
+
+/// Arms this core, unless something is missing, to wait as `waits` says, with
+/// its limit in cycles; it records up to `record` faults.
+pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError> {
+    let core = this_core();
+    if core >= MAX_CORES {
+        return Err(ArmError::TooManyCores);
+    }
+    check_host()?;
+    if ARMED.fetch_or(1 << core, Ordering::AcqRel) & (1 << core) != 0 {
+        return Err(ArmError::AlreadyArmed);
+    }
+    record::prepare(core, record);
+    enable(core, waits, halt_below).inspect_err(|_| {
+        ARMED.fetch_and(!(1 << core), Ordering::AcqRel);
+    })
+}
+
+fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
+    install_entries()?;
+    let vcpu = vcpu_or_new(core);
+    let area = physical(&raw const vcpu.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
+    let eoi = physical(&raw const vcpu.end_of_interrupt).filter(|_| offers_eoi_word());
+    without_interrupts(|| {
+        vcpu.set_waits(waits, halt_below);
+        vcpu.begin();
+        // SAFETY: `check_host` saw that the MSRs exist. The area is never
+        // freed, and entries for both deliveries are installed. The vector
+        // goes first: from the second write on the host may use it.
+        unsafe {
+            x86::msr::wrmsr(msr::ASYNC_PF_INT, u64::from(VECTOR));
+            x86::msr::wrmsr(msr::ASYNC_PF_EN, protocol::enable_value(area));
+        }
+        if let Some(eoi) = eoi {
+            // SAFETY: the host offers the MSR; the word is never freed, and whoever does
+            // not look at it ends interrupts by the APIC as before.
+            unsafe { x86::msr::wrmsr(msr::EOI_EN, protocol::eoi_value(eoi)) };
+        }
+    });
+    // SAFETY: a hook in task context.
+    unsafe { hooks::apf_hook_log_armed(core as u32, true) };
+    Ok(())
+}
+
+/// Disarms this core and releases everyone who waits on it: the host forgets
+/// what is outstanding, so nobody else would. Their accesses fault again, and
+/// then stop the core like any fault without this service.
+pub fn disarm() -> Result<(), ArmError> {
+    let core = this_core();
+    let armed = core < MAX_CORES && ARMED.fetch_and(!(1 << core), Ordering::AcqRel) & (1 << core) != 0;
+    let vcpu = vcpu(core).filter(|_| armed).ok_or(ArmError::NotArmed)?;
+    without_interrupts(|| {
+        // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
+        unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
+        if offers_eoi_word() {
+            // SAFETY: the host offers the MSR; from here on the APIC alone is written.
+            unsafe { x86::msr::wrmsr(msr::EOI_EN, 0) };
+        }
+        vcpu.end(&ThisMachine, now());
+        fault::wake_up_service();
+    });
+    // SAFETY: a hook in task context.
+    unsafe { hooks::apf_hook_log_armed(core as u32, false) };
+    Ok(())
+}
+
+/// Where `item` lies in the machine's memory.
+fn physical<T>(item: *const T) -> Option<u64> {
+    // SAFETY: a hook; it walks the page tables.
+    unsafe { hooks::apf_hook_physical(item as u64) }
+}
+
+fn offers_eoi_word() -> bool {
+    protocol::offers_eoi_word(x86::cpuid::cpuid!(CPUID_FEATURES).eax)
+}
+
+fn check_host() -> Result<(), ArmError> {
+    let signature = x86::cpuid::cpuid!(CPUID_SIGNATURE);
+    let features = x86::cpuid::cpuid!(CPUID_FEATURES).eax;
+    protocol::host_support([signature.ebx, signature.ecx, signature.edx], features).map_err(|missing| {
+        match missing {
+            Missing::Kvm => ArmError::NotKvm,
+            Missing::AsyncPf => ArmError::NoAsyncPf,
+            Missing::ReadyInterrupt => ArmError::NoReadyInterrupt,
+        }
+    })?;
+    /// Bit 11 of IA32_APIC_BASE: the local APIC is on (Intel SDM vol. 3, "Local APIC Status and Location").
+    const APIC_GLOBAL_ENABLE: u64 = 1 << 11;
+    // SAFETY: every processor with an APIC has this MSR, and KVM guests do.
+    let apic_base = unsafe { x86::msr::rdmsr(x86::msr::IA32_APIC_BASE) };
+    if apic_base & APIC_GLOBAL_ENABLE == 0 { Err(ArmError::NoLocalApic) } else { Ok(()) }
+}
+
+/// Installs both entries at the first call. The table of gates is shared by
+/// all cores; a core that is not armed chains every #PF to the kernel.
+fn install_entries() -> Result<(), ArmError> {
+    static INSTALLED: AtomicBool = AtomicBool::new(false);
+    if INSTALLED.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    // SAFETY: both entries fit their gates and stay in memory for ever.
+    let installed = without_interrupts(|| unsafe {
+        hooks::apf_hook_install(
+            entry::page_fault as *const () as u64,
+            VECTOR,
+            entry::ready as *const () as u64,
+            &PREVIOUS_PAGE_FAULT,
+        )
+    });
+    if !installed {
+        return Err(ArmError::VectorInUse);
+    }
+    INSTALLED.store(true, Ordering::Release);
+    Ok(())
+}

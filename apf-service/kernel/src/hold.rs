@@ -1,0 +1,34 @@
+//! Task switches that are withheld while a context must keep its core.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use apf_core::vcpu::VCpu;
+
+use crate::cores::{MAX_CORES, this_core, this_vcpu};
+use crate::hooks;
+
+/// A task switch was asked for and withheld.
+static WITHHELD: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
+
+/// Says whether the running task must keep the core, asked by the scheduler before
+/// it switches. `is_preempted`: the task is still running, that is, has not
+/// blocked of its own accord.
+///
+/// While a context halts, it may be anywhere in the kernel, so nothing else
+/// may run. A switch that was withheld is made up for at the end of the halt
+/// or guard.
+pub fn holds_core(is_preempted: bool, critical_depth: u32) -> bool {
+    let hold = this_vcpu().is_some_and(VCpu::is_halting) || (is_preempted && critical_depth > 0);
+    if hold {
+        WITHHELD[this_core()].store(true, Ordering::Relaxed);
+    }
+    hold
+}
+
+/// Makes up for a withheld switch, once nothing holds the core any more.
+pub fn switch_if_withheld() {
+    if WITHHELD[this_core()].swap(false, Ordering::Relaxed) {
+        // SAFETY: a hook, called in task context.
+        unsafe { hooks::apf_hook_reschedule() };
+    }
+}

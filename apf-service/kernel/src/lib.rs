@@ -1,0 +1,48 @@
+//! Kernel side of the async page fault service, compiled into the Hermit kernel archive.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `hooks` | declarations of what the kernel provides |
+//! | `processor` | interrupt flag, time-stamp counter |
+//! | `cores` | each core's state, by number |
+//! | `futex` | sleeping on a word that has one sleeper, and waking it |
+//! | `hold` | task switches withheld from a core that halts |
+//! | `record` | single faults, for a program that wants to see each |
+//! | `wait` | waiting on the interrupted stack, by futex or by halt |
+//! | `wait_entry` | the way from the #PF handler to the wait, in assembly |
+//! | `fault` | the handlers: classify, take a slot, release |
+//! | `entry` | the two interrupt entries, in assembly |
+//! | `arm` | self-check, arming and disarming a core |
+//! | `exports` | functions that the program may call |
+//!
+//! The logic is `apf-core`'s. The archive is soft-float and built without red zone, so
+//! nothing here disturbs the interrupted context's FPU state or the 128 bytes below its
+//! stack pointer. The kernel implements [`Hooks`] and names the implementor to
+//! [`provide_hooks`]. On a host this compiles, to be linted, and never links.
+
+#![no_std]
+
+extern crate alloc;
+
+mod arm;
+mod cores;
+mod entry;
+mod exports;
+mod fault;
+mod futex;
+mod hold;
+mod hooks;
+mod processor;
+mod record;
+mod wait;
+mod wait_entry;
+
+pub use apf_core::abi::Hooks;
+pub use apf_core::classify::Task;
+#[doc(hidden)]
+pub use apf_core::for_each_hook;
+pub use hold::holds_core;
+
+/// Vector of the ready interrupt; Linux guests use the same one
+/// (`HYPERVISOR_CALLBACK_VECTOR`), and Hermit leaves it free.
+pub const VECTOR: u8 = 0xf3;

@@ -1,0 +1,92 @@
+//! Waiting, on the interrupted stack and with interrupts on.
+//!
+//! Here nested faults and interrupts are ordinary: this is kernel text, so a
+//! fault in it waits by halt on the same stack.
+
+use crate::cores::this_vcpu;
+use crate::hold::switch_if_withheld;
+use crate::processor::{
+    disable_interrupts, enable_interrupts, enable_interrupts_and_halt, now, without_interrupts,
+};
+use crate::{futex, hooks, record};
+use apf_core::classify::Wait;
+use apf_core::slots::{Slot, Ticket};
+
+const HALT: u64 = 1 << 32;
+
+/// What travels on the stack from the #PF handler to [`wait`].
+pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
+    u64::from(ticket.0) | if kind == Wait::Halt { HALT } else { 0 }
+}
+
+/// Waits until the page of the ticket in `argument` is back.
+pub extern "C" fn wait(argument: u64) {
+    let ticket = Ticket(argument as u32);
+    let kind = if argument & HALT != 0 { Wait::Halt } else { Wait::Schedule };
+    let Some(vcpu) = this_vcpu() else { return };
+    let slot = vcpu.slots.get(ticket);
+    slot.park(now());
+    match kind {
+        Wait::Schedule => schedule(slot, ticket),
+        Wait::Halt => {
+            vcpu.start_halting();
+            halt(slot, ticket);
+            vcpu.stop_halting();
+        }
+    }
+    without_interrupts(|| {
+        let fault = vcpu.resumed(ticket, kind, now());
+        record::keep(fault.core.0.into(), fault);
+    });
+    if kind == Wait::Halt && !vcpu.is_halting() {
+        switch_if_withheld();
+    }
+}
+
+/// Blocks the task on its futex; other tasks run.
+///
+/// ```text
+///   waiter                              service thread
+///   futex::wait                         word: waiting → ready
+///     word == waiting?  no: return      futex::wake
+///                       yes: block
+/// ```
+///
+/// No wake-up falls between ([`sleeper`](apf_core::sleeper)). The task comes back with
+/// the priority of one just woken: it has waited for the host, and lets a computing
+/// task of its own priority go on as soon as it blocks again; without that, in a
+/// kernel without time slices, it would wait for the computing task to yield.
+fn schedule(slot: &Slot, ticket: Ticket) {
+    if slot.is_ready(ticket) {
+        return;
+    }
+    // SAFETY: hooks in task context; `classify` saw application code with
+    // preemption enabled, so this task may block.
+    unsafe {
+        let priority = hooks::apf_hook_boost();
+        while !slot.is_ready(ticket) {
+            futex::wait(slot.sleeper(), slot.word(), Slot::waiting_value(ticket), None);
+        }
+        hooks::apf_hook_set_priority(priority);
+    }
+}
+
+/// Halts the core until the ready interrupt has set the word.
+///
+/// ```text
+///   waiter                    ready interrupt (this core)
+///   cli
+///   word ready? no
+///   sti; hlt  ◄── the interrupt shadow of `sti` covers the `hlt`: the
+///                 interrupt comes before the check or wakes the halt
+///   word ready? yes
+/// ```
+fn halt(slot: &Slot, ticket: Ticket) {
+    loop {
+        disable_interrupts();
+        if slot.is_ready(ticket) {
+            break enable_interrupts();
+        }
+        enable_interrupts_and_halt();
+    }
+}

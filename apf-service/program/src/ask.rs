@@ -1,0 +1,47 @@
+//! Figures and places that a program may ask for.
+
+use apf_core::event::CoreId;
+use apf_core::record::Fault;
+use apf_core::stats::{CoreStats, ServiceStats};
+
+use crate::ffi;
+
+/// Returns the frequency of the time-stamp counter in MHz, which turns the cycles of
+/// [`stats`] into microseconds; 1 off Hermit.
+#[must_use]
+pub fn tsc_mhz() -> u32 {
+    ffi::tsc_mhz()
+}
+
+/// Returns the address of `pointer` in the guest's physical memory, so that a program can
+/// name its memory to the host; `None` where nothing is mapped, and off Hermit.
+#[must_use]
+pub fn physical_address<T>(pointer: *const T) -> Option<u64> {
+    ffi::physical(pointer.addr() as u64)
+}
+
+/// Returns the core that the caller runs on: tasks of Hermit stay on theirs.
+#[must_use]
+pub fn this_core() -> CoreId {
+    ffi::core()
+}
+
+/// Returns the counts of each core since the program began, over all lives of the
+/// service. Cores that were never armed are left out.
+pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {
+    (0..ffi::cores()).map(CoreId).filter_map(|core| Some((core, ffi::core_stats(core)?)))
+}
+
+/// Takes the faults that were recorded ([`Config::record`]), core by core, each
+/// core's in the order in which they were over.
+pub fn recorded() -> impl Iterator<Item = Fault> {
+    (0..ffi::cores()).map(CoreId).flat_map(|core| core::iter::from_fn(move || ffi::recorded(core)))
+}
+
+pub static SERVICE_STATS: ServiceStats = ServiceStats::new();
+
+/// Returns the counts of the service thread since the program began.
+#[must_use]
+pub fn service_stats() -> &'static ServiceStats {
+    &SERVICE_STATS
+}

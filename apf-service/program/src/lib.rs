@@ -1,0 +1,56 @@
+//! Async page fault (APF) service for Hermit unikernels on KVM.
+//!
+//! When the host has paged out guest memory, a touch normally stops the whole virtual
+//! CPU until the page is back. With this service it stops one task: the others run on.
+//!
+//! ```no_run
+//! let service = apf_service::start(apf_service::Config::default());
+//! ```
+//!
+//! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
+//! [`Service::stop`]; [`Prefetcher`] to read ahead; around a snapshot,
+//! [`Service::quiesce`] and [`Service::resume`]. How it works is `apf-core`'s
+//! documentation.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `service` | starting, pausing and stopping |
+//! | `error` | reasons why it does not start |
+//! | `status` | the service's state, and the reason if it is off |
+//! | `guard` | `NonPreemptible` |
+//! | `prefetch` | tasks that touch announced memory |
+//! | `ask` | figures and places that a program may ask for |
+//! | `thread` | the service thread: drain, match, release |
+//! | `watch` | the watchdog, and the warning before the host's limit |
+//! | `tell` | the task that reports by `tracing` |
+//! | `ffi` | calls into the kernel archive |
+
+#![no_std]
+
+extern crate alloc;
+
+mod ask;
+mod error;
+mod ffi;
+mod guard;
+mod prefetch;
+mod service;
+mod status;
+mod tell;
+mod thread;
+mod watch;
+
+pub use apf_core::abi::ArmError;
+pub use apf_core::classify::Waits;
+pub use apf_core::event::CoreId;
+pub use apf_core::histogram::Histogram;
+pub use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
+pub use apf_core::record::Fault;
+pub use apf_core::stats::{CoreStats, Counter, ServiceStats, StageHistograms};
+pub use apf_core::time::Tsc;
+pub use ask::{physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
+pub use error::StartError;
+pub use guard::NonPreemptible;
+pub use prefetch::Prefetcher;
+pub use service::{Config, Service, start};
+pub use status::{Off, Status, status};

@@ -1,0 +1,230 @@
+//! Starting, pausing and stopping.
+
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::time::Duration;
+
+use apf_core::abi::{self, ArmError};
+use apf_core::classify::Waits;
+use apf_core::event::CoreId;
+
+use crate::error::StartError;
+use crate::status::{self, Off, Status};
+use crate::{ffi, tell, thread};
+
+/// How the service is to run. `Config::default()` suits most programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Stack in bytes of the service thread, and of the task on which the
+    /// `tracing` subscriber runs.
+    pub stack_size: usize,
+    /// A task that has waited longer than this tries again: its access faults
+    /// anew if the page is still out. `None` lets it wait for ever.
+    pub watchdog: Option<Duration>,
+    /// How faults wait.
+    pub waits: Waits,
+    /// The longest latency of late at which [`Waits::Auto`] may halt a task that
+    /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
+    /// device, is kept waiting for as long. Zero turns it off.
+    pub halt_below: Duration,
+    /// How many faults each core records, until they are taken by [`recorded`];
+    /// none by default. The memory is got when the core is armed.
+    pub record: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            stack_size: 128 * 1024,
+            watchdog: Some(Duration::from_secs(10)),
+            waits: Waits::Auto,
+            halt_below: Duration::from_millis(10),
+            record: 0,
+        }
+    }
+}
+
+/// The running service. Dropping it leaves the service on for the rest of the
+/// program; [`stop`](Self::stop) ends it.
+#[derive(Debug)]
+pub struct Service {
+    thread: ffi::TaskId,
+    teller: ffi::TaskId,
+}
+
+/// Starts the service thread and arms every core.
+///
+/// # Errors
+/// Says what is missing ([`StartError`]); nothing is left half on.
+pub fn start(config: Config) -> Result<Service, StartError> {
+    if !status::begin() {
+        return Err(StartError::AlreadyRunning);
+    }
+    let started = start_first(&config);
+    status::set(match &started {
+        Ok(_) => Status::Running { cores: ffi::cores() },
+        Err(error) => Status::Off(Off::Failed(*error)),
+    });
+    started
+}
+
+fn start_first(config: &Config) -> Result<Service, StartError> {
+    if !cfg!(target_os = "hermit") {
+        return Err(StartError::Arm(ArmError::NotKvm));
+    }
+    same_version(ffi::version())?;
+    WAITS.store(config.waits as u32, Ordering::Release);
+    RECORD.store(config.record, Ordering::Release);
+    let halt_below = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
+    HALT_BELOW_US.store(halt_below, Ordering::Release);
+    let teller = tell::spawn(config.stack_size).ok_or(StartError::NoTask)?;
+    let Some(thread) = thread::spawn(config.stack_size, config.watchdog) else {
+        tell::stop();
+        ffi::join(teller);
+        return Err(StartError::NoTask);
+    };
+    let service = Service { thread, teller };
+    match on_every_core(arm_this_core) {
+        Ok(()) => Ok(service),
+        Err(error) => {
+            service.end();
+            Err(error)
+        }
+    }
+}
+
+/// Compares the version of the archive with this program's.
+fn same_version(archive: u32) -> Result<(), StartError> {
+    let program = abi::VERSION;
+    if archive == program { Ok(()) } else { Err(StartError::VersionMismatch { archive, program }) }
+}
+
+impl Service {
+    /// Disarms every core and releases all waiters, so that the guest can be
+    /// snapshot: the host then has nothing outstanding that a restored guest
+    /// would wait for in vain, and nothing is delivered to it. Until
+    /// [`resume`](Self::resume) a fault stops its core. The service thread
+    /// stays; a service that is quiesced already stays so.
+    ///
+    /// ```text
+    ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
+    /// ```
+    ///
+    /// # Errors
+    /// [`StartError::NoTask`] if a core could not be visited, for want of
+    /// memory for a task; the others are disarmed.
+    pub fn quiesce(&self) -> Result<(), StartError> {
+        match on_every_core(disarm_this_core) {
+            // It was off already.
+            Ok(()) | Err(StartError::Arm(ArmError::NotArmed)) => {
+                status::set(Status::Quiesced);
+                Ok(())
+            }
+            error => error,
+        }
+    }
+
+    /// Arms every core again after [`quiesce`](Self::quiesce). Each begins a
+    /// new generation, in which no token from before matches. The self-check is
+    /// repeated: a restored guest may find itself on another host.
+    ///
+    /// # Errors
+    /// Says what is missing; the service is then quiesced as before.
+    pub fn resume(&self) -> Result<(), StartError> {
+        match on_every_core(arm_this_core) {
+            Ok(()) | Err(StartError::Arm(ArmError::AlreadyArmed)) => {
+                status::set(Status::Running { cores: ffi::cores() });
+                Ok(())
+            }
+            error => {
+                let _ = self.quiesce();
+                error
+            }
+        }
+    }
+
+    /// Disarms every core, releases all waiters, and ends the service thread.
+    /// After this the service can be started again.
+    pub fn stop(self) {
+        self.end();
+        status::set(Status::Off(Off::Stopped));
+    }
+
+    fn end(&self) {
+        // Cores that were never armed say so, which is as well.
+        let _ = on_every_core(disarm_this_core);
+        thread::stop();
+        ffi::join(self.thread);
+        // Last, so that everything is told.
+        tell::stop();
+        ffi::join(self.teller);
+    }
+}
+
+/// [`Config::waits`] of the running service, for the tasks that arm.
+static WAITS: AtomicU32 = AtomicU32::new(0);
+/// [`Config::halt_below`], likewise.
+static HALT_BELOW_US: AtomicU64 = AtomicU64::new(0);
+/// [`Config::record`], likewise.
+static RECORD: AtomicUsize = AtomicUsize::new(0);
+
+/// The last failure of [`on_every_core`]'s tasks.
+static FAILURE: AtomicI32 = AtomicI32::new(0);
+
+/// Arming is a core's own business, so a task visits each. All are visited,
+/// whatever becomes of one.
+fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
+    /// A core's state is built on the stack before it moves to the heap.
+    const STACK: usize = 256 * 1024;
+    let mut missed = false;
+    FAILURE.store(0, Ordering::Release);
+    for core in (0..ffi::cores()).map(CoreId) {
+        match ffi::spawn(visit, thread::PRIORITY, STACK, core) {
+            Some(task) => ffi::join(task),
+            None => missed = true,
+        }
+    }
+    if missed {
+        return Err(StartError::NoTask);
+    }
+    Ok(ArmError::decode(FAILURE.load(Ordering::Acquire))?)
+}
+
+extern "C" fn arm_this_core(_: usize) {
+    let waits = Waits::decode(WAITS.load(Ordering::Acquire));
+    note(ffi::arm(waits, HALT_BELOW_US.load(Ordering::Acquire), RECORD.load(Ordering::Acquire)));
+}
+
+extern "C" fn disarm_this_core(_: usize) {
+    note(ffi::disarm());
+}
+
+fn note(result: Result<(), ArmError>) {
+    if result.is_err() {
+        FAILURE.store(ArmError::encode(result), Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ask::{service_stats, stats};
+    use alloc::format;
+    use alloc::string::ToString;
+
+    #[test]
+    fn off_hermit_the_service_stays_off_and_says_why() {
+        assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
+        // The failure leaves nothing behind that a second attempt would meet.
+        assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
+        assert_eq!(status::status(), Status::Off(Off::Failed(StartError::Arm(ArmError::NotKvm))));
+        assert_eq!((stats().count(), service_stats().events()), (0, 0));
+    }
+
+    #[test]
+    fn an_archive_of_another_version_is_an_error_that_names_both() {
+        assert_eq!(same_version(abi::VERSION), Ok(()));
+        let message = same_version(4711).unwrap_err().to_string();
+        assert!(message.contains("4711") && message.contains(&format!("version {}", abi::VERSION)));
+        assert!(message.contains("rebuild"), "{message}");
+    }
+}

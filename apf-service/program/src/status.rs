@@ -1,0 +1,124 @@
+//! State of the service, and the reason if it is off.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicI64, Ordering};
+
+use crate::error::StartError;
+use apf_core::abi::{ArmError, VERSION};
+
+/// State of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Off: the host stops the core at a fault, as it always did.
+    Off(Off),
+    /// [`start`](crate::start) or [`stop`](crate::Service::stop) is under way.
+    Changing,
+    /// Armed.
+    Running {
+        /// On this many cores.
+        cores: u16,
+    },
+    /// Disarmed for a snapshot ([`quiesce`](crate::Service::quiesce)).
+    Quiesced,
+}
+
+/// Reason why the service is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Off {
+    /// It was not started.
+    NotStarted,
+    /// It was stopped.
+    Stopped,
+    /// It could not be started.
+    Failed(StartError),
+}
+
+/// The status as one number, so that it changes in one step:
+///
+/// | number | status |
+/// |---|---|
+/// | 0 | not started |
+/// | 1 … 65,536 | running on one core fewer |
+/// | -1, -2, -3 | stopped, changing, quiesced |
+/// | -100 | failed: no task |
+/// | -100 - n | failed: `ArmError` n |
+/// | -2^32 - n | failed: the archive is of version n |
+static STATUS: AtomicI64 = AtomicI64::new(0);
+
+const STOPPED: i64 = -1;
+const CHANGING: i64 = -2;
+const QUIESCED: i64 = -3;
+const FAILED: i64 = -100;
+const OTHER_VERSION: i64 = -(1 << 32);
+
+const fn encode(status: Status) -> i64 {
+    match status {
+        Status::Off(Off::NotStarted) => 0,
+        Status::Off(Off::Stopped) => STOPPED,
+        Status::Changing | Status::Off(Off::Failed(StartError::AlreadyRunning)) => CHANGING,
+        Status::Quiesced => QUIESCED,
+        Status::Running { cores } => cores as i64 + 1,
+        Status::Off(Off::Failed(StartError::NoTask)) => FAILED,
+        Status::Off(Off::Failed(StartError::Arm(error))) => FAILED - ArmError::encode(Err(error)) as i64,
+        Status::Off(Off::Failed(StartError::VersionMismatch { archive, .. })) => {
+            OTHER_VERSION - archive as i64
+        }
+    }
+}
+
+fn decode(number: i64) -> Status {
+    match number {
+        1.. => Status::Running { cores: (number - 1) as u16 },
+        0 => Status::Off(Off::NotStarted),
+        STOPPED => Status::Off(Off::Stopped),
+        CHANGING => Status::Changing,
+        QUIESCED => Status::Quiesced,
+        ..=OTHER_VERSION => Status::Off(Off::Failed(StartError::VersionMismatch {
+            archive: (OTHER_VERSION - number) as u32,
+            program: VERSION,
+        })),
+        failed => Status::Off(Off::Failed(match ArmError::decode((FAILED - failed) as i32) {
+            Ok(()) => StartError::NoTask,
+            Err(error) => StartError::Arm(error),
+        })),
+    }
+}
+
+/// Returns what the service is doing, and if it is off, the reason.
+#[must_use]
+pub fn status() -> Status {
+    decode(STATUS.load(Ordering::Acquire))
+}
+
+/// Sets the status.
+pub fn set(status: Status) {
+    STATUS.store(encode(status), Ordering::Release);
+}
+
+/// Leaves an off state, for one caller only.
+pub fn begin() -> bool {
+    let off = |number| matches!(decode(number), Status::Off(_)).then_some(CHANGING);
+    STATUS.fetch_update(Ordering::AcqRel, Ordering::Acquire, off).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_survives_being_a_number() {
+        let of_version = |archive| StartError::VersionMismatch { archive, program: VERSION };
+        let arm = [ArmError::NotKvm, ArmError::BadArea].map(StartError::Arm);
+        let failures = [StartError::NoTask, arm[0], arm[1], of_version(0), of_version(u32::MAX)];
+        let off = [Off::NotStarted, Off::Stopped].into_iter().chain(failures.map(Off::Failed));
+        let others = [
+            Status::Changing,
+            Status::Quiesced,
+            Status::Running { cores: 0 },
+            Status::Running { cores: u16::MAX },
+        ];
+        for status in off.map(Status::Off).chain(others) {
+            assert_eq!(decode(encode(status)), status);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Lines from the guest to the driver: one JSON object each, behind a prefix, on the console.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::counters::Counters;
+use crate::fault::Row;
+use crate::grid::Point;
+use crate::histogram::Histogram;
+use crate::mode::Mode;
+use crate::pager::Parts;
+use crate::sample::Sample;
+
+/// Start of a console line that is a [`Message`].
+pub const PREFIX: &str = "@apf ";
+
+/// One line of the guest. A line with a request number is a request, which the host acknowledges
+/// in the [mailbox](crate::mailbox).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Message {
+    /// The program runs.
+    Hello {
+        /// Frequency of the time-stamp counter.
+        tsc_mhz: u32,
+        /// Cores the kernel brought up.
+        cores: usize,
+        /// Size of the memory filled with fingerprints.
+        region_pages: usize,
+        /// Pages that each pass reads.
+        pages: usize,
+        /// Where the image's entry point is.
+        entry: u64,
+        /// Where the kernel's code is, if it is not in the image.
+        #[serde(default)]
+        kernel: Option<Range<u64>>,
+    },
+    /// A pass begins; the service is on or off as it should be.
+    Begin {
+        /// The pass.
+        mode: Mode,
+    },
+    /// The service could not be started.
+    ServiceOff {
+        /// Why.
+        reason: String,
+    },
+    /// Request to evict the guest's memory.
+    Evict {
+        /// Request number.
+        request: u64,
+        /// Parts to evict; all memory if absent.
+        #[serde(default)]
+        only: Option<Parts>,
+        /// Time that page-ins take from now on; as set for the run if absent.
+        #[serde(default)]
+        page_latency_us: Option<u64>,
+        /// Seed of random latencies.
+        #[serde(default)]
+        seed: u64,
+    },
+    /// Request to bring everything back at once.
+    Restore {
+        /// Request number.
+        request: u64,
+    },
+    /// Start of an experiment.
+    Samples {
+        /// Number of its samples.
+        total: usize,
+    },
+    /// Start of a sample; the service is on or off as its mode wants.
+    SampleBegins {
+        /// Way in which faults wait.
+        mode: Mode,
+        /// Point at which it is measured.
+        point: Point,
+    },
+    /// Request to end the host's counts for the sample: it is measured and the service is off.
+    SampleMeasured {
+        /// Request number.
+        request: u64,
+    },
+    /// Result of a sample.
+    Sample {
+        /// The sample without its faults.
+        sample: Box<Sample>,
+        /// The faults, in rows since there are thousands.
+        #[serde(default)]
+        faults: Vec<Row>,
+    },
+    /// Start of a check.
+    CheckBegins {
+        /// Name of the check.
+        name: String,
+    },
+    /// Result of a check.
+    Check(Check),
+    /// All that was counted; the service is off.
+    Counted {
+        /// What the service counted.
+        counters: Counters,
+        /// Ready events among them that the program raised itself, in place of the host.
+        played: u64,
+    },
+    /// A histogram of the pass.
+    Histogram(Histogram),
+    /// Everything went well and the program ends.
+    Done,
+    /// A pass has ended.
+    Pass(Pass),
+}
+
+/// What a pass came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pass {
+    /// How faults wait.
+    pub mode: Mode,
+    /// From the first read to the last, in seconds.
+    pub seconds: f64,
+    /// Pages read and compared while the clock ran.
+    pub pages: usize,
+    /// Of them, pages whose content was not what had been written.
+    pub wrong_pages: usize,
+    /// All pages of the region, compared afterwards.
+    pub verified_pages: usize,
+    /// Of them, wrong ones.
+    pub wrong_verified_pages: usize,
+    /// Share of its undisturbed speed that the computing task kept, 0 to 1.
+    pub compute_kept: f64,
+    /// What the service counted, summed over cores; zero when it is off.
+    pub counters: Counters,
+}
+
+/// What a check of the experiment `contexts` came to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Whether all was as it must be.
+    pub passed: bool,
+    /// Figures; or what was not.
+    pub detail: String,
+    /// What the service counted from its begin to its end, high-water marks
+    /// since the program began.
+    pub counts: Counters,
+}
+
+impl Message {
+    /// Makes the message of a sample. The reader has to put its faults back.
+    #[must_use]
+    pub fn sample(mut sample: Sample) -> Self {
+        let faults = std::mem::take(&mut sample.faults).into_iter().map(Row::from).collect();
+        Self::Sample { sample: Box::new(sample), faults }
+    }
+
+    /// Reads the message of a console line; `None` if the line is none.
+    ///
+    /// # Errors
+    /// The line has the prefix but is no message.
+    pub fn parse(line: &str) -> Option<Result<Self, serde_json::Error>> {
+        line.strip_prefix(PREFIX).map(serde_json::from_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::Fault;
+
+    #[test]
+    fn messages_differ_from_other_lines() {
+        let line = format!(
+            "{PREFIX}{}",
+            serde_json::to_string(&Message::Evict { request: 3, only: None, page_latency_us: None, seed: 0 })
+                .unwrap()
+        );
+        assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3, .. }))));
+        assert!(Message::parse("[INFO] Welcome to Hermit").is_none());
+        assert!(Message::parse("@apf {\"event\":\"ev").unwrap().is_err());
+    }
+
+    #[test]
+    fn a_sample_survives_its_message_and_its_faults_travel_as_rows() {
+        let row = (1, 2, 3, true, [4, 5, 6, 7, 8]);
+        let sent = Sample {
+            mode: Mode::Halt,
+            parameters: Point::from([("tasks".into(), 4.0)]),
+            repetition: 1,
+            boot: 0,
+            metrics: Point::from([("ms_per_page".into(), 0.25)]),
+            counts: Counters { not_present: 3, ..Counters::default() }.to_counts(),
+            histograms: vec![Histogram { name: "x".into(), per_us: 2.0, buckets: vec![(8064, 1)] }],
+            faults: vec![row.into()],
+        };
+        let text = serde_json::to_string(&Message::sample(sent.clone())).unwrap();
+        assert!(text.ends_with("\"faults\":[[1,2,3,true,[4,5,6,7,8]]]}"), "{text}");
+        let Ok(Message::Sample { mut sample, faults }) = serde_json::from_str(&text) else {
+            panic!("{text}")
+        };
+        sample.faults = faults.into_iter().map(Fault::from).collect();
+        assert_eq!(*sample, sent);
+        assert_eq!(sample.counters().not_present, 3);
+    }
+}
