@@ -27,7 +27,6 @@ mod swap;
 mod sweep;
 mod tail;
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
@@ -126,8 +125,7 @@ struct Options {
 pub fn run(args: &ExperimentArgs) -> Result<()> {
     match &args.what {
         What::List => {
-            // Whoever reads it may have seen enough.
-            let _ = writeln!(std::io::stdout(), "{}", catalogue::list());
+            println!("{}", catalogue::list());
             Ok(())
         }
         What::Run { names, options } => {
