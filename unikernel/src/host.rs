@@ -24,8 +24,15 @@ pub fn tell(message: &Message) {
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
+/// Says that the program runs, with a region of so many pages.
+pub fn hello(region_pages: usize) {
+    let cores = thread::available_parallelism().map_or(1, |n| n.get());
+    let (tsc_mhz, kernel) = (platform::tsc_mhz(), platform::kernel_code());
+    tell(&Message::Hello { tsc_mhz, cores, region_pages, entry: entry(), kernel });
+}
+
 /// Where the kernel's entry point is: the ELF header's, and how far the VMM has moved it.
-pub fn entry() -> u64 {
+fn entry() -> u64 {
     unsafe extern "C" {
         // What the linker was told to begin with.
         fn _start();
@@ -89,9 +96,4 @@ pub fn counters() -> Counters {
 pub fn histograms() -> Vec<Histogram> {
     let cores: Vec<_> = apf_service::stats().map(|(_, core)| core).collect();
     Histogram::stages(&cores, platform::tsc_mhz().into())
-}
-
-/// Tells the histograms.
-pub fn tell_histograms() {
-    histograms().into_iter().for_each(|histogram| tell(&Message::Histogram(histogram)));
 }

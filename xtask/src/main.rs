@@ -14,8 +14,11 @@
 //! - [`image`]: boot images of a Hermit application, with a manifest
 //! - [`guest_memory`]: memory that a number of tasks needs
 //! - [`drive`]: one VM, from power-on to its end
-//! - [`run`]: one run with two passes, or the checks of contexts, and its report
+//! - [`options`]: options that verbs share
+//! - [`place`]: the place where VMs run, with everything that is booted
 //! - [`experiment`]: experiments of many samples, and their documents
+//! - [`run`]: the experiment of one point
+//! - [`check`]: the guest's own checks of the service
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
 //! - [`test`]: all tests, counted
 
@@ -24,6 +27,7 @@
 mod print;
 
 mod build;
+mod check;
 mod compare;
 mod dirs;
 mod draw;
@@ -32,11 +36,12 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod options;
 mod output;
 mod patches;
+mod place;
 mod probe;
 mod process;
-mod report;
 mod run;
 mod setup;
 mod test;
@@ -65,6 +70,8 @@ enum Verb {
     Image(image::ImageArgs),
     /// Boots the guest, evicts its memory, and reports the gain from async page faults
     Run(run::RunArgs),
+    /// Runs the guest's own checks: each context that a fault can interrupt, and between cores
+    Check(check::CheckArgs),
     /// Runs latency experiments: many interleaved samples, one document per experiment
     Experiment(experiment::ExperimentArgs),
     /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary
@@ -81,7 +88,7 @@ enum Verb {
     /// Runs a command inside the lab (real KVM in an emulated machine), for development
     #[command(hide = true)]
     Lab(lab::LabArgs),
-    /// The part of `run` that needs KVM: drives one VM
+    /// The part of other verbs that needs KVM: drives one VM
     #[command(hide = true)]
     Drive(drive::DriveArgs),
     /// The part of `image --time` that needs KVM
@@ -100,7 +107,8 @@ impl Verb {
             Self::Build(args) => build::run(&args).map(|()| 0),
             Self::Image(args) => image::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args).map(|()| 0),
-            Self::Experiment(args) => experiment::run(&args).map(|()| 0),
+            Self::Check(args) => check::run(&args).map(|()| 0),
+            Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
             Self::Report(args) => draw::run(&args).map(|()| 0),
             Self::Compare(args) => Ok(compare::run(&args)),
             Self::Test(args) => test::run(&args),

@@ -9,8 +9,7 @@ use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use apf_vocabulary::grid::Point;
-use apf_vocabulary::{Counters, Message, Mode};
-use apf_vocabulary::{Fault, Histogram};
+use apf_vocabulary::{Counters, Fault, Histogram, Message, Mode};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -50,8 +49,6 @@ pub struct Bench {
     seeds: SmallRng,
     pub mode: Mode,
     pub sample: Duration,
-    /// Pages to read, for samples that do not ask [`pages_for`](Self::pages_for).
-    pub pages_to_read: usize,
     /// Requests a second at this point, where that is no parameter of it.
     pub load: Option<f64>,
     latency_is_given: bool,
@@ -76,13 +73,12 @@ impl Bench {
     /// Fills the memory.
     pub fn new(plan: &Plan) -> Self {
         Self {
-            region: Arc::new(Region::filled(plan.region_pages, plan.seed)),
+            region: Arc::new(Region::filled(plan.region_pages(), plan.seed)),
             seed: plan.seed,
             point_seed: plan.seed,
             seeds: SmallRng::seed_from_u64(plan.seed),
             mode: Mode::Blocked,
             sample: Duration::from_millis(plan.sample_ms),
-            pages_to_read: plan.pages,
             load: None,
             latency_is_given: plan.latency_is_given,
             began: Cell::new(false),
@@ -154,13 +150,25 @@ impl Bench {
         host::evict_only(&self.region, latency, self.point_seed);
     }
 
-    /// What the service has counted since memory went, and single faults if they
-    /// were recorded.
-    pub fn counted(&self) -> (Counters, Vec<Histogram>, Vec<Fault>) {
-        let (counters, histograms, began) = &*self.before.borrow();
-        let since = host::histograms().into_iter().zip(histograms).map(|(now, then)| now.since(then));
-        let faults = apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect();
-        (host::counters().since(counters), since.filter(|h| !h.buckets.is_empty()).collect(), faults)
+    /// Adds the service's histograms since memory went to `measured`, and returns single faults
+    /// if they were recorded.
+    pub fn recorded(&self, measured: &mut Measured) -> Vec<Fault> {
+        let (_, before, began) = &*self.before.borrow();
+        let since = host::histograms().into_iter().zip(before).map(|(now, then)| now.since(then));
+        measured.histograms.extend(since.filter(|h| !h.buckets.is_empty()));
+        apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect()
+    }
+
+    /// Returns what the service has counted since memory went.
+    pub fn counted(&self) -> Counters {
+        host::counters().since(&self.before.borrow().0)
+    }
+
+    /// Compares every page, and returns how many there are and how many are wrong.
+    pub fn compare_all(&self) -> (u64, u64) {
+        let pages = 0..self.region.pages();
+        let wrong = pages.clone().filter(|&page| !self.region.is_right(self.seed, page)).count();
+        (pages.len() as u64, wrong as u64)
     }
 
     /// How many pages fill a sample's time when `tasks` read them, each at

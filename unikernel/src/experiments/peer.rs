@@ -2,7 +2,7 @@
 //! to read evicted pages and what a task sees of it, the work that a computing task
 //! keeps meanwhile, and the latencies of requests that they serve.
 //!
-//! Parameters: `tasks`, `page_latency_ms`. `capacity` asks only how many requests
+//! Parameters: `tasks`, `pages`, `page_latency_ms`. `capacity` asks only how many requests
 //! in a second they serve at most, from which the load is found that all guests get.
 
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub fn capacity(bench: &Bench, point: &Point) -> Measured {
 
 /// Reads pages; each touch is timed by the task that waits for it.
 fn reads(bench: &Bench, point: &Point) -> Measured {
-    let pages = bench.pages(bench.pages_to_read);
+    let pages = bench.pages(point["pages"] as usize);
     let mut measured = overlap::read(bench, point["tasks"] as usize, &pages, || bench.evict(point));
     let mut ms = [0.0; 2];
     for touches in measured.histograms.iter_mut().filter(|histogram| histogram.name == READ) {

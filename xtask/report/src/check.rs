@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use thiserror::Error;
+
 use crate::document::{Document, Experiment, Fault, Histogram, Sample};
 use crate::visible::visible;
 
 /// A field that makes no sense beside the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("field {field}: {reason}")]
 pub struct Impossible {
     /// Path from the top: `samples[3].metrics`.
     pub field: String,

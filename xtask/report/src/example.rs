@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::Report;
 use crate::document::{
-    Better, Claim, Document, Experiment, Fault, Histogram, Metric, Mode, Parameter, Reference, SCHEMA,
+    Better, Boot, Claim, Document, Experiment, Fault, Histogram, Metric, Mode, Parameter, Reference, SCHEMA,
     Sample, Setting,
 };
 
@@ -77,6 +77,12 @@ impl Made {
             experiment: experiment(),
             setting: setting(self.seed),
             samples,
+            boots: vec![Boot {
+                compared_pages: 4096,
+                most_waiting: 64,
+                most_outstanding: 64,
+                wrong_pages: 0,
+            }],
             references: vec![
                 reference("ideal: P·L / min(T, 64)", &|t, l| pages * l / 1000.0 / t.min(64.0)),
                 reference("attainable: max(ideal, P·c)", &|t, l| {

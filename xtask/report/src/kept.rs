@@ -48,8 +48,9 @@ fn the_tests_documents_are_what_is_made_up() {
 fn markdown(schema: &Value) -> String {
     let mut text = format!(
         "# `report.json`\n\n\
-         Document that `cargo xtask experiment run` writes: schema {}. This page is made from the comments\n\
-         and types in `xtask/report/src/document.rs` and `xtask/vocabulary`; a test compares them.\n\n\
+         Document that `cargo xtask run` and `cargo xtask experiment run` write: schema {}. This page is\n\
+         made from the comments and types in `xtask/report/src/document.rs` and `xtask/vocabulary`; a test\n\
+         compares them.\n\n\
          Unknown fields are refused, so that a misspelt one is not silently lost. Times are in\n\
          the unit that the field's name or description says.\n",
         crate::document::SCHEMA

@@ -8,10 +8,11 @@
 //! - [`number`]: numbers for people
 //! - pictures: [`plot`]
 //! - [`html`], [`csv`], [`hgrm`], [`trace`]: files
-//! - [`text`], [`terminal`]: a summary for a terminal
+//! - [`text`], [`brief`], [`terminal`]: summaries for a terminal
 //! - [`compare`]: two reports side by side
 #![forbid(unsafe_code)]
 
+pub mod brief;
 pub mod check;
 pub mod compare;
 pub mod csv;

@@ -42,16 +42,16 @@ pub enum ReadError {
         /// The part that is missing.
         reason: String,
     },
-    /// `cargo xtask run` writes documents of another kind.
+    /// `cargo xtask check` writes documents of another kind.
     #[error(
-        "{}: a report of `cargo xtask run {experiment}`, which has no samples; \
-         `cargo xtask experiment run` writes the reports that can be drawn and compared",
+        "{}: a report of checks ({experiment}), which has no samples; `cargo xtask run` and \
+         `cargo xtask experiment run` write the reports that can be drawn and compared",
         file.display()
     )]
-    OfRun {
+    OfChecks {
         /// The file.
         file: PathBuf,
-        /// Its name.
+        /// Name of the checks.
         experiment: String,
     },
     /// The layout is of a later version.
@@ -93,7 +93,7 @@ pub enum ReadError {
         reason: String,
     },
     /// Every field is of the right kind, but together they make no sense.
-    #[error("{}, field {}: {}", file.display(), what.field, what.reason)]
+    #[error("{}, {what}", file.display())]
     Impossible {
         /// The file.
         file: PathBuf,
@@ -152,7 +152,7 @@ fn check_kind(file: &Path, value: &Value) -> Result<(), ReadError> {
     };
     match value.get("experiment") {
         Some(Value::String(experiment)) => {
-            Err(ReadError::OfRun { file: file(), experiment: visible(experiment) })
+            Err(ReadError::OfChecks { file: file(), experiment: visible(experiment) })
         }
         _ if schema > SCHEMA.into() => Err(ReadError::Newer { file: file(), found: schema }),
         _ if schema < SCHEMA.into() => Err(ReadError::Older { file: file(), found: schema }),
@@ -213,8 +213,8 @@ mod tests {
     fn other_documents_are_recognized() {
         assert!(error("[]").contains("not a report"));
         assert!(error("{\"schema\": \"two\"}").contains("not a report"));
-        let of_run = error("{\"schema\": 1, \"experiment\": \"default\", \"vmm\": \"uhyve\"}");
-        assert!(of_run.contains("cargo xtask run default"), "{of_run}");
+        let of_checks = error("{\"schema\": 1, \"experiment\": \"contexts\", \"vmm\": \"uhyve\"}");
+        assert!(of_checks.contains("a report of checks (contexts)"), "{of_checks}");
     }
 
     #[test]

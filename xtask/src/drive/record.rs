@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use apf_report::document::Boot;
 use apf_vocabulary::Sample;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,8 @@ pub enum Entry {
     },
     /// A sample has ended.
     Sample(Box<SampleOutcome>),
+    /// All samples have, and all memory has been compared.
+    End(Boot),
 }
 
 /// The host of the guest.
@@ -116,6 +119,8 @@ pub struct Record {
     pub machine: Machine,
     pub tsc_mhz: u32,
     pub samples: Vec<SampleOutcome>,
+    /// `None` of a guest that did not come to its end.
+    pub end: Option<Boot>,
 }
 
 impl Record {
@@ -133,11 +138,15 @@ impl Record {
         let mut entries = text.lines().map_while(|line| serde_json::from_str(line).ok());
         let Some(Entry::Machine(machine)) = entries.next() else { return None };
         let Some(Entry::Guest { tsc_mhz }) = entries.next() else { return None };
-        let samples = entries.filter_map(|entry| match entry {
-            Entry::Sample(sample) => Some(*sample),
-            Entry::Machine(_) | Entry::Guest { .. } => None,
-        });
-        Some(Self { machine, tsc_mhz, samples: samples.collect() })
+        let mut record = Self { machine, tsc_mhz, samples: vec![], end: None };
+        for entry in entries {
+            match entry {
+                Entry::Sample(sample) => record.samples.push(*sample),
+                Entry::End(boot) => record.end = Some(boot),
+                Entry::Machine(_) | Entry::Guest { .. } => {}
+            }
+        }
+        Some(record)
     }
 }
 
@@ -164,15 +173,21 @@ mod tests {
             host: None,
             paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
         };
-        let lines = [Entry::Machine(machine), Entry::Guest { tsc_mhz: 2000 }, Entry::Sample(sample.into())]
-            .map(|entry| serde_json::to_string(&entry).unwrap() + "\n")
-            .concat();
-        let whole = Record::parse(&lines).unwrap();
-        assert_eq!((whole.tsc_mhz, whole.samples.len()), (2000, 1));
+        let end = Boot { compared_pages: 9, ..Boot::default() };
+        let entries = [
+            Entry::Machine(machine),
+            Entry::Guest { tsc_mhz: 2000 },
+            Entry::Sample(sample.into()),
+            Entry::End(end),
+        ];
+        let lines = entries.map(|entry| serde_json::to_string(&entry).unwrap() + "\n");
+        let whole = Record::parse(&lines.concat()).unwrap();
+        assert_eq!((whole.tsc_mhz, whole.samples.len(), whole.end), (2000, 1, Some(end)));
         assert_eq!(whole.samples[0].sample.parameters["tasks"], 4.0);
         assert!(matches!(whole.samples[0].paged, Paged::Pager { served_pages: 7, .. }));
+        let lines = lines[..3].concat();
         let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
-        assert_eq!(torn.samples.len(), 0);
+        assert_eq!((torn.samples.len(), torn.end), (0, None));
         assert!(Record::parse("").is_none());
     }
 }

@@ -1,14 +1,14 @@
-//! The samples of an experiment while its guest runs: what the host counts
-//! meanwhile, the record, and how long it will still take.
+//! Samples of an experiment while its guest runs: the host's counts, the record, and an
+//! estimate of the time left.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use apf_vocabulary::Mode;
-use apf_vocabulary::Sample;
+use apf_report::document::Boot;
 use apf_vocabulary::grid::Point;
 use apf_vocabulary::pager::Stats;
+use apf_vocabulary::{Mode, Sample};
 
 use super::record::{Entry, Machine, Paged, Recorder, SampleOutcome};
 use super::spec::{HostCounts, Spec};
@@ -31,7 +31,9 @@ struct Current {
     began: Counts,
     /// Pages that the first eviction left out, and what had been counted then.
     evicted: Option<(u64, Counts)>,
-    /// The same at its end.
+    /// What swap had counted when all was brought back, if it was before the end.
+    restored: Option<SwapCounts>,
+    /// The host's counts at its end.
     ended: Option<Counts>,
 }
 
@@ -64,7 +66,7 @@ impl Samples {
             self.began = Instant::now();
         }
         let label = label(mode, &point);
-        self.current = Some(Current { label, point, began, evicted: None, ended: None });
+        self.current = Some(Current { label, point, began, evicted: None, restored: None, ended: None });
     }
 
     /// A parameter of the sample that is running, if there is one.
@@ -85,6 +87,13 @@ impl Samples {
         }
     }
 
+    /// Records that memory is about to be brought back: swap then reads pages that nobody touched.
+    pub fn restoring(&mut self, counts: Option<SwapCounts>) {
+        if let Some(current) = &mut self.current {
+            current.restored = counts;
+        }
+    }
+
     /// It has been measured.
     pub fn measured(&mut self, counts: Counts) {
         if let Some(current) = &mut self.current {
@@ -97,13 +106,22 @@ impl Samples {
     /// # Errors
     /// It never began, or never ended, or cannot be written.
     pub fn sample(&mut self, sample: Sample) -> Result<()> {
-        let Current { began, evicted, ended, .. } =
+        let Current { began, evicted, restored, ended, .. } =
             self.current.take().context("a sample that never began")?;
-        let ended = ended.context("a sample that was never measured")?;
+        let mut ended = ended.context("a sample that was never measured")?;
+        ended.swap = restored.or(ended.swap);
         self.done += 1;
         let host = ended.trace.zip(began.trace).map(|(now, begin)| now.since(&begin));
         let paged = paged(&began, evicted, &ended);
         self.recorder.add(&Entry::Sample(Box::new(SampleOutcome { sample, host, paged })))
+    }
+
+    /// Records the end of all samples.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(&mut self, boot: Boot) -> Result<()> {
+        self.recorder.add(&Entry::End(boot))
     }
 
     /// "12 of 60 samples, about 2m left; now async, tasks=4".

@@ -5,13 +5,14 @@ use std::time::SystemTime;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use apf_report::document::{Document, Experiment, Metric, Parameter, SCHEMA, Setting};
+use apf_report::document::{Boot as End, Document, Experiment, Metric, Parameter, SCHEMA, Setting};
 use apf_vocabulary::{Counters, Sample};
 
 use super::boots::{Boot, Part};
-use super::catalogue::Definition;
+use super::definition::Definition;
 use crate::drive::evict::Evict;
 use crate::drive::record::{Paged, Record, SampleOutcome};
+use crate::output::{self, Earlier};
 use crate::process::Cmd;
 
 /// The document's file.
@@ -63,20 +64,24 @@ impl Sketch {
         let samples = |part: &Part| {
             part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)).collect()
         };
-        Some(self.fill_with(parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect(), record))
+        let ends = parts.iter().filter_map(|part| part.record.end).collect();
+        let samples = parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect();
+        Some(self.fill_with(samples, ends, record))
     }
 
-    /// The document with these samples, from where the record says.
-    pub fn fill_with(&self, samples: Vec<Sample>, record: &Record) -> Document {
+    /// The document with these samples and ends of boots, from where the record says.
+    pub fn fill_with(&self, samples: Vec<Sample>, boots: Vec<End>, record: &Record) -> Document {
         // Both are about memory that is out as a whole: pages that are there cost nothing.
         let whole = self.evict.is_all();
+        let claims = self.definition.claims.iter().filter_map(|claim| claim(&samples));
         Document {
             schema: SCHEMA,
             experiment: experiment(self.definition),
             setting: self.setting(record),
             references: if whole { (self.definition.references)(&samples, self.cores) } else { vec![] },
-            claims: if whole { (self.definition.claims)(&samples, self.cores) } else { vec![] },
+            claims: if whole { claims.collect() } else { vec![] },
             samples,
+            boots,
         }
     }
 
@@ -153,7 +158,7 @@ pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
 /// The document with a line for each member, and for each sample: a whole run has
 /// too many numbers for a line each.
 fn text(document: &Document) -> Result<String> {
-    let Document { schema, experiment, setting, samples, references, claims } = document;
+    let Document { schema, experiment, setting, samples, boots, references, claims } = document;
     let lines = |members: Vec<String>| format!("[\n{}\n]", members.join(",\n"));
     let each = samples.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     let members = [
@@ -162,27 +167,31 @@ fn text(document: &Document) -> Result<String> {
         ("setting", serde_json::to_string_pretty(setting)?),
         ("claims", serde_json::to_string_pretty(claims)?),
         ("references", serde_json::to_string(references)?),
+        ("boots", serde_json::to_string(boots)?),
         ("samples", lines(each)),
     ];
     let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
     Ok(format!("{{\n{}\n}}\n", members.join(",\n")))
 }
 
-/// Writes the document into `folder`, in one piece; the one that was there
-/// stays under another name.
+/// Checks that a document can be written into `folder`.
+///
+/// # Errors
+/// A file of the user's is in the way.
+pub fn check(folder: &Path) -> Result<()> {
+    output::check(folder, &[FILE, PREVIOUS])
+}
+
+/// Writes the document into `folder`, in one piece; the earlier one stays under another name.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
-    let (file, new) = (folder.join(FILE), folder.join("report.json.new"));
     let text = text(document).context("plain data")?;
-    fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
-    if file.exists() {
-        fs::rename(&file, folder.join(PREVIOUS))
-            .with_context(|| format!("cannot rename {}", file.display()))?;
-    }
-    fs::rename(&new, &file).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
+    let mut files = vec![(FILE.to_owned(), text.into_bytes())];
+    files.extend(fs::read(folder.join(FILE)).ok().map(|earlier| (PREVIOUS.to_owned(), earlier)));
+    output::write(folder, &files, Earlier::Keep)?;
+    Ok(folder.join(FILE))
 }
 
 #[cfg(test)]
@@ -191,8 +200,7 @@ mod tests {
     use super::*;
     use crate::dirs;
     use crate::drive::record::Machine;
-    use crate::drive::spec::HostCounts;
-    use crate::drive::spec::System;
+    use crate::drive::spec::{HostCounts, System};
     use crate::drive::swap::SwapCounts;
     use apf_vocabulary::grid::Point;
     use apf_vocabulary::{Histogram, Mode};
@@ -217,7 +225,8 @@ mod tests {
             paged: Paged::Pager { served_pages: 11, evictions: 2, evicted_pages: 12 },
         }];
         let boot = Boot { system: System::Hermit, modes: vec![Mode::Async], repetitions: 0..5 };
-        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples } }]
+        let end = End { compared_pages: 4096, ..End::default() };
+        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples, end: Some(end) } }]
     }
 
     fn sketch() -> Sketch {
@@ -248,6 +257,7 @@ mod tests {
         assert!(!sample.counts.contains_key("most_outstanding"));
         assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
         assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
+        assert_eq!(document.boots[0].compared_pages, 4096);
         assert_eq!(sketch().fill(&[]), None);
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
     }
@@ -306,7 +316,8 @@ mod tests {
         let read = |path: &Path| serde_json::from_slice::<Document>(&fs::read(path).unwrap()).unwrap();
         assert_eq!(read(&file), second);
         assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
+        // Both, and the list of them.
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 3);
         // An error in a sample can be told by its line.
         assert_eq!(
             text(&first).unwrap().lines().filter(|line| line.contains("ms_per_page\":2.5")).count(),

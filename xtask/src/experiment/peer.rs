@@ -3,9 +3,12 @@
 
 use anyhow::{Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use apf_vocabulary::grid::{Axis, Point};
+use apf_vocabulary::grid::Point;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
+use super::definition::{
+    COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, MS_PER_PAGE, PAGES, PAGES_TO_READ, fixed,
+    varied,
+};
 use super::statistics::{Values, at, metric, values_of};
 
 /// The experiment.
@@ -14,12 +17,12 @@ pub const DEFINITION: Definition = Definition {
     question: "What do the same lines of a program reach on Hermit and as the only process of a Linux \
                guest, each with async page faults and without?",
     variable: ("tasks", "tasks that fault"),
-    panel: Some(("page_latency_ms", "page latency in ms")),
+    panel: LATENCY_PANEL,
     baseline: Mode::LinuxAsync,
     falsified_by: "a Linux guest with async page faults that does as well",
     metrics: &[
         MS_PER_PAGE,
-        ("compute_kept", "share of its work that a computing task keeps", Better::Higher),
+        COMPUTE_KEPT,
         ("core_ms_per_page", "core time that a page costs the computing task, in ms", Better::Lower),
         ("p999_ms", "99.9th percentile of request latency in ms, at 70 % load", Better::Lower),
         ("p99_ms", "99th percentile of request latency in ms, at 70 % load", Better::Lower),
@@ -28,7 +31,7 @@ pub const DEFINITION: Definition = Definition {
         ("max_ms", "largest request latency in ms, at 70 % load", Better::Lower),
         ("touch_p50_ms", "median time of a touch, as its task sees it, in ms", Better::Lower),
         ("touch_p99_ms", "99th percentile of a touch's time in ms", Better::Lower),
-        (CAPACITY, "requests in a second, all there from the begin on", Better::Higher),
+        (CAPACITY, "requests in a second, all there from the start", Better::Higher),
         ("pages_per_second", "pages read in a second beside the computing task", Better::Higher),
         ("served_per_second", "requests served in a second, at 70 % load", Better::Higher),
         ("late_seconds", "time after the last planned request until all were served, in s", Better::Lower),
@@ -37,36 +40,22 @@ pub const DEFINITION: Definition = Definition {
         (FAULT_COST.0, "a fault of Hermit without latency, by halt, in ms", Better::Lower),
     ],
     modes: &[Mode::Blocked, Mode::Async, Mode::LinuxBlocked, Mode::LinuxAsync],
-    profiled: false,
-    axes,
+    // The claims are about one task and about 32.
+    parameters: &[
+        fixed(LATENCY, &[LATENCY_MS]),
+        varied(PAGES_TO_READ, &[512.0], &[2048.0]),
+        varied("tasks", &[1.0, 32.0], &[1.0, 8.0, 32.0]),
+    ],
     region_mib: 32,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
     references,
-    claims,
+    claims: &[reading, computing, requests],
+    ..Definition::COMMON
 };
 
 /// What the load is a share of.
 pub const CAPACITY: &str = "capacity_per_second";
 /// That share.
 const LOAD: f64 = 0.7;
-
-fn axes(effort: Effort) -> Vec<Axis> {
-    // The claims are about one task and about 32.
-    let tasks: &[f64] = match effort {
-        Effort::Quick => &[1.0, 32.0],
-        Effort::Full => &[1.0, 8.0, 32.0],
-    };
-    vec![Axis::new("page_latency_ms", &[5.0]), Axis::new("tasks", tasks)]
-}
-
-/// Pages that are read at each point.
-pub const fn pages(effort: Effort) -> u32 {
-    match effort {
-        Effort::Quick => 512,
-        Effort::Full => 2048,
-    }
-}
 
 /// Requests in a second at each of `points`: a share of what the slower of both guests
 /// serves async. Each guest gets the same.
@@ -124,11 +113,11 @@ pub fn check(samples: &[Sample]) -> Result<()> {
 fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     const OUTSTANDING: f64 = 64.0;
     let tasks = values_of(samples, "tasks");
-    let points: Vec<_> = values_of(samples, "page_latency_ms")
+    let points: Vec<_> = values_of(samples, LATENCY)
         .into_iter()
         .flat_map(|latency| tasks.iter().map(move |&tasks| (tasks, latency)))
         .map(|(tasks, latency)| {
-            let point = Point::from([("tasks".into(), tasks), ("page_latency_ms".into(), latency)]);
+            let point = Point::from([("tasks".into(), tasks), (LATENCY.into(), latency)]);
             (point, latency / tasks.min(OUTSTANDING * f64::from(cores)))
         })
         .collect();
@@ -136,35 +125,41 @@ fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     if points.is_empty() { vec![] } else { vec![Reference { metric: "ms_per_page".into(), label, points }] }
 }
 
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
-    let at_most = [
-        Limit {
-            text: "reading pages with 32 tasks takes at most a third of Linux's time, both async, at 5 ms a page",
-            tasks: 32.0,
-            metric: "ms_per_page",
-            share: 1.0 / 3.0,
-            floor: |cost| {
-                (cost.max(LATENCY_MS / 32.0), "32 share a page's latency, and a fault costs c without any")
-            },
+fn reading(samples: &[Sample]) -> Option<Claim> {
+    let limit = Limit {
+        text: "reading pages with 32 tasks takes at most a third of Linux's time, both async, at 5 ms a page",
+        tasks: 32.0,
+        metric: "ms_per_page",
+        share: 1.0 / 3.0,
+        floor: |cost| {
+            (cost.max(LATENCY_MS / 32.0), "32 share a page's latency, and a fault costs c without any")
         },
-        Limit {
-            text: "with one faulting task a page costs the computing task at most half of what it does on Linux, \
-                   both async, at 5 ms a page",
-            tasks: 1.0,
-            metric: "core_ms_per_page",
-            share: 0.5,
-            floor: |cost| (cost, "a fault costs c without any latency"),
-        },
-        Limit {
-            text: "the 99.9th percentile of requests to 32 tasks is at most half of Linux's, both async, at 70 % of \
-                   what the slower one serves, at 5 ms a page",
-            tasks: 32.0,
-            metric: "p999_ms",
-            share: 0.5,
-            floor: |_| (LATENCY_MS, "one request in four waits for a page"),
-        },
-    ];
-    at_most.iter().filter_map(|limit| limit.against_linux(samples)).collect()
+    };
+    limit.against_linux(samples)
+}
+
+fn computing(samples: &[Sample]) -> Option<Claim> {
+    let limit = Limit {
+        text: "with one faulting task a page costs the computing task at most half of what it does on Linux, \
+               both async, at 5 ms a page",
+        tasks: 1.0,
+        metric: "core_ms_per_page",
+        share: 0.5,
+        floor: |cost| (cost, "a fault costs c without any latency"),
+    };
+    limit.against_linux(samples)
+}
+
+fn requests(samples: &[Sample]) -> Option<Claim> {
+    let limit = Limit {
+        text: "the 99.9th percentile of requests to 32 tasks is at most half of Linux's, both async, at 70 % of \
+               what the slower one serves, at 5 ms a page",
+        tasks: 32.0,
+        metric: "p999_ms",
+        share: 0.5,
+        floor: |_| (LATENCY_MS, "one request in four waits for a page"),
+    };
+    limit.against_linux(samples)
 }
 
 /// The page latency of the claims.
@@ -182,7 +177,7 @@ struct Limit {
 
 impl Limit {
     fn against_linux(&self, samples: &[Sample]) -> Option<Claim> {
-        let point = [("tasks", self.tasks), ("page_latency_ms", LATENCY_MS)];
+        let point = [("tasks", self.tasks), (LATENCY, LATENCY_MS)];
         let of = |mode, name| metric(at(samples, mode, &point), name);
         let (hermit, linux) = (of(Mode::Async, self.metric)?, of(Mode::LinuxAsync, self.metric)?);
         let ratio = hermit.median() / linux.median();
@@ -211,7 +206,7 @@ mod tests {
     use crate::experiment::statistics::tests::sample;
 
     fn told(mode: Mode, tasks: f64, name: &str, value: f64) -> Sample {
-        sample(mode, &[("tasks", tasks), ("page_latency_ms", 5.0)], &[(name, value)])
+        sample(mode, &[("tasks", tasks), (LATENCY, 5.0)], &[(name, value)])
     }
 
     #[test]
@@ -225,7 +220,7 @@ mod tests {
                 both(1.0, "core_ms_per_page", cost, 2.0),
                 both(32.0, "p999_ms", tail, 40.0),
             ];
-            claims(&samples.concat(), 1).iter().map(|claim| claim.holds).collect::<Vec<_>>()
+            DEFINITION.claims.iter().map(|claim| claim(&samples.concat()).unwrap().holds).collect::<Vec<_>>()
         };
         assert_eq!(of(1.0, 1.0, 20.0), [true, true, true]);
         assert_eq!(of(1.01, 1.01, 20.1), [false, false, false]);
@@ -237,9 +232,9 @@ mod tests {
             told(Mode::Async, 1.0, "core_ms_per_page", 0.7),
             told(Mode::LinuxAsync, 1.0, "core_ms_per_page", 1.0),
         ];
-        assert!(!claims(&samples, 1)[0].measured.contains("attainable"));
+        assert!(!computing(&samples).unwrap().measured.contains("attainable"));
         samples[0].metrics.insert(FAULT_COST.0.into(), 0.6);
-        let claim = &claims(&samples, 1)[0];
+        let claim = computing(&samples).unwrap();
         assert!(
             claim.measured.contains("0.70 times")
                 && claim.measured.contains("attainable are 0.60 times (600.0 µs)"),

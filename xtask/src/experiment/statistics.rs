@@ -1,8 +1,8 @@
-//! Medians and spreads of repetitions, for claims and references.
+//! Medians and spreads of repetitions, for claims and references, and claims of many points.
 
 use std::fmt;
 
-use apf_report::document::{Mode, Sample};
+use apf_report::document::{Claim, Mode, Sample};
 use apf_report::stats::Summary;
 
 /// Some values of the same thing.
@@ -47,6 +47,25 @@ pub fn at<'a>(
 /// A metric of each sample that has it.
 pub fn metric<'a>(samples: impl Iterator<Item = &'a Sample>, name: &str) -> Option<Values> {
     Values::new(samples.filter_map(|sample| sample.metrics.get(name).copied()))
+}
+
+/// A claim that must hold at each of `points`; `None` if there are none.
+pub fn claim_at_each<T>(
+    text: &str,
+    points: &[T],
+    measured: impl Fn(&T) -> String,
+    holds: impl Fn(&T) -> bool,
+) -> Option<Claim> {
+    (!points.is_empty()).then(|| Claim {
+        text: text.into(),
+        measured: points.iter().map(measured).collect::<Vec<_>>().join(", "),
+        holds: points.iter().all(holds),
+    })
+}
+
+/// What `of` finds at each value of a parameter, in ascending order, behind that value.
+pub fn at_each<T>(samples: &[Sample], parameter: &str, of: impl Fn(f64) -> Option<T>) -> Vec<(f64, T)> {
+    values_of(samples, parameter).into_iter().filter_map(|value| Some((value, of(value)?))).collect()
 }
 
 /// The different values of a parameter, in ascending order.

@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     dirs,
-    probe::{self, Host, Verdict},
+    probe::{self, Host},
     versions::VERSIONS,
 };
 use apt::Want;
@@ -153,7 +153,7 @@ pub fn run(args: &SetupArgs) -> Result<()> {
     println!("tools that this project needs on this machine:");
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
-    let lab = matches!(verdict, Verdict::Lab { .. });
+    let lab = verdict.is_lab();
     ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab, linux: lab }, Voice::All)?;
     println!("all tools are in place");
     Ok(())

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use crate::counters::Counters;
 use crate::fault::Row;
 use crate::grid::Point;
-use crate::histogram::Histogram;
 use crate::mode::Mode;
 use crate::pager::Parts;
 use crate::sample::Sample;
@@ -28,18 +27,11 @@ pub enum Message {
         cores: usize,
         /// Size of the memory filled with fingerprints.
         region_pages: usize,
-        /// Pages that each pass reads.
-        pages: usize,
         /// Where the image's entry point is.
         entry: u64,
         /// Where the kernel's code is, if it is not in the image.
         #[serde(default)]
         kernel: Option<Range<u64>>,
-    },
-    /// A pass begins; the service is on or off as it should be.
-    Begin {
-        /// The pass.
-        mode: Mode,
     },
     /// The service could not be started.
     ServiceOff {
@@ -104,36 +96,20 @@ pub enum Message {
         /// Ready events among them that the program raised itself, in place of the host.
         played: u64,
     },
-    /// A histogram of the pass.
-    Histogram(Histogram),
+    /// End of all samples: all memory is back, and every page has been compared.
+    Compared {
+        /// Number of pages of the memory filled with fingerprints.
+        pages: u64,
+        /// Number of them with wrong content.
+        wrong: u64,
+        /// Counts of the service since the program started.
+        counters: Counters,
+    },
     /// Everything went well and the program ends.
     Done,
-    /// A pass has ended.
-    Pass(Pass),
 }
 
-/// What a pass came to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pass {
-    /// How faults wait.
-    pub mode: Mode,
-    /// From the first read to the last, in seconds.
-    pub seconds: f64,
-    /// Pages read and compared while the clock ran.
-    pub pages: usize,
-    /// Of them, pages whose content was not what had been written.
-    pub wrong_pages: usize,
-    /// All pages of the region, compared afterwards.
-    pub verified_pages: usize,
-    /// Of them, wrong ones.
-    pub wrong_verified_pages: usize,
-    /// Share of its undisturbed speed that the computing task kept, 0 to 1.
-    pub compute_kept: f64,
-    /// What the service counted, summed over cores; zero when it is off.
-    pub counters: Counters,
-}
-
-/// What a check of the experiment `contexts` came to.
+/// Result of a check.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Check {
     /// Its name.
@@ -168,6 +144,7 @@ impl Message {
 mod tests {
     use super::*;
     use crate::fault::Fault;
+    use crate::histogram::Histogram;
 
     #[test]
     fn messages_differ_from_other_lines() {

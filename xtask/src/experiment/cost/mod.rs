@@ -21,11 +21,12 @@ use apf_vocabulary::grid::{self, Axis, Point};
 
 use super::Options;
 use super::boots::Boot;
-use super::catalogue::{Definition, Effort, PagedBy};
-use super::measure::Place;
+use super::definition::{Definition, LATENCY, PAGES_TO_READ as PAGES, fixed, varied};
 use super::plan::{Plan, Work};
 use crate::drive::record::{Record, SampleOutcome};
 use crate::drive::spec::{PROFILE, Spec, System};
+use crate::output::{self, Earlier};
+use crate::place::Place;
 use functions::{Functions, Instructions};
 use parts::Part;
 
@@ -34,7 +35,6 @@ pub const DEFINITION: Definition = Definition {
     name: "cost",
     question: "How many instructions does a fault cost, in the guest by part and in all, from the exception until its task runs again, and how many on Linux?",
     variable: (LATENCY, "page latency in ms"),
-    panel: None,
     baseline: Mode::Halt,
     falsified_by: "more than 2,500 instructions of the guest for a wait by schedule, 800 for a halt, or a \
                    third of Linux's",
@@ -50,16 +50,12 @@ pub const DEFINITION: Definition = Definition {
     ],
     modes: &[Mode::Blocked, Mode::Halt, Mode::Async, Mode::LinuxBlocked, Mode::LinuxAsync],
     profiled: true,
-    axes,
+    parameters: &[varied(PAGES, &[1024.0], &[10_240.0]), fixed(LATENCY, &[AT_ONCE_MS, LATER_MS])],
     region_mib: 48,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
-    references: |_, _| vec![],
-    claims,
+    claims: &[by_schedule, by_halt, beside_linux, unarmed],
+    ..Definition::COMMON
 };
 
-const PAGES: &str = "pages";
-const LATENCY: &str = "page_latency_ms";
 /// The page is back before the task could block: nobody is put to sleep.
 const AT_ONCE_MS: f64 = 0.0;
 /// The task blocks, and another has the core until the page is back.
@@ -74,14 +70,6 @@ const LAB_KERNEL: u64 = 0xffff_ffff_8100_0000;
 const TRIES: u32 = 4;
 /// Pages that both runs of a pair read.
 const COMMON: f64 = 256.0;
-
-fn axes(effort: Effort) -> Vec<Axis> {
-    let pages = match effort {
-        Effort::Quick => 1024.0,
-        Effort::Full => 10_240.0,
-    };
-    vec![Axis::new(PAGES, &[pages]), Axis::new(LATENCY, &[AT_ONCE_MS, LATER_MS])]
-}
 
 /// Runs it and returns its samples, and the record that says where.
 ///
@@ -110,7 +98,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Resu
             let instructions = few.instructions.until(&many.instructions);
             let faults = many.faults(mode) - few.faults(mode);
             check(mode, pages * f64::from(plan.repetitions), faults, &many.record)?;
-            list(&folder.join(format!("{name}.txt")), mode, &instructions, faults)?;
+            list(folder, format!("{name}.txt"), mode, &instructions, faults)?;
             samples.push(Sample {
                 metrics: metrics(mode, &instructions, faults),
                 parameters: parameters.clone(),
@@ -201,7 +189,7 @@ fn part_of(mode: Mode, function: &str) -> Part {
 /// as it was told to.
 fn check(mode: Mode, pages: f64, faults: u64, record: &Record) -> Result<()> {
     let sum = |of: &dyn Fn(&SampleOutcome) -> u64| record.samples.iter().map(of).sum::<u64>();
-    let wrong = sum(&|outcome| outcome.sample.wrong_pages());
+    let wrong = sum(&|outcome| outcome.sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
     ensure!(wrong == 0, "{wrong} pages had a wrong content");
     ensure!((faults as f64 - pages).abs() < pages / 100.0, "{faults} faults for {pages} pages");
     let [halt, schedule, ready, read] = [
@@ -240,45 +228,39 @@ fn metrics(mode: Mode, instructions: &Instructions, faults: u64) -> BTreeMap<Str
     parts.chain(totals.map(|(name, count)| (name.to_owned(), each(count)))).collect()
 }
 
-/// Writes the functions down, the dearest first.
-fn list(file: &Path, mode: Mode, instructions: &Instructions, faults: u64) -> Result<()> {
+/// Writes the list of functions, the most expensive first.
+fn list(folder: &Path, name: String, mode: Mode, instructions: &Instructions, faults: u64) -> Result<()> {
     let mut lines: Vec<_> = instructions.guest.iter().collect();
     lines.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let line = |(name, count): &(&String, &i64)| {
         format!("{:>10.2}  {:<11}  {name}\n", **count as f64 / faults as f64, part_of(mode, name).name())
     };
     let text: String = lines.iter().map(line).collect();
-    fs::write(file, format!("instructions for each of {faults} faults, part, function\n{text}"))
-        .with_context(|| format!("cannot write {}", file.display()))
+    let text = format!("instructions for each of {faults} faults, part, function\n{text}");
+    output::write(folder, &[(name, text.into_bytes())], Earlier::Keep).map(drop)
 }
 
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
-    let claim = |mode: Mode, limit: f64, text: &str| {
-        let of_mode = samples.iter().filter(|sample| sample.mode == mode);
-        let dearest = of_mode.max_by(|a, b| a.metrics["guest"].total_cmp(&b.metrics["guest"]))?;
-        let guest = dearest.metrics["guest"];
-        Some(Claim {
-            text: text.into(),
-            measured: format!(
-                "{guest:.1} instructions of the guest, {:.0} of the host, at {} ms a page",
-                dearest.metrics["host"], dearest.parameters[LATENCY]
-            ),
-            holds: guest <= limit,
-        })
-    };
-    [
-        claim(
-            Mode::Async,
-            2500.0,
-            "a fault that waits by schedule costs the guest at most 2,500 instructions",
+fn by_schedule(samples: &[Sample]) -> Option<Claim> {
+    let text = "a fault that waits by schedule costs the guest at most 2,500 instructions";
+    at_most(samples, Mode::Async, 2500.0, text)
+}
+
+fn by_halt(samples: &[Sample]) -> Option<Claim> {
+    at_most(samples, Mode::Halt, 800.0, "a fault that waits by halt costs the guest at most 800 instructions")
+}
+
+fn at_most(samples: &[Sample], mode: Mode, limit: f64, text: &str) -> Option<Claim> {
+    let of_mode = samples.iter().filter(|sample| sample.mode == mode);
+    let most = of_mode.max_by(|a, b| a.metrics["guest"].total_cmp(&b.metrics["guest"]))?;
+    let guest = most.metrics["guest"];
+    Some(Claim {
+        text: text.into(),
+        measured: format!(
+            "{guest:.1} instructions of the guest, {:.0} of the host, at {} ms a page",
+            most.metrics["host"], most.parameters[LATENCY]
         ),
-        claim(Mode::Halt, 800.0, "a fault that waits by halt costs the guest at most 800 instructions"),
-        beside_linux(samples),
-        unarmed(samples),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+        holds: guest <= limit,
+    })
 }
 
 /// What async faults take of Linux, for which blocked ones stand: its timer interrupts of
