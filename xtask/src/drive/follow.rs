@@ -162,7 +162,10 @@ impl Vm<'_> {
                 self.outcome.checks.push(check);
             }
             Message::Counted { mut counters, played } => {
-                counters.ready -= played;
+                counters.ready = counters
+                    .ready
+                    .checked_sub(played)
+                    .context("the guest counted fewer ready events than it raised itself")?;
                 self.outcome.counted = Some((counters, self.memory.traced()?.unwrap_or_default()));
             }
             Message::Done => self.activity = Activity::Done,
