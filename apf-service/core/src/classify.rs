@@ -14,7 +14,7 @@ pub enum Wait {
 
 /// Why a context must keep its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Because {
+pub enum HaltReason {
     /// Kernel code: it may hold any of the kernel's locks.
     KernelText,
     /// The idle task, which must never block.
@@ -82,17 +82,21 @@ pub struct Task {
 /// `task` is asked only when the instruction lies outside `kernel_text`:
 /// kernel code may be interrupted while it changes the very structures that
 /// would have to be read.
-pub fn must_halt(context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Option<Because> {
+pub fn must_halt(
+    context: Context,
+    kernel_text: &Range<u64>,
+    task: impl FnOnce() -> Task,
+) -> Option<HaltReason> {
     if kernel_text.contains(&context.rip) {
-        return Some(Because::KernelText);
+        return Some(HaltReason::KernelText);
     }
     let task = task();
     if task.is_idle {
-        Some(Because::Idle)
+        Some(HaltReason::Idle)
     } else if task.critical_depth > 0 {
-        Some(Because::Guard)
+        Some(HaltReason::Guard)
     } else if !task.user_stack.contains(&context.rsp) {
-        Some(Because::ForeignStack)
+        Some(HaltReason::ForeignStack)
     } else {
         None
     }
@@ -121,7 +125,7 @@ mod tests {
     fn kernel_text_halts_without_asking_the_scheduler() {
         for rip in [0x1000, 0x1fff] {
             let reason = must_halt(at(rip, 0x8800), &TEXT, || unreachable!());
-            assert_eq!(reason, Some(Because::KernelText));
+            assert_eq!(reason, Some(HaltReason::KernelText));
         }
     }
 
@@ -129,10 +133,10 @@ mod tests {
     fn guard_idle_and_foreign_stack_halt() {
         let guarded = || Task { critical_depth: 2, ..app() };
         let idle = || Task { is_idle: true, ..app() };
-        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, guarded), Some(Because::Guard));
-        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, idle), Some(Because::Idle));
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, guarded), Some(HaltReason::Guard));
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, idle), Some(HaltReason::Idle));
         for rsp in [0x9000, 0x7fff] {
-            assert_eq!(must_halt(at(0x5000, rsp), &TEXT, app), Some(Because::ForeignStack));
+            assert_eq!(must_halt(at(0x5000, rsp), &TEXT, app), Some(HaltReason::ForeignStack));
         }
     }
 }

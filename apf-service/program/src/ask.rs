@@ -2,7 +2,8 @@
 
 use apf_core::event::CoreId;
 use apf_core::record::Fault;
-use apf_core::stats::{CoreStats, ServiceStats};
+use apf_core::report::ServiceStats;
+use apf_core::stats::CoreStats;
 
 use crate::ffi;
 

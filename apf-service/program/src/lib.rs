@@ -20,8 +20,8 @@
 //! | `guard` | `NonPreemptible` |
 //! | `prefetch` | tasks that touch announced memory |
 //! | `ask` | figures and places that a program may ask for |
-//! | `thread` | the service thread: drain, match, release |
-//! | `watch` | the watchdog, and the warning before the host's limit |
+//! | `thread` | the service thread |
+//! | `watch` | the watchdog, and what counts show: a core near the host's limit, wake-alls |
 //! | `tell` | the task that reports by `tracing` |
 //! | `ffi` | calls into the kernel archive |
 
@@ -46,7 +46,8 @@ pub use apf_core::event::CoreId;
 pub use apf_core::histogram::Histogram;
 pub use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
 pub use apf_core::record::Fault;
-pub use apf_core::stats::{CoreStats, Counter, ServiceStats, StageHistograms};
+pub use apf_core::report::ServiceStats;
+pub use apf_core::stats::{CoreStats, Counter, StageHistograms};
 pub use apf_core::time::Tsc;
 pub use ask::{physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
 pub use error::StartError;

@@ -131,7 +131,7 @@ extern "C" fn run(_: usize) {
         if STOP.load(Ordering::Acquire) {
             return;
         }
-        ffi::futex_wait(&WORK, seen);
+        ffi::futex_wait(&WORK, seen, None);
     }
 }
 

@@ -84,7 +84,10 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     };
     let service = Service { thread, teller };
     match on_every_core(arm_this_core) {
-        Ok(()) => Ok(service),
+        Ok(()) => {
+            tell::prepare_faults();
+            Ok(service)
+        }
         Err(error) => {
             service.end();
             Err(error)
@@ -217,7 +220,7 @@ mod tests {
         // The failure leaves nothing behind that a second attempt would meet.
         assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
         assert_eq!(status::status(), Status::Off(Off::Failed(StartError::Arm(ArmError::NotKvm))));
-        assert_eq!((stats().count(), service_stats().events()), (0, 0));
+        assert_eq!((stats().count(), service_stats().matched.get()), (0, 0));
     }
 
     #[test]

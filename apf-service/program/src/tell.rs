@@ -4,35 +4,44 @@
 //! program, standard output's for instance, whose holder may wait for a page
 //! that only the service thread can release. So the service thread never calls
 //! a subscriber. It leaves its news in a bounded queue, and an ordinary task,
-//! which may wait like any other, tells them. News that do not fit are counted
-//! ([`ServiceStats::untold`](apf_core::stats::ServiceStats)), not waited for.
+//! which may wait like any other, tells them; finished faults it takes from the kernel's
+//! ring. News that do not fit are counted
+//! ([`ServiceStats::untold`](apf_core::report::ServiceStats)), not waited for.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use core::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use tracing::level_filters::LevelFilter;
 
+use apf_core::event::CoreId;
+use apf_core::protocol::OUTSTANDING_PER_VCPU;
+use apf_core::record::Fault;
+use apf_core::report::Report;
+
 use crate::ask::SERVICE_STATS;
 use crate::ffi;
-use apf_core::event::{CoreId, Event};
-use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
-use apf_core::table::{Outcome, Outstanding};
 
 /// The kernel's normal priority.
 const PRIORITY: u8 = 2;
 /// News that wait to be told.
 const QUEUE: usize = 512;
+/// Finished faults of a core that wait to be told.
+const FAULTS: usize = 512;
+/// Finished faults wake nobody, or the log would change what it reports: while they are
+/// wanted, the task looks for them this often.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Something to be told.
 #[derive(Clone, Copy, Debug)]
 pub enum News {
-    /// What an event came to, and how many faults were outstanding then.
-    Outcome(Event, Outcome, usize),
-    /// A wait was retried because its ready is overdue.
-    Overdue { core: CoreId, token: Token, fault: Outstanding, waited_us: u64 },
+    /// The service thread has decided something.
+    Decision(Report),
+    /// The host has told a core to wake all; both counts since the program started.
+    WakeAll { core: CoreId, count: u64, waiters: u64 },
     /// A core comes near the host's limit.
-    Budget { core: CoreId, most_outstanding: u64 },
+    NearLimit { core: CoreId, most_outstanding: u64 },
 }
 
 static NEWS: AtomicPtr<ArrayQueue<News>> = AtomicPtr::new(core::ptr::null_mut());
@@ -59,10 +68,12 @@ pub fn stop() {
     announce();
 }
 
-/// Whether somebody listens for each fault as it begins and ends. Of a wait that
-/// its ready interrupt ends there would be nothing to tell.
-pub fn tells_each_fault() -> bool {
-    LevelFilter::current() >= LevelFilter::DEBUG
+/// Has finished faults kept, if the program's subscriber listens for them. It may come to
+/// do so at any time: that is noticed when the task next has something to tell.
+pub fn prepare_faults() -> bool {
+    let wanted = LevelFilter::current() >= LevelFilter::DEBUG;
+    ffi::log(if wanted { FAULTS } else { 0 });
+    wanted
 }
 
 /// Leaves news that somebody listens for.
@@ -83,40 +94,39 @@ pub fn announce() {
 extern "C" fn run(_: usize) {
     loop {
         let seen = WORK.load(Ordering::Acquire);
+        let stop = STOP.load(Ordering::Acquire);
         while let Some(item) = news().and_then(ArrayQueue::pop) {
             item.tell();
         }
-        if STOP.load(Ordering::Acquire) {
+        let wants_faults = prepare_faults();
+        for core in (0..ffi::cores()).map(CoreId) {
+            core::iter::from_fn(|| ffi::logged(core)).take(FAULTS).for_each(|fault| tell_fault(&fault));
+        }
+        if stop {
             break;
         }
-        ffi::futex_wait(&WORK, seen);
+        ffi::futex_wait(&WORK, seen, wants_faults.then_some(LOOK_EVERY));
     }
 }
 
 impl News {
-    fn level(&self) -> LevelFilter {
+    const fn level(&self) -> LevelFilter {
         match self {
-            Self::Outcome(_, Outcome::Parked, _) => LevelFilter::TRACE,
-            Self::Outcome(_, Outcome::ReleasedAll(_), _) => LevelFilter::INFO,
-            Self::Outcome(_, Outcome::Displaced(_) | Outcome::NoRoom, _) => LevelFilter::WARN,
-            Self::Outcome(..) => LevelFilter::DEBUG,
-            Self::Overdue { .. } | Self::Budget { .. } => LevelFilter::WARN,
+            Self::Decision(Report::Matched { .. } | Report::Unmatched { .. }) => LevelFilter::DEBUG,
+            Self::WakeAll { .. } => LevelFilter::INFO,
+            Self::Decision(Report::Overflow { .. } | Report::Overdue { .. }) | Self::NearLimit { .. } => {
+                LevelFilter::WARN
+            }
         }
     }
 
     fn tell(&self) {
         match *self {
-            Self::Outcome(event, outcome, outstanding) => tell_outcome(&event, outcome, outstanding),
-            Self::Overdue { core, token, fault, waited_us } => {
-                tracing::warn!(
-                    core = core.0,
-                    token = token.0,
-                    rip = fault.rip,
-                    waited_us,
-                    "overdue, retried"
-                );
+            Self::Decision(report) => tell_decision(report),
+            Self::WakeAll { core, count, waiters } => {
+                tracing::info!(core = core.0, count, waiters, "wake all")
             }
-            Self::Budget { core, most_outstanding } => {
+            Self::NearLimit { core, most_outstanding } => {
                 tracing::warn!(
                     core = core.0,
                     most_outstanding,
@@ -128,33 +138,35 @@ impl News {
     }
 }
 
-/// One `tracing` event for each event of the cores' queues.
-fn tell_outcome(event: &Event, outcome: Outcome, outstanding: usize) {
-    let (core, token) = (event.core.0, event.token.0);
-    match outcome {
-        Outcome::Parked => {
-            tracing::trace!(core, token, rip = event.rip, outstanding, "waiting");
+fn tell_decision(report: Report) {
+    match report {
+        Report::Matched { core, came_on, token, rip } => {
+            let (core, came_on, token) = (core.0, came_on.0, token.0);
+            tracing::debug!(core, came_on, token, rip, "ready on another core than its fault");
         }
-        Outcome::Released(fault) => {
-            let host_cycles = event.at.since(fault.since);
-            tracing::debug!(core, token, rip = fault.rip, host_cycles, "ready");
+        Report::Unmatched { came_on, token } => {
+            tracing::debug!(core = came_on.0, token = token.0, "ready before its fault");
         }
-        Outcome::Displaced(older) => {
-            tracing::warn!(
-                core,
-                token,
-                rip = older.rip,
-                "the host uses this token twice; the older wait was retried"
-            );
+        Report::Overflow { waiters } => {
+            tracing::warn!(waiters, "a ready event was lost to a full queue: everyone was released to retry");
         }
-        Outcome::ReleasedEarly => tracing::debug!(core, token, "was ready before it waited"),
-        Outcome::NoRoom => tracing::warn!(core, token, "the table is full; the wait was retried"),
-        Outcome::RememberedReady { forgot } => {
-            tracing::debug!(core, token, forgot = forgot.map(|token| token.0), "ready, and nobody waits");
+        Report::Overdue { core, token, rip, waited } => {
+            let waited_us = waited / u64::from(ffi::tsc_mhz()).max(1);
+            tracing::warn!(core = core.0, token = token.0, rip, waited_us, "overdue, retried");
         }
-        Outcome::DuplicateReady => tracing::debug!(core, token, "ready once more, and nobody waits"),
-        Outcome::Swallowed | Outcome::Unneeded => tracing::debug!(core, token, "early ready consumed"),
-        Outcome::ReleasedAll(waiters) => tracing::info!(core, waiters, "wake all"),
-        Outcome::Stale => tracing::debug!(core, token, "of an earlier life"),
     }
+}
+
+/// Emits one `tracing` event for a finished fault, with its stages in cycles.
+fn tell_fault(fault: &Fault) {
+    tracing::debug!(
+        core = fault.core.0,
+        token = fault.token.0,
+        rip = fault.rip,
+        wait = if fault.halt { "halt" } else { "schedule" },
+        parked_cycles = fault.parked.since(fault.fault),
+        host_cycles = fault.ready.since(fault.fault),
+        total_cycles = fault.running.since(fault.fault),
+        "page fault served"
+    );
 }

@@ -69,8 +69,7 @@ fn no_schedule_breaks_an_invariant() {
     let _ = writeln!(std::io::stderr(), "fake host: {count} schedules, {steps_run} steps, {seconds:.1} s");
 }
 
-const PLAIN: Rules =
-    Rules { cores: 1, hostile: false, legacy: false, hand_off: true, ids: 1 << 20, first_id: 1 };
+const PLAIN: Rules = Rules { cores: 1, hostile: false, legacy: false, ids: 1 << 20, first_id: 1 };
 
 /// Schedules worth a name, and those that once failed.
 const KNOWN: &[(&str, Rules, &[Step])] = &[
@@ -89,26 +88,14 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
             Step::Inject { core: 0 },
         ],
     ),
-    (
-        "a waiter is handed off that the service thread has entered",
-        PLAIN,
-        &[
-            Step::Fault { core: 0, place: Place::App },
-            Step::Service { events: 1 },
-            Step::Complete { core: 0, nth: 0 },
-            Step::Interrupt { core: 0 },
-        ],
-    ),
     ("the 65th is synchronous", PLAIN, &[Step::Burst { core: 0, place: Place::App, count: 70 }]),
     (
         "a full queue on a core where the service thread does not run",
         Rules { cores: 2, ..PLAIN },
         &[
-            Step::Flood { core: 1, count: 505 },
-            Step::Burst { core: 1, place: Place::App, count: 6 },
-            Step::Complete { core: 1, nth: 0 },
-            Step::Interrupt { core: 1 },
-            Step::Complete { core: 1, nth: 0 },
+            Step::Fault { core: 0, place: Place::App },
+            Step::Flood { core: 1, count: 300 },
+            Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
             Step::Interrupt { core: 1 },
         ],
     ),
@@ -126,11 +113,13 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
         ],
     ),
     (
-        "a ready on another core overtakes a fault that is to halt",
+        "a ready on another core overtakes a fault of either kind",
         Rules { cores: 2, ..PLAIN },
         &[
             Step::Interrupt { core: 1 },
             Step::FaultInFlight { core: 0, place: Place::Kernel },
+            Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
+            Step::FaultInFlight { core: 0, place: Place::App },
             Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
         ],
     ),
@@ -145,7 +134,7 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
         ],
     ),
     (
-        "re-armed while tasks wait and events are queued",
+        "re-armed while tasks wait",
         PLAIN,
         &[
             Step::Burst { core: 0, place: Place::App, count: 3 },
