@@ -10,7 +10,7 @@ use object::elf;
 
 use super::app::App;
 
-/// Where the loader looks for start and size of the bundled file
+/// Section with start and size of the bundled file, for the loader
 /// (`images/loader/boot/src/place.rs`).
 const LABEL: &[u8] = b".bundle";
 /// The added section.

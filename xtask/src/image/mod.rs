@@ -38,7 +38,7 @@ pub struct ImageArgs {
     /// Boot each image this often, and say how long it takes to the program's first line
     #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u8).range(1..=50))]
     time: Option<u8>,
-    /// Where they are booted
+    /// Place where they are booted
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
     /// Arguments for the program: the disk image carries them, for the others the

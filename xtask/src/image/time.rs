@@ -1,4 +1,4 @@
-//! How long each image takes from its command to the program's first line.
+//! Each image's time from its command to the program's first line.
 //!
 //! The commands are the manifest's own, so this also shows that they work.
 
@@ -29,7 +29,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct TimeArgs {
     /// The folder with the images
     folder: PathBuf,
-    /// How often each is booted
+    /// Number of boots of each
     runs: usize,
 }
 
