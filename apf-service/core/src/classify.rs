@@ -1,4 +1,4 @@
-//! How an interrupted context may wait.
+//! Classification of an interrupted context: the way it may wait.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -26,7 +26,7 @@ pub enum HaltReason {
     ForeignStack,
 }
 
-/// Which of the two a program wants. Crosses into the kernel archive as a number.
+/// A program's choice of waits. Crosses into the kernel archive as a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Waits {
@@ -59,20 +59,20 @@ pub struct Context {
     pub rip: u64,
     /// Stack pointer at that instruction.
     pub rsp: u64,
-    /// Whether interrupts were enabled (RFLAGS.IF).
+    /// True if interrupts were enabled (RFLAGS.IF).
     pub interrupts_enabled: bool,
 }
 
-/// What the scheduler knows of the running task.
+/// The scheduler's knowledge of the running task.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The task's own stack, where applications run.
     pub user_stack: Range<u64>,
-    /// How many `NonPreemptible` guards it holds.
+    /// Number of `NonPreemptible` guards that it holds.
     pub critical_depth: u32,
-    /// Whether it is the core's idle task, which must never block.
+    /// True for the core's idle task, which must never block.
     pub is_idle: bool,
-    /// Whether no other task is ready to run on its core.
+    /// True if no other task is ready to run on its core.
     pub is_alone: bool,
 }
 

@@ -24,7 +24,7 @@ impl Single {
     }
 }
 
-/// What one core knows of itself.
+/// A core's own state.
 #[derive(Debug, Default)]
 pub struct Own {
     generation: Single,

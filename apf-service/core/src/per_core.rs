@@ -29,7 +29,7 @@ pub const QUEUE: usize = SLOTS;
 pub const NEAR_LIMIT: u64 = 57;
 const _: () = assert!(NEAR_LIMIT < OUTSTANDING_PER_VCPU as u64);
 
-/// How a not-present goes on.
+/// Continuation of a not-present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotPresent {
     /// Wait on this ticket's slot.
@@ -39,7 +39,7 @@ pub enum NotPresent {
     Retry,
 }
 
-/// What a #PF asks of the handler.
+/// Request of a #PF to the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFault {
     /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.

@@ -9,11 +9,11 @@ use crate::time::Tsc;
 
 /// A new value counts for one part in so many of a mean.
 const WEIGHT: u64 = 8;
-/// What a wait by schedule costs more than a halt is worth avoiding if it is more
-/// than one part in so many of the latency: 5 %.
+/// The extra cost of a wait by schedule is worth avoiding above this fraction of the
+/// latency: one part in 20, or 5 %.
 const WORTH: u64 = 20;
 
-/// What one core has learnt of its waits, all in cycles. Written by that core
+/// A core's measurements of its waits, all in cycles. Written by that core
 /// with interrupts off.
 ///
 /// A halt spares the task switches. It pays where nobody else could
@@ -25,7 +25,7 @@ const WORTH: u64 = 20;
 pub struct Policy {
     /// Latencies from here on never halt.
     limit: AtomicU64,
-    /// What the host took.
+    /// Time in the host.
     latency: Mean,
     /// From ready to running, by schedule and by halt, when nobody else waited.
     back_by_schedule: Mean,
@@ -69,7 +69,7 @@ impl Policy {
         self.limit.store(limit, Relaxed);
     }
 
-    /// Whether a context that may wait by schedule had better halt.
+    /// Returns whether a context that may wait by schedule should halt.
     /// `outstanding` are the core's other faults.
     pub fn halts(&self, is_alone: bool, outstanding: u32) -> bool {
         let spared = self.back_by_schedule.get().saturating_sub(self.back_by_halt.get());

@@ -46,7 +46,7 @@ const FEATURE_ASYNC_PF: u32 = 1 << 4;
 const FEATURE_EOI_WORD: u32 = 1 << 6;
 const FEATURE_ASYNC_PF_INT: u32 = 1 << 14;
 
-/// What a host lacks for this service.
+/// A property that the service needs and a host lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// The hypervisor is not KVM, or there is none.
@@ -74,7 +74,7 @@ pub fn host_support(signature: [u32; 3], features: u32) -> Result<(), Missing> {
     }
 }
 
-/// Whether the host looks at an [`EndOfInterrupt`] word, by EAX of [`CPUID_FEATURES`].
+/// Returns whether the host looks at an [`EndOfInterrupt`] word, by EAX of [`CPUID_FEATURES`].
 #[must_use]
 pub const fn offers_eoi_word(features: u32) -> bool {
     features & FEATURE_EOI_WORD != 0
@@ -104,15 +104,15 @@ impl Token {
     /// just told to (re-)enable.
     pub const WAKE_ALL: Self = Self(u32::MAX);
 
-    /// Whether this can name a fault. The two others have a meaning of their
-    /// own, so no ready could ever answer to them.
+    /// Returns whether this can name a fault. The two others have a meaning of their
+    /// own, so no ready event could ever name them.
     #[must_use]
     pub const fn names_a_fault(self) -> bool {
         self.0 != Self::NONE.0 && self.0 != Self::WAKE_ALL.0
     }
 }
 
-/// What the flags word says about a #PF.
+/// The flags word's reason for a #PF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// An ordinary page fault of the guest's own.
@@ -184,12 +184,12 @@ impl Area {
         self.token.store(0, Ordering::Relaxed);
     }
 
-    /// What a host does just before it injects a #PF (for tests and simulators).
+    /// Acts as a host that is about to inject a #PF (for tests and simulators).
     pub fn host_writes_reason(&self, flags: u32) {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    /// What a host does just before it raises the ready interrupt (likewise).
+    /// Acts as a host that is about to raise the ready interrupt (likewise).
     pub fn host_writes_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
     }
@@ -226,7 +226,7 @@ impl EndOfInterrupt {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// What a host does just before it injects an interrupt (for tests).
+    /// Acts as a host that is about to inject an interrupt (for tests).
     pub fn host_allows(&self) {
         self.0.store(1, Ordering::Relaxed);
     }

@@ -13,7 +13,7 @@ use crate::time::Tsc;
 pub struct Fault {
     /// The core it happened on.
     pub core: CoreId,
-    /// Whether it waited by halt.
+    /// True if it waited by halt.
     pub halt: bool,
     /// The host's name for it.
     pub token: Token,
@@ -61,7 +61,7 @@ impl Recorder {
         Self { faults: ArrayQueue::new(capacity.max(1)) }
     }
 
-    /// How many there is room for.
+    /// Returns the number of faults that there is room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.faults.capacity()

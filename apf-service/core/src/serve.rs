@@ -1,7 +1,7 @@
 //! The service thread's decisions, where the tables of the cores are.
 //!
-//! What is neither "my core" nor "my token" is decided here: a ready that came on another
-//! core than its fault, an event that was lost, a wait that is overdue.
+//! Decides everything that is neither "my core" nor "my token": a ready event on another
+//! core than its fault, a lost event, an overdue wait.
 #![forbid(unsafe_code)]
 
 use crate::classify::Wait;

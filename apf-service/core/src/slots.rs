@@ -123,13 +123,13 @@ impl Slot {
         &self.sleeper
     }
 
-    /// What the word holds while `ticket` waits by schedule.
+    /// Returns the word's value while `ticket` waits by schedule.
     #[must_use]
     pub const fn waiting_value(ticket: Ticket) -> u32 {
         word(ticket.use_count(), State::Schedule)
     }
 
-    /// Whether the wait is over.
+    /// Returns whether the wait is over.
     pub fn is_ready(&self, ticket: Ticket) -> bool {
         self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
     }

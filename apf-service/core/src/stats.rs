@@ -1,4 +1,4 @@
-//! What a core counts and measures.
+//! Counters and histograms of a core.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -111,8 +111,8 @@ macro_rules! for_each_counter {
             /// that it has not delivered yet, and not what an earlier generation left behind;
             /// and a ready that comes on another core counts there.
             most most_outstanding;
-            /// How often the outstanding faults reached the host's limit. From there on
-            /// until a page is ready, a fault stops the core, and no event tells of it.
+            /// Number of times that the outstanding faults reached the host's limit. From
+            /// there until a page is ready, a fault stops the core without any event.
             sum budget_spent;
             /// Faults in kernel code, which wait by halt.
             sum halt_kernel_text;

@@ -35,7 +35,7 @@ fn take(slots: &Slots, token: Token, wait: Wait) -> Ticket {
 /// The core of the one task that waits.
 #[derive(Default)]
 struct Kernel {
-    /// Whether the task is blocked; held while its interrupts are off.
+    /// True if the task is blocked; held while its interrupts are off.
     blocked: Mutex<bool>,
     woken: Condvar,
 }

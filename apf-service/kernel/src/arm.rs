@@ -82,7 +82,7 @@ pub fn disarm() -> Result<(), ArmError> {
     Ok(())
 }
 
-/// Where `item` lies in the machine's memory.
+/// Returns the guest-physical address of `item`.
 fn physical<T>(item: *const T) -> Option<u64> {
     // SAFETY: a hook; it walks the page tables.
     unsafe { hooks::apf_hook_physical(item as u64) }

@@ -11,7 +11,7 @@ use crate::error::StartError;
 use crate::status::{self, Off, Status};
 use crate::{ffi, tell, thread};
 
-/// How the service is to run. `Config::default()` suits most programs.
+/// Configuration of the service. `Config::default()` suits most programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Stack in bytes of the service thread, and of the task on which the
@@ -20,14 +20,14 @@ pub struct Config {
     /// A task that has waited longer than this tries again: its access faults
     /// anew if the page is still out. `None` lets it wait for ever.
     pub watchdog: Option<Duration>,
-    /// How faults wait.
+    /// Choice of waits.
     pub waits: Waits,
     /// The longest latency of late at which [`Waits::Auto`] may halt a task that
     /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
     /// device, is kept waiting for as long. Zero turns it off.
     pub halt_below: Duration,
-    /// How many faults each core records, until they are taken by [`recorded`];
-    /// none by default. The memory is got when the core is armed.
+    /// Number of faults that each core records until [`recorded`] takes them; none by
+    /// default. The memory is allocated when the core is armed.
     pub record: usize,
 }
 

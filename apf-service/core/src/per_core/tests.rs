@@ -17,7 +17,7 @@ struct Cores {
     now: Cell<u64>,
     is_alone: bool,
     interrupted: RefCell<Vec<CoreId>>,
-    /// How often the service thread was called.
+    /// Number of calls of the service thread.
     called: Cell<u32>,
     /// Tokens that the host stores to the first core, one at each acknowledgement.
     next: RefCell<Vec<u32>>,

@@ -1,8 +1,8 @@
 //! The service against a fake host: every order of events, without KVM.
 //!
-//! What would break it: a lost or doubled wake-up, a waiter released without a
-//! reason or by another core's or an earlier life's event, a counter that does
-//! not add up, a panic.
+//! It fails on a lost or doubled wake-up, a waiter released without a reason or by
+//! the event of another core or an earlier generation, counters that do not add up,
+//! a panic.
 //!
 //! A failure prints the schedule, shrunk, as it can be pasted into
 //! `KNOWN` below. `APF_SCHEDULES` sets how many to run, `APF_SEED` where to
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use sim::step::{Place, Rules, Step};
 
-/// How many schedules the ordinary run takes.
+/// Number of schedules in an ordinary run.
 const SCHEDULES: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014): tiny, and good enough to choose steps.

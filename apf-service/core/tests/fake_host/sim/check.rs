@@ -1,4 +1,4 @@
-//! What must hold, after each step and in the end.
+//! Invariants, after each step and at the end.
 
 use apf_core::histogram::Histogram;
 use apf_core::protocol::Token;

@@ -38,7 +38,7 @@ pub struct Guest {
     pub halting: Vec<Waiting>,
     pub scheduled: Vec<Waiting>,
     pub in_flight: Option<(Token, Place)>,
-    /// How many ready tokens have overtaken it.
+    /// Number of ready tokens that have overtaken it.
     pub overtaken: usize,
     /// Resumes, by a wait that ended or at once.
     pub resumes: u64,

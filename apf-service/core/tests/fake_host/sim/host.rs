@@ -29,7 +29,7 @@ pub struct Host {
     interrupt: bool,
     /// Readies to be injected as #PF.
     legacy_ready: VecDeque<Token>,
-    /// What was delivered in this life of the core.
+    /// Tokens delivered in this generation of the core.
     pub delivered: Vec<Token>,
 }
 
