@@ -108,8 +108,8 @@ macro_rules! for_each_hook {
             fn apf_hook_set_priority(priority: u8);
             /// Changes the running task's count of `NonPreemptible` guards; returns the new count.
             fn apf_hook_critical(change: i32) -> u32;
-            /// Counts the interrupt, and ends it at the local APIC unless its end is `told` already.
-            fn apf_hook_end_of_interrupt(vector: u8, told: bool);
+            /// Counts the interrupt, and ends it at the local APIC unless its end is `signalled` already.
+            fn apf_hook_end_of_interrupt(vector: u8, signalled: bool);
             /// Points the #PF gate and `vector`'s gate at the given entries. The #PF
             /// handler that was there is stored to `previous` before its gate changes.
             /// Returns `false`, and does nothing, if `vector` is in use.

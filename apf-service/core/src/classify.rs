@@ -1,4 +1,4 @@
-//! Classification of an interrupted context: the way it may wait.
+//! Classification of interrupted contexts: wait by schedule or by halt.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -12,7 +12,7 @@ pub enum Wait {
     Halt,
 }
 
-/// Why a context must keep its core.
+/// Reason why a context must keep its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HaltReason {
     /// Kernel code: it may hold any of the kernel's locks.
@@ -20,13 +20,13 @@ pub enum HaltReason {
     /// The idle task, which must never block.
     Idle,
     /// A `NonPreemptible` guard. The service thread
-    /// holds one for all its life.
+    /// holds one while it runs.
     Guard,
     /// A stack that is not the running task's own.
     ForeignStack,
 }
 
-/// A program's choice of waits. Crosses into the kernel archive as a number.
+/// The kinds of wait that a program wants. Crosses into the kernel archive as a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Waits {
@@ -41,7 +41,7 @@ pub enum Waits {
 }
 
 impl Waits {
-    /// The one of this number; unknown numbers are taken for the default.
+    /// Returns the one of this number; unknown numbers are taken for the default.
     #[must_use]
     pub const fn decode(number: u32) -> Self {
         match number {
@@ -63,7 +63,7 @@ pub struct Context {
     pub interrupts_enabled: bool,
 }
 
-/// The scheduler's knowledge of the running task.
+/// The running task, as the scheduler knows it.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The task's own stack, where applications run.

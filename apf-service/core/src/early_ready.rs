@@ -75,7 +75,7 @@ impl EarlyReady {
         let place = next as usize % ENTRIES;
         let filled = self.filled().filter(|place| held(place) != 0);
         let filled = filled.fold(1 << place, |bits, old| bits | 1 << old);
-        // First, so that the count is never 0 while there is an entry.
+        // First, so that it never falls below 0.
         count.0.fetch_add(1, Relaxed);
         if self.entries[place].swap(new, Relaxed) != 0 {
             count.0.fetch_sub(1, Relaxed);

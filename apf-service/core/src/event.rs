@@ -1,4 +1,5 @@
-//! Names of cores and generations, and what interrupt context leaves for the service thread.
+//! Names of cores and generations, and the events that interrupt context leaves for the
+//! service thread.
 #![forbid(unsafe_code)]
 
 use crate::protocol::Token;
@@ -21,6 +22,6 @@ pub struct Event {
     pub token: Token,
     /// The core's generation in which it came.
     pub generation: Generation,
-    /// When it came.
+    /// Time at which it came.
     pub at: Tsc,
 }

@@ -1,6 +1,6 @@
 //! Logic of the async page fault (APF) service for Hermit unikernels on KVM.
 //!
-//! When the host has paged out guest memory, a touch normally stops the whole
+//! A touch of guest memory that the host has paged out normally stops the whole
 //! virtual CPU until the page is back. KVM can instead tell the guest: *this
 //! page is not present, here is a token; do something else; I interrupt you
 //! when it is ready*. The service is the guest's side of that, in the shape of

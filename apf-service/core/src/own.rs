@@ -24,7 +24,7 @@ impl Single {
     }
 }
 
-/// A core's own state.
+/// State of one core that nobody else needs.
 #[derive(Debug, Default)]
 pub struct Own {
     generation: Single,

@@ -39,7 +39,7 @@ pub enum NotPresent {
     Retry,
 }
 
-/// Request of a #PF to the handler.
+/// Outcome of a #PF, for the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFault {
     /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.
@@ -154,7 +154,7 @@ impl Core {
         self.host.end_of_interrupt.reset();
     }
 
-    /// Ends this generation: the host has just been told to forget what is
+    /// Ends this generation: the host was just made to forget what is
     /// outstanding, so nobody else would release the waiters.
     ///
     /// A token that is in the area already may be another core's: it is taken.

@@ -66,7 +66,7 @@ pub struct ServiceStats {
     /// Waits retried because their ready was overdue.
     pub overdue: Counter,
     /// News for `tracing` that found no room in their queue.
-    pub untold: Counter,
+    pub unreported: Counter,
 }
 
 impl ServiceStats {
@@ -79,7 +79,7 @@ impl ServiceStats {
             overflows: Counter::new(),
             released_by_overflow: Counter::new(),
             overdue: Counter::new(),
-            untold: Counter::new(),
+            unreported: Counter::new(),
         }
     }
 

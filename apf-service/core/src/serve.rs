@@ -1,7 +1,7 @@
 //! The service thread's decisions, where the tables of the cores are.
 //!
-//! Decides everything that is neither "my core" nor "my token": a ready event on another
-//! core than its fault, a lost event, an overdue wait.
+//! A ready that came on another core than its fault, an event that was lost, and a wait
+//! that is overdue are decided here: everything that is not "my core, my token".
 #![forbid(unsafe_code)]
 
 use crate::classify::Wait;

@@ -1,4 +1,4 @@
-//! The sleeper on a futex word that has one sleeper at most.
+//! Single-waiter parking: a futex word that has one sleeper at most.
 //!
 //! The kernel's own futex finds its sleepers by the word's address, in a hash map
 //! behind a lock, which allocates for each. A wait word has one waiter, so a place

@@ -1,7 +1,7 @@
 //! Wait slots: the table of who waits for which page, one for each core.
 //!
 //! A slot is an entry of that table: token, kind and state of the wait, its times, and
-//! the sleeping task. Nothing else says who waits (docs/adr/0010).
+//! the sleeping task. Nothing else records who waits (docs/adr/0010-one-table-of-who-waits.md).
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -123,7 +123,7 @@ impl Slot {
         &self.sleeper
     }
 
-    /// Returns the word's value while `ticket` waits by schedule.
+    /// Returns the value of the word while `ticket` waits by schedule.
     #[must_use]
     pub const fn waiting_value(ticket: Ticket) -> u32 {
         word(ticket.use_count(), State::Schedule)

@@ -40,7 +40,7 @@ impl Counter {
         is_raised
     }
 
-    /// The count so far.
+    /// Returns the count so far.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -111,8 +111,8 @@ macro_rules! for_each_counter {
             /// that it has not delivered yet, and not what an earlier generation left behind;
             /// and a ready that comes on another core counts there.
             most most_outstanding;
-            /// Number of times that the outstanding faults reached the host's limit. From
-            /// there until a page is ready, a fault stops the core without any event.
+            /// Times that the outstanding faults reached the host's limit. From there on
+            /// until a page is ready, a fault stops the core, and no event reports it.
             sum budget_spent;
             /// Faults in kernel code, which wait by halt.
             sum halt_kernel_text;

@@ -6,7 +6,7 @@
 //!
 //! `Slots` and `Sleeper` are the real code. Blocking and waking are modelled by the
 //! kernel's contract: with interrupts off (here a lock) a wake-up does not arrive, and
-//! one for a task that is not blocked does nothing. What would break these: a release whose
+//! one for a task that is not blocked does nothing. Bugs that they find: a release whose
 //! effects the waiter does not see, a wake-up that falls between check and sleep (loom then
 //! reports a deadlock), a release that ends another wait.
 #![cfg(loom)]
@@ -35,7 +35,7 @@ fn take(slots: &Slots, token: Token, wait: Wait) -> Ticket {
 /// The core of the one task that waits.
 #[derive(Default)]
 struct Kernel {
-    /// True if the task is blocked; held while its interrupts are off.
+    /// True while the task is blocked; held while its interrupts are off.
     blocked: Mutex<bool>,
     woken: Condvar,
 }
@@ -349,5 +349,24 @@ fn the_service_thread_does_not_sleep_past_an_event() {
             service.kernel.wait(&service.sleeper, &service.work, seen);
         }
         interrupt.join().unwrap();
+    });
+}
+
+/// A waiter that meets the end of its wait without having slept sees its times.
+#[test]
+fn a_wait_that_is_over_shows_the_times_of_its_end() {
+    loom::model(|| {
+        let slots = Arc::new(Slots::default());
+        let ticket = take(&slots, TOKEN, Wait::Halt);
+        let waiter = {
+            let slots = slots.clone();
+            thread::spawn(move || {
+                if slots.get(ticket).is_ready(ticket) {
+                    assert_eq!(slots.finish(ticket).ready, Tsc(5));
+                }
+            })
+        };
+        assert!(slots.release_halting(TOKEN, Tsc(5)));
+        waiter.join().unwrap();
     });
 }

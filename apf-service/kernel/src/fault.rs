@@ -41,7 +41,7 @@ pub extern "C" fn on_page_fault(frame: &mut PageFaultFrame) -> bool {
 /// its permission to do so without one. Nothing comes between, interrupts are off.
 pub extern "C" fn on_ready() {
     let core = cores::this();
-    let signalled = core.is_some_and(|core| core.host.end_of_interrupt.tell());
+    let signalled = core.is_some_and(|core| core.host.end_of_interrupt.signal());
     // SAFETY: a hook, called once in the interrupt.
     unsafe { hooks::apf_hook_end_of_interrupt(VECTOR, signalled) };
     if core.is_some_and(|core| core.drain(&ThisMachine) == Work::Reschedule) {

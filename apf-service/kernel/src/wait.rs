@@ -14,7 +14,7 @@ use apf_core::slots::{Slot, Ticket};
 
 const HALT: u64 = 1 << 32;
 
-/// Encodes the argument that the #PF handler leaves on the stack for [`wait`].
+/// Encodes what travels on the stack from the #PF handler to [`wait`].
 pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
     u64::from(ticket.0) | if kind == Wait::Halt { HALT } else { 0 }
 }

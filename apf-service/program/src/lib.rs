@@ -1,6 +1,6 @@
 //! Async page fault (APF) service for Hermit unikernels on KVM.
 //!
-//! When the host has paged out guest memory, a touch normally stops the whole virtual
+//! A touch of guest memory that the host has paged out normally stops the whole virtual
 //! CPU until the page is back. With this service it stops one task: the others run on.
 //!
 //! ```no_run
@@ -22,7 +22,7 @@
 //! | `ask` | figures and places that a program may ask for |
 //! | `thread` | the service thread |
 //! | `watch` | the watchdog, and what counts show: a core near the host's limit, wake-alls |
-//! | `tell` | the task that reports by `tracing` |
+//! | `log` | the task that reports by `tracing` |
 //! | `ffi` | calls into the kernel archive |
 
 #![no_std]
@@ -33,10 +33,10 @@ mod ask;
 mod error;
 mod ffi;
 mod guard;
+mod log;
 mod prefetch;
 mod service;
 mod status;
-mod tell;
 mod thread;
 mod watch;
 

@@ -12,7 +12,7 @@ use apf_core::report::Report;
 use crate::ask::{self, SERVICE_STATS};
 use crate::ffi;
 use crate::guard::NonPreemptible;
-use crate::tell::{self, News};
+use crate::log::{self, News};
 use crate::watch::{Observer, Watchdog};
 
 /// Above every application task, so that a ready page costs one switch.
@@ -53,8 +53,8 @@ pub fn stop() {
 ///   sleep unless work != seen  ───►  does not sleep
 /// ```
 ///
-/// The thread's own faults wait by halt: it holds a guard for all its life, since it is
-/// the one that others wait for.
+/// The thread's own faults wait by halt: it holds a guard while it runs, since
+/// others wait for it.
 extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
     let mut reports = Box::new([Report::NONE; BATCH]);
@@ -65,10 +65,10 @@ extern "C" fn run(_: usize) {
         let count = ffi::serve(watchdog.due(), &mut reports);
         for report in &reports[..count] {
             SERVICE_STATS.count(report);
-            tell::say(News::Decision(*report));
+            log::post(News::Decision(*report));
         }
         ask::stats().for_each(|(core, stats)| observer.look(core, stats));
-        tell::announce();
+        log::announce();
         if count == 0 {
             watchdog.looked();
             if STOP.load(Ordering::Acquire) {

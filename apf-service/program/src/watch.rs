@@ -9,7 +9,7 @@ use apf_core::stats::CoreStats;
 use apf_core::time::Tsc;
 
 use crate::ffi;
-use crate::tell::{self, News};
+use crate::log::{self, News};
 
 /// Says when waits are to be looked through for overdue ones: once in each limit, so that a
 /// wait is retried after one limit at the earliest and two at the latest.
@@ -77,12 +77,12 @@ impl Observer {
         let most_outstanding = stats.most_outstanding.get();
         if !*warned && most_outstanding >= NEAR_LIMIT {
             *warned = true;
-            tell::say(News::NearLimit { core, most_outstanding });
+            log::post(News::NearLimit { core, most_outstanding });
         }
         let count = stats.wake_all.get();
         if count != *wake_alls {
             *wake_alls = count;
-            tell::say(News::WakeAll { core, count, waiters: stats.woken.get() });
+            log::post(News::WakeAll { core, count, waiters: stats.woken.get() });
         }
     }
 }

@@ -149,7 +149,7 @@ fn a_scheduled_wait_is_released_by_its_ready_interrupt() {
     assert_eq!(m.deliver(5), Work::Reschedule);
     assert_eq!(m.reports(), [Report::Unmatched { came_on: CoreId(0), token: Token(5) }]);
     assert_eq!((core.stats.handed_off.get(), core.stats.ready.get(), m.called.get()), (1, 2, 1));
-    // Who does not sleep yet keeps the core.
+    // A task that does not sleep yet keeps the core.
     m.waits(7, Wait::Schedule);
     assert_eq!(m.deliver(7), Work::Nothing);
 }
@@ -425,7 +425,7 @@ fn a_new_generation_forgets_early_readies_and_the_end_of_interrupt() {
     m.first().host.end_of_interrupt.host_allows();
     m.first().begin(&m);
     m.waits(5, Wait::Halt);
-    assert!(!m.first().host.end_of_interrupt.tell(), "permission of the old generation");
+    assert!(!m.first().host.end_of_interrupt.signal(), "permission of the old generation");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The service against a fake host: every order of events, without KVM.
 //!
-//! It fails on a lost or doubled wake-up, a waiter released without a reason or by
-//! the event of another core or an earlier generation, counters that do not add up,
-//! a panic.
+//! Bugs that it finds: a lost or doubled wake-up, a waiter released without a
+//! reason or by another core's or an earlier generation's event, a counter that does
+//! not add up, a panic.
 //!
 //! A failure prints the schedule, shrunk, as it can be pasted into
 //! `KNOWN` below. `APF_SCHEDULES` sets how many to run, `APF_SEED` where to
@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use sim::step::{Place, Rules, Step};
 
-/// Number of schedules in an ordinary run.
+/// Schedules of the ordinary run.
 const SCHEDULES: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
 
 /// SplitMix64 (Steele, Lea, Flood 2014): tiny, and good enough to choose steps.
@@ -53,7 +53,7 @@ fn environment(name: &str) -> Option<u64> {
 fn no_schedule_breaks_an_invariant() {
     let (first, count) =
         (environment("APF_SEED").unwrap_or(0), environment("APF_SCHEDULES").unwrap_or(SCHEDULES));
-    let begin = Instant::now();
+    let start = Instant::now();
     let mut steps_run = 0;
     for seed in first..first + count {
         let (rules, steps) = schedule(seed);
@@ -65,7 +65,7 @@ fn no_schedule_breaks_an_invariant() {
         }
     }
     // Past the test harness, which keeps back what a passing test prints.
-    let seconds = begin.elapsed().as_secs_f32();
+    let seconds = start.elapsed().as_secs_f32();
     let _ = writeln!(std::io::stderr(), "fake host: {count} schedules, {steps_run} steps, {seconds:.1} s");
 }
 

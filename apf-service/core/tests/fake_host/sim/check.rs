@@ -1,4 +1,4 @@
-//! Invariants, after each step and at the end.
+//! Invariants, after each step and in the end.
 
 use apf_core::histogram::Histogram;
 use apf_core::protocol::Token;
@@ -13,8 +13,8 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Checked {
 }
 
 impl World {
-    /// Nobody was released without a reason: by its own ready, delivered in its
-    /// own life on its own core, or sent to another; or by what may release everyone there.
+    /// Checks that nobody was released without a reason: by its own ready, delivered in its
+    /// own generation on its own core, or sent to another; or by what may release everyone there.
     pub fn check_step(&mut self) -> Checked {
         for guest in &mut self.guests {
             let Guest { core, host, halting, scheduled, .. } = guest;
@@ -48,7 +48,7 @@ impl World {
         if !deceived {
             self.check_nobody_waits("the host has delivered everything")?;
         } else {
-            // Who halts on the first core keeps the service thread from running.
+            // A context that halts on the first core keeps the service thread from running.
             for core in 0..self.guests.len() {
                 if self.guests[core].host.borrow().is_armed() {
                     self.send(core, Token::WAKE_ALL);

@@ -1,9 +1,9 @@
-//! Steps of the simulation. A schedule is a plain list of these,
+//! Things that can happen, one at a time. A schedule is a plain list of these,
 //! so it can be printed, replayed and shrunk. Numbers are taken modulo what
 //! there is, and a step that cannot happen now does nothing: every list is a
 //! schedule.
 
-/// The context that a fault interrupts.
+/// Place that a fault interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     App,
@@ -196,7 +196,7 @@ pub struct Rules {
     pub hostile: bool,
     /// Ready as #PF with reason 2, as before Linux 5.8.
     pub legacy: bool,
-    /// Number of ids before tokens recur; KVM has 2^20.
+    /// Number of ids that the host has before tokens recur; KVM has 2^20.
     pub ids: u32,
     /// The id of the first token.
     pub first_id: u32,

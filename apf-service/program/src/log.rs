@@ -1,12 +1,12 @@
-//! Saying what the service does, in a task of its own.
+//! Reporting by `tracing`, in a task of its own.
 //!
 //! A `tracing` subscriber is the program's code: it may wait for a lock of the
 //! program, standard output's for instance, whose holder may wait for a page
 //! that only the service thread can release. So the service thread never calls
 //! a subscriber. It leaves its news in a bounded queue, and an ordinary task,
-//! which may wait like any other, tells them; finished faults it takes from the kernel's
+//! which may wait like any other, reports them; finished faults it takes from the kernel's
 //! ring. News that do not fit are counted
-//! ([`ServiceStats::untold`](apf_core::report::ServiceStats)), not waited for.
+//! ([`ServiceStats::unreported`](apf_core::report::ServiceStats)), not waited for.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -25,20 +25,20 @@ use crate::ffi;
 
 /// The kernel's normal priority.
 const PRIORITY: u8 = 2;
-/// News that wait to be told.
+/// News that wait to be reported.
 const QUEUE: usize = 512;
-/// Finished faults of a core that wait to be told.
+/// Finished faults of a core that wait to be reported.
 const FAULTS: usize = 512;
 /// Finished faults wake nobody, or the log would change what it reports: while they are
 /// wanted, the task looks for them this often.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Something to be told.
+/// Something to be reported.
 #[derive(Clone, Copy, Debug)]
 pub enum News {
     /// The service thread has decided something.
     Decision(Report),
-    /// The host has told a core to wake all; both counts since the program started.
+    /// The host woke all of a core; both counts since the program started.
     WakeAll { core: CoreId, count: u64, waiters: u64 },
     /// A core comes near the host's limit.
     NearLimit { core: CoreId, most_outstanding: u64 },
@@ -53,7 +53,7 @@ fn news() -> Option<&'static ArrayQueue<News>> {
     unsafe { NEWS.load(Ordering::Acquire).as_ref() }
 }
 
-/// Starts the telling task on the first core.
+/// Starts the task on the first core.
 pub fn spawn(stack_size: usize) -> Option<ffi::TaskId> {
     if news().is_none() {
         NEWS.store(Box::leak(Box::new(ArrayQueue::new(QUEUE))), Ordering::Release);
@@ -62,14 +62,14 @@ pub fn spawn(stack_size: usize) -> Option<ffi::TaskId> {
     ffi::spawn(run, PRIORITY, stack_size, CoreId(0))
 }
 
-/// Makes the task end once everything is told.
+/// Makes the task end once everything is reported.
 pub fn stop() {
     STOP.store(true, Ordering::Release);
     announce();
 }
 
-/// Has finished faults kept, if the program's subscriber listens for them. It may come to
-/// do so at any time: that is noticed when the task next has something to tell.
+/// Has finished faults kept, if the program's subscriber listens for them. It may start to
+/// do so at any time: that is noticed when the task next has something to report.
 pub fn prepare_faults() -> bool {
     let wanted = LevelFilter::current() >= LevelFilter::DEBUG;
     ffi::log(if wanted { FAULTS } else { 0 });
@@ -77,13 +77,13 @@ pub fn prepare_faults() -> bool {
 }
 
 /// Leaves news that somebody listens for.
-pub fn say(item: News) {
+pub fn post(item: News) {
     if item.level() <= LevelFilter::current() && news().is_none_or(|queue| queue.push(item).is_err()) {
-        SERVICE_STATS.untold.count();
+        SERVICE_STATS.unreported.count();
     }
 }
 
-/// Wakes the telling task if there are news.
+/// Wakes the task if there are news.
 pub fn announce() {
     if STOP.load(Ordering::Acquire) || news().is_some_and(|queue| !queue.is_empty()) {
         WORK.fetch_add(1, Ordering::Release);
@@ -96,11 +96,11 @@ extern "C" fn run(_: usize) {
         let seen = WORK.load(Ordering::Acquire);
         let stop = STOP.load(Ordering::Acquire);
         while let Some(item) = news().and_then(ArrayQueue::pop) {
-            item.tell();
+            item.report();
         }
         let wants_faults = prepare_faults();
         for core in (0..ffi::cores()).map(CoreId) {
-            core::iter::from_fn(|| ffi::logged(core)).take(FAULTS).for_each(|fault| tell_fault(&fault));
+            core::iter::from_fn(|| ffi::logged(core)).take(FAULTS).for_each(|fault| report_fault(&fault));
         }
         if stop {
             break;
@@ -120,9 +120,9 @@ impl News {
         }
     }
 
-    fn tell(&self) {
+    fn report(&self) {
         match *self {
-            Self::Decision(report) => tell_decision(report),
+            Self::Decision(report) => report_decision(report),
             Self::WakeAll { core, count, waiters } => {
                 tracing::info!(core = core.0, count, waiters, "wake all")
             }
@@ -138,7 +138,7 @@ impl News {
     }
 }
 
-fn tell_decision(report: Report) {
+fn report_decision(report: Report) {
     match report {
         Report::Matched { core, came_on, token, rip } => {
             let (core, came_on, token) = (core.0, came_on.0, token.0);
@@ -158,7 +158,7 @@ fn tell_decision(report: Report) {
 }
 
 /// Emits one `tracing` event for a finished fault, with its stages in cycles.
-fn tell_fault(fault: &Fault) {
+fn report_fault(fault: &Fault) {
     tracing::debug!(
         core = fault.core.0,
         token = fault.token.0,
