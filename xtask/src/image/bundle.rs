@@ -11,7 +11,7 @@ use object::elf;
 use super::app::App;
 
 /// Section with start and size of the bundled file, for the loader
-/// (`images/loader/boot/src/place.rs`).
+/// (`images/loader/src/boot/place.rs`).
 const LABEL: &[u8] = b".bundle";
 /// The added section.
 const SECTION: &[u8] = b".image";
