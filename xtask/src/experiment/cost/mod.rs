@@ -23,7 +23,7 @@ use super::boots::Boot;
 use super::definition::{Definition, LATENCY, PAGES_TO_READ as PAGES, fixed, varied};
 use super::options::Options;
 use super::plan::{Plan, Work};
-use crate::drive::record::{Record, SampleOutcome};
+use crate::drive::record::Record;
 use crate::drive::spec::{PROFILE, Spec, System};
 use crate::output::{self, Earlier};
 use crate::place::Place;
@@ -145,16 +145,16 @@ impl Counted {
         Ok(Self { instructions: functions.count(&profile)?, record })
     }
 
-    fn first(&self) -> Result<&SampleOutcome> {
+    fn first(&self) -> Result<&Sample> {
         self.record.samples.first().context("the guest measured nothing")
     }
 
     /// Of all repetitions, as all their instructions are counted. Linux does not count
     /// its faults, nor can a guest that is stopped by them; there is one for each page.
     fn faults(&self, mode: Mode) -> u64 {
-        let of = |outcome: &SampleOutcome| match mode {
-            Mode::Halt | Mode::Async => outcome.sample.counters().not_present,
-            _ => outcome.sample.metrics["pages"] as u64,
+        let of = |sample: &Sample| match mode {
+            Mode::Halt | Mode::Async => sample.counters().not_present,
+            _ => sample.metrics["pages"] as u64,
         };
         self.record.samples.iter().map(of).sum()
     }
@@ -189,15 +189,15 @@ fn part_of(mode: Mode, function: &str) -> Part {
 /// Checks that there was one fault for each page, and that each waited as the mode says: only
 /// then is there a figure for a fault.
 fn check(mode: Mode, pages: f64, faults: u64, record: &Record) -> Result<()> {
-    let sum = |of: &dyn Fn(&SampleOutcome) -> u64| record.samples.iter().map(of).sum::<u64>();
-    let wrong = sum(&|outcome| outcome.sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
+    let sum = |of: &dyn Fn(&Sample) -> u64| record.samples.iter().map(of).sum::<u64>();
+    let wrong = sum(&|sample| sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
     ensure!(wrong == 0, "{wrong} pages had a wrong content");
     ensure!((faults as f64 - pages).abs() < pages / 100.0, "{faults} faults for {pages} pages");
     let [halt, schedule, ready, read] = [
-        sum(&|outcome| outcome.sample.counters().halt_waits),
-        sum(&|outcome| outcome.sample.counters().schedule_waits),
-        sum(&|outcome| outcome.sample.counters().ready),
-        sum(&|outcome| outcome.sample.metrics["pages"] as u64),
+        sum(&|sample| sample.counters().halt_waits),
+        sum(&|sample| sample.counters().schedule_waits),
+        sum(&|sample| sample.counters().ready),
+        sum(&|sample| sample.metrics["pages"] as u64),
     ];
     let (as_told, otherwise) = match mode {
         Mode::Halt => (halt, schedule),
