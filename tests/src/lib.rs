@@ -67,7 +67,15 @@ impl Xtask {
     /// Calls the program and waits for its end.
     #[must_use]
     pub fn call(&self, args: &[&str]) -> Ended {
-        let child = self.command(args).spawn().expect("cargo xtask starts");
+        self.call_with(&[], args)
+    }
+
+    /// Calls the program with variables in its environment and waits for its end.
+    #[must_use]
+    pub fn call_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        let child = command.spawn().expect("cargo xtask starts");
         let Output { status, stdout, stderr } = wait(child, LIMIT);
         let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
         println!("{text}");
@@ -87,6 +95,12 @@ impl Xtask {
         let out = self.out.to_str().expect("a UTF-8 path");
         let args = [&["run", "--out", out], args].concat();
         self.command(&args).spawn().expect("cargo xtask starts")
+    }
+
+    /// Returns the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Returns the folder of this test.

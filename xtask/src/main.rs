@@ -86,6 +86,20 @@ enum Verb {
 }
 
 impl Verb {
+    /// Tells whether it writes below `target/apf`. The tests call other verbs, and the hidden
+    /// verbs are parts of others.
+    const fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Setup(_)
+                | Self::Build(_)
+                | Self::Image(_)
+                | Self::Run(_)
+                | Self::Experiment(_)
+                | Self::Lab(_)
+        )
+    }
+
     /// Runs the verb and returns the exit code.
     fn run(self) -> Result<u8> {
         match self {
@@ -108,7 +122,10 @@ impl Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = process::guard::install().and_then(|()| cli.verb.run());
+    let result = process::guard::install().and_then(|()| {
+        let _lock = cli.verb.writes().then(dirs::lock).transpose()?;
+        cli.verb.run()
+    });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
