@@ -89,6 +89,13 @@ impl Xtask {
         self.call(&[&["run", "--out", out], args].concat())
     }
 
+    /// Calls `cargo xtask check` with the folder of this test.
+    #[must_use]
+    pub fn check(&self, args: &[&str]) -> Ended {
+        let out = self.out.to_str().expect("a UTF-8 path");
+        self.call(&[&["check", "--out", out], args].concat())
+    }
+
     /// Starts `cargo xtask run` and leaves it running.
     #[must_use]
     pub fn start_run(&self, args: &[&str]) -> Child {
@@ -141,17 +148,18 @@ impl Xtask {
         record.lines().filter(|line| line.contains("\"entry\":\"sample\"")).count()
     }
 
-    /// Reads the report of the last run, if it wrote one.
+    /// Reads the report of the last checks, if they wrote one.
     #[must_use]
     pub fn report(&self) -> Option<Value> {
         let text = fs::read(self.out.join("report.json")).ok()?;
         Some(serde_json::from_slice(&text).expect("report.json is JSON"))
     }
 
-    /// Reads the guest's output.
+    /// Reads the guest's output in a run, or in checks.
     #[must_use]
     pub fn console(&self) -> String {
-        fs::read_to_string(self.out.join("run/guest-console.log")).unwrap_or_default()
+        let of = |folder| fs::read_to_string(self.out.join(folder).join("guest-console.log")).ok();
+        ["run/run", "run"].into_iter().find_map(of).unwrap_or_default()
     }
 
     /// Waits up to `limit` until the guest has printed `text`; returns whether it has.
@@ -206,7 +214,26 @@ pub fn family(ancestor: u32) -> Vec<(u32, String)> {
     members
 }
 
-/// Reads a number in a report by its path: `number(&report, "async.not_present")`.
+/// Returns a document's samples.
+///
+/// # Panics
+/// It has none.
+#[must_use]
+pub fn samples(document: &Value) -> &[Value] {
+    document["samples"].as_array().expect("samples")
+}
+
+/// Returns a document's first sample in this mode.
+///
+/// # Panics
+/// There is none.
+#[must_use]
+pub fn sample<'a>(document: &'a Value, mode: &str) -> &'a Value {
+    let of_mode = samples(document).iter().find(|sample| sample["mode"] == mode);
+    of_mode.unwrap_or_else(|| panic!("no sample {mode}"))
+}
+
+/// Reads a number in a report by its path: `number(&sample, "counts.not_present")`.
 #[must_use]
 pub fn number(report: &Value, path: &str) -> f64 {
     let value = path.split('.').fold(report, |value, name| &value[name]);

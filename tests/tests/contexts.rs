@@ -25,7 +25,7 @@ const CHECKS: [&str; 15] = [
 #[test]
 fn every_interrupted_context_is_resumed_as_it_was() {
     let Some(xtask) = Xtask::find("contexts") else { return };
-    let ended = xtask.run(&["contexts"]);
+    let ended = xtask.check(&["contexts"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     let report = xtask.report().expect("a report");
     assert_eq!(report["experiment"], "contexts");
@@ -47,7 +47,7 @@ fn every_interrupted_context_is_resumed_as_it_was() {
 #[test]
 fn a_broken_host_is_named_in_the_guests_last_words() {
     let Some(xtask) = Xtask::find("contexts-interrupts-off") else { return };
-    let ended = xtask.run(&["contexts", "--", "--check", "interrupts_off"]);
+    let ended = xtask.check(&["interrupts_off"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     let console = xtask.console();
     let words = "the host is broken: it injected an async page fault (token 0x0) while interrupts";
@@ -57,9 +57,20 @@ fn a_broken_host_is_named_in_the_guests_last_words() {
 #[test]
 fn contexts_are_judged_on_one_core() {
     let Some(xtask) = Xtask::find("contexts-smp") else { return };
-    let ended = xtask.run(&["contexts", "--smp", "2"]);
+    let ended = xtask.check(&["contexts", "--smp", "2"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     assert!(ended.text.contains("--smp 2"), "{}", ended.text);
+}
+
+/// Would fail if a name that no check has were taken for nothing to do.
+#[test]
+fn a_check_that_does_not_exist_fails_and_others_run() {
+    let Some(xtask) = Xtask::find("check-unknown") else { return };
+    let ended = xtask.check(&["aplication", "guard"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    let report = xtask.report().expect("a report");
+    assert_eq!((number(&report, "passed"), number(&report, "failed")), (1.0, 1.0));
+    assert!(ended.text.contains("check aplication: no check of contexts"), "{}", ended.text);
 }
 
 /// Wake-ups across cores, which would hang if one could fall between a core's
@@ -68,10 +79,10 @@ fn contexts_are_judged_on_one_core() {
 #[test]
 fn cores_wake_each_other_and_each_others_waiters() {
     let Some(xtask) = Xtask::find("cores") else { return };
-    let ended = xtask.run(&["cores"]);
+    let ended = xtask.check(&["cores"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     let report = xtask.report().expect("a report");
     assert_eq!((number(&report, "passed"), number(&report, "cores")), (3.0, 2.0));
-    let ended = xtask.run(&["cores", "--smp", "1"]);
+    let ended = xtask.check(&["cores", "--smp", "1"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
 }

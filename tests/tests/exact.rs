@@ -1,7 +1,7 @@
 //! Exact mode, in which one instruction takes one nanosecond.
 
 use serde_json::Value;
-use tests::{Xtask, number};
+use tests::{Xtask, number, sample, samples};
 
 const SMALL: [&str; 9] = [
     "overlap",
@@ -51,10 +51,9 @@ fn two_exact_runs_take_the_same_time() {
     assert_eq!(first["setting"]["exact"], true);
     // The guest rounds its measurement down.
     assert!((999.0..=1000.0).contains(&number(&first, "setting.tsc_mhz")));
-    let samples = |document: &Value| document["samples"].as_array().expect("samples").clone();
     let (first, second) = (samples(&first), samples(&second));
     assert_eq!((first.len(), second.len()), (3 * 2, 3 * 2));
-    for (one, other) in first.iter().zip(&second) {
+    for (one, other) in first.iter().zip(second) {
         let at = format!("{} {}", one["mode"], one["parameters"]);
         assert_eq!((&one["mode"], &one["parameters"]), (&other["mode"], &other["parameters"]));
         for metric in ["metrics.ms_per_page", "metrics.fault_cost_ms"] {
@@ -83,11 +82,9 @@ fn a_fault_costs_the_guest_as_many_instructions_as_it_did() {
     let ended = xtask.experiment(&[&["cost", "--quick", "--exact"], &few[..]].concat());
     assert_eq!(ended.code(), 0, "{}", ended.text);
     let document = xtask.document("cost").expect("a document");
-    let samples = document["samples"].as_array().expect("samples");
-    assert_eq!(samples.len(), FIGURES.len() + 1);
+    assert_eq!(samples(&document).len(), FIGURES.len() + 1);
     for (mode, was) in FIGURES {
-        let sample = samples.iter().find(|sample| sample["mode"] == mode).expect("one of each mode");
-        let is = number(sample, "metrics.guest");
+        let is = number(sample(&document, mode), "metrics.guest");
         assert!((is / was - 1.0).abs() < 0.03, "{mode}: {is} instructions instead of {was}");
     }
     let claims = document["claims"].as_array().expect("claims");

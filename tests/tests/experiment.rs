@@ -6,14 +6,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tests::{Xtask, number, wait};
+use tests::{Xtask, number, samples, wait};
 
 const FEW: [&str; 8] =
     ["overlap", "--quick", "--repetitions", "1", "--at", "tasks=1,32", "--at", "page_latency_ms=10"];
-
-fn samples(document: &Value) -> &Vec<Value> {
-    document["samples"].as_array().expect("samples")
-}
 
 /// Would fail if a mode, a point or a count were missing, a page were wrong, the
 /// host were not slowed down, halts were not all halts, or 32 tasks did not
@@ -31,6 +27,8 @@ fn a_quick_overlap_leaves_a_document_that_says_what_overlaps() {
             .find(|s| s["mode"] == mode && number(s, "parameters.tasks") == tasks)
             .unwrap_or_else(|| panic!("no sample {mode} with {tasks} tasks"))
     };
+    let end = &document["boots"][0];
+    assert_eq!((number(end, "compared_pages"), number(end, "wrong_pages")), (4096.0, 0.0));
     for sample in samples(&document) {
         assert_eq!(number(sample, "counts.wrong_pages"), 0.0);
         assert!(number(sample, "counts.host_served_pages") >= number(sample, "metrics.pages"), "{sample}");
@@ -151,7 +149,10 @@ fn the_hosts_own_swap_raises_async_faults_and_reads_ahead() {
     for sample in samples(&document) {
         assert_eq!(count(sample, "wrong_pages"), 0.0);
         assert!(count(sample, "host_out_pages") >= number(sample, "metrics.pages"), "{sample}");
-        assert!(count(sample, "not_present") <= count(sample, "host_not_present"), "{sample}");
+        // Blocked, the host counts faults for which it stops the core.
+        if sample["mode"] != "blocked" {
+            assert_eq!(count(sample, "not_present"), count(sample, "host_not_present"), "{sample}");
+        }
     }
     // How far the host reads ahead is its own choice, and differs from sample to sample.
     for (page_cluster, reads_ahead) in [(0.0, false), (3.0, true)] {

@@ -14,9 +14,9 @@ use tests::{Ended, Xtask};
 /// Time limit of a boot; UEFI's own start takes most of it.
 const LIMIT: Duration = Duration::from_secs(120);
 /// The program's message at its start, before it waits for the host.
-const STARTED: &str = "{\"event\":\"begin\",\"mode\":\"blocked\"}";
+const STARTED: &str = "{\"event\":\"sample_begins\",\"mode\":\"blocked\"";
 /// Arguments of the program, and a part of its message that shows that it got them.
-const ARGS: [&str; 4] = ["--region-mib", "3", "--pages", "1"];
+const ARGS: [&str; 2] = ["--region-mib", "3"];
 const ARRIVED: &str = "\"region_pages\":768";
 
 /// Makes images in the test's folder, of the application `app` if there is one.

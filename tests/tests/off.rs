@@ -14,16 +14,10 @@ fn without_kvm_the_service_gives_the_reason_and_the_program_continues() {
         return;
     }
     let built = Built::new(&xtask);
-    let args = [
-        "-kernel",
-        built.file("loader"),
-        "-initrd",
-        built.file("unikernel"),
-        "-append",
-        "-- --region-mib 1 --pages 1",
-    ];
+    let args =
+        ["-kernel", built.file("loader"), "-initrd", built.file("unikernel"), "-append", "-- --region-mib 1"];
     // The program's message before it waits for the host.
-    let started = "{\"event\":\"begin\",\"mode\":\"blocked\"}";
+    let started = "{\"event\":\"sample_begins\",\"mode\":\"blocked\"";
     let console = boot(&args, Some(started), Duration::from_secs(60)).text;
     assert!(console.contains("\"event\":\"service_off\"") && console.contains("the hypervisor is not KVM"));
     assert!(!console.contains("async PF set up"));

@@ -1,7 +1,6 @@
 //! Hermit and Linux side by side in real VMs.
 
-use serde_json::Value;
-use tests::{Xtask, number};
+use tests::{Xtask, number, sample, samples};
 
 /// Would fail if a guest did not boot, if Linux had no async page faults, or had them with
 /// `no-kvmapf`, if a page had wrong data, or if its eight tasks did not overlap their waits.
@@ -12,12 +11,9 @@ fn the_same_program_runs_on_linux_with_async_page_faults_and_without() {
     let ended = xtask.experiment(&["peer", "--quick", "--repetitions", "1", "--at", "tasks=8"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     let document = xtask.document("peer").expect("a document");
-    let samples = document["samples"].as_array().expect("samples");
-    assert_eq!(samples.len(), 4);
-    let of = |mode: &str| -> &Value {
-        samples.iter().find(|s| s["mode"] == mode).unwrap_or_else(|| panic!("no sample {mode}"))
-    };
-    for sample in samples {
+    assert_eq!(samples(&document).len(), 4);
+    let of = |mode: &str| sample(&document, mode);
+    for sample in samples(&document) {
         assert_eq!(number(sample, "counts.wrong_pages"), 0.0);
         assert_eq!(number(sample, "parameters.tasks"), TASKS);
         assert_eq!(number(sample, "metrics.pages"), 512.0);

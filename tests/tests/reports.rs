@@ -74,7 +74,7 @@ fn a_bad_document_is_named_and_nothing_is_overwritten() {
         (good[..1000].to_owned(), "line 1, column 1000: not JSON"),
         (newer, "newer version: schema 3, this one reads up to 2"),
         (good.replacen("\"schema\":2", "\"schema\":1", 1), "older version: schema 1"),
-        ("{\"schema\": 1, \"experiment\": \"default\"}".into(), "cargo xtask run default"),
+        ("{\"schema\": 1, \"experiment\": \"contexts\"}".into(), "a report of checks (contexts)"),
         (good.replace("\"memory_mib\":256", "\"memory_mib\":-1"), "field setting.memory_mib: invalid value"),
         (
             good.replacen("\"tasks\":1.0", "\"task\":1.0", 1),

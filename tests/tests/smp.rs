@@ -1,6 +1,6 @@
 //! Several cores, under both VMMs.
 
-use tests::{Xtask, number};
+use tests::{Xtask, number, sample};
 
 /// Each core is armed on itself, and every fault of every core is accounted
 /// for. Would fail, or hang, if a wake-up between cores were lost, or a core
@@ -11,15 +11,14 @@ fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
     let work = ["--region-mib", "8", "--pages", "1024", "--page-latency", "5ms"];
     let ended = xtask.run(&[&["--vmm", vmm, "--smp", &smp][..], &work].concat());
     assert_eq!(ended.code(), 0, "{}", ended.text);
-    let report = xtask.report().expect("a report");
-    assert_eq!(number(&report, "cores"), f64::from(cores));
-    assert_eq!(number(&report, "tasks"), f64::from(64 * cores), "64 for each core");
-    for path in ["async.wrong_pages", "async.wrong_verified_pages"] {
-        assert_eq!(number(&report, path), 0.0, "{path}");
-    }
+    let document = xtask.document("run").expect("a document");
+    assert_eq!(number(&document, "setting.cores"), f64::from(cores));
+    let on = sample(&document, "async");
+    assert_eq!(number(on, "parameters.tasks"), f64::from(64 * cores), "64 for each core");
+    assert_eq!(number(on, "counts.wrong_pages") + number(&document["boots"][0], "wrong_pages"), 0.0);
     for count in ["not_present", "ready"] {
-        let of = |side: &str| number(&report, &format!("{side}.{count}"));
-        assert_eq!(of("async"), of("host_trace"), "{count}");
+        let of = |side: &str| number(on, &format!("counts.{side}{count}"));
+        assert_eq!(of(""), of("host_"), "{count}");
     }
     let console = xtask.console();
     for core in 0..cores {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Xtask, family, number, wait};
+use tests::{Xtask, family, number, sample, wait};
 
 /// Would fail if a wake-up were lost, a page came back wrong, or guest and
 /// host disagreed on a single event.
@@ -14,21 +14,22 @@ fn every_page_is_right_and_every_event_is_accounted_for() {
     let Some(xtask) = Xtask::find("accounts") else { return };
     let ended = xtask.run(&["--pages", "1024", "--page-latency", "5ms"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
-    let report = xtask.report().expect("a report");
-    for path in [
-        "async.wrong_pages",
-        "async.wrong_verified_pages",
-        "blocked.wrong_pages",
-        "blocked.wrong_verified_pages",
-    ] {
-        assert_eq!(number(&report, path), 0.0, "{path}");
+    let document = xtask.document("run").expect("a document");
+    let (on, off) = (sample(&document, "async"), sample(&document, "blocked"));
+    let count = |sample, name: &str| number(sample, &format!("counts.{name}"));
+    assert_eq!((count(on, "wrong_pages"), count(off, "wrong_pages")), (0.0, 0.0));
+    let end = &document["boots"][0];
+    assert_eq!((number(end, "compared_pages"), number(end, "wrong_pages")), (16_384.0, 0.0));
+    assert!(count(on, "schedule_waits") > 0.0 && count(on, "halt_waits") > 0.0);
+    assert!(count(on, "not_present") >= 1024.0);
+    assert_eq!(count(on, "not_present"), count(on, "host_not_present"));
+    assert_eq!(count(on, "ready"), count(on, "host_ready"));
+    assert_eq!(count(on, "ready"), count(on, "not_present"));
+    let seconds = |sample| number(sample, "metrics.seconds");
+    assert!(seconds(off) / seconds(on) > 1.5, "{document}");
+    for part in ["of 16,384 compared byte for byte", "in the host's trace", "schedule host", "times faster"] {
+        assert!(ended.text.contains(part), "{part}: {}", ended.text);
     }
-    assert!(number(&report, "async.schedule_waits") > 0.0 && number(&report, "async.halt_waits") > 0.0);
-    assert!(number(&report, "async.not_present") >= 1024.0);
-    assert_eq!(number(&report, "async.not_present"), number(&report, "host_trace.not_present"));
-    assert_eq!(number(&report, "async.ready"), number(&report, "host_trace.ready"));
-    assert_eq!(number(&report, "async.ready"), number(&report, "async.not_present"));
-    assert!(number(&report, "speedup") > 1.5, "{report}");
 }
 
 /// Readies come as fast as they can; would hang if one fell between.
@@ -37,8 +38,9 @@ fn pages_that_come_at_once_lose_no_wake_up() {
     let Some(xtask) = Xtask::find("zero-latency") else { return };
     let ended = xtask.run(&["--pages", "4096", "--page-latency", "0ms", "--seed", "7"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
-    let report = xtask.report().expect("a report");
-    assert_eq!(number(&report, "async.ready"), number(&report, "host_trace.ready"));
+    let document = xtask.document("run").expect("a document");
+    let on = sample(&document, "async");
+    assert_eq!(number(on, "counts.ready"), number(on, "counts.host_ready"));
 }
 
 /// Would fail if the service's events did not reach the console.
@@ -60,7 +62,7 @@ fn a_guest_that_gives_up_is_reported_in_one_line() {
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     assert!(ended.text.contains("before its work was done") && ended.text.contains("guest-console.log"));
     assert!(xtask.console().contains("frobnicate"), "the console is kept");
-    assert!(xtask.report().is_none(), "no report of a run that failed");
+    assert!(xtask.document("run").is_none(), "no report of a run that failed");
 }
 
 #[test]
@@ -87,14 +89,14 @@ fn a_guest_that_hangs_is_ended_and_reported() {
     ]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     assert!(ended.text.contains("the guest hangs"), "{}", ended.text);
-    assert!(xtask.report().is_none());
+    assert!(xtask.document("run").is_none());
 }
 
 /// Ctrl-C at any moment leaves nothing running.
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let Some(xtask) = Xtask::find("interrupted") else { return };
-    for moment in ["Welcome to Hermit", "\"event\":\"evict\""] {
+    for moment in ["Welcome to Hermit", "\"event\":\"sample_begins\""] {
         let child = xtask.start_run(&["--page-latency", "100ms"]);
         let id = child.id();
         let reached = xtask.guest_says(moment, Duration::from_secs(300));
@@ -110,7 +112,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
             assert!(!alive, "{command} is still running");
         }
         assert!(members.len() > 1, "there was something to leave behind");
-        assert!(xtask.report().is_none());
+        assert!(xtask.document("run").is_none());
     }
 }
 

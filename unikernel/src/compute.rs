@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Time between two yields: this kernel has no time slices.
+pub const SLICE: Duration = Duration::from_millis(1);
 /// Rounds between two readings of the clock: some microseconds.
 const ROUNDS: u64 = 2_000;
 
@@ -48,10 +50,10 @@ impl Compute {
 }
 
 /// Measures the rounds per second of a computing task that has the core to itself.
-pub fn calibrate(slice: Duration, time: Duration) -> f64 {
+pub fn calibrate(time: Duration) -> f64 {
     let compute = Compute::default();
     thread::scope(|scope| {
-        scope.spawn(|| compute.run(slice));
+        scope.spawn(|| compute.run(SLICE));
         let began = Instant::now();
         thread::sleep(time);
         let rounds = compute.rounds();

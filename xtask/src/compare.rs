@@ -1,4 +1,4 @@
-//! `cargo xtask compare`: is the later report worse than the earlier one?
+//! `cargo xtask compare`: two documents of one kind side by side.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::draw;
 
 /// Exit code if a metric is past the limit.
 const REGRESSION: u8 = 1;
-/// Exit code if nothing can be said.
+/// Exit code if they cannot be compared.
 const NOT_COMPARABLE: u8 = 2;
 
 /// `cargo xtask compare`
@@ -20,7 +20,7 @@ pub struct CompareArgs {
     first: PathBuf,
     /// The later one
     second: PathBuf,
-    /// How much worse a median may become
+    /// Share by which a median may become worse
     #[arg(long, default_value = "5%", value_parser = share)]
     limit: f64,
 }

@@ -1,16 +1,18 @@
-//! `cargo xtask report`: what is drawn of experiments' documents.
+//! `cargo xtask report`: pages, tables and summaries of experiments' documents.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use apf_report::document::Document;
 use apf_report::terminal::Look;
-use apf_report::{text, write};
+use apf_report::{Report, csv, hgrm, html, text, trace};
 use clap::{Args, ValueEnum};
 
 use crate::dirs;
+use crate::output::{self, Earlier, File};
+use crate::process::Step;
 
 /// The document's name in its folder.
 const DOCUMENT: &str = "report.json";
@@ -21,10 +23,10 @@ pub struct ReportArgs {
     /// Documents, or folders with documents in them or one below [default: target/apf/experiments]
     #[arg(value_name = "DIR|FILE")]
     places: Vec<PathBuf>,
-    /// What is made
+    /// Formats to write or print
     #[arg(long, value_delimiter = ',', default_value = "html,text")]
     format: Vec<Format>,
-    /// Folder for what is made [default: that of each document]
+    /// Folder for the files [default: that of each document]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -35,13 +37,13 @@ enum Format {
     Html,
     /// The page's pictures alone: svg/
     Svg,
-    /// One row a sample: samples.csv
+    /// One row for each sample: samples.csv
     Csv,
-    /// HdrHistogram's percentiles: hgrm/
+    /// HdrHistogram's percentiles, a file for each distribution: hgrm/
     Hgrm,
     /// Single faults as spans, for Perfetto or Chrome: trace.json
     Trace,
-    /// A summary here
+    /// A summary, printed
     Text,
 }
 
@@ -50,56 +52,88 @@ enum Format {
 /// # Errors
 /// There is no document, one cannot be used, or something cannot be written.
 pub fn run(args: &ReportArgs) -> Result<()> {
-    let files = find(&args.places)?;
+    let mut files = find(&args.places)?;
+    let mut seen = BTreeSet::new();
+    files.retain(|file| seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())));
+    let folders = folders(args, &files)?;
     // All are read before anything is written.
-    let documents: Vec<(PathBuf, Document)> =
-        files.into_iter().map(|file| Ok((file.clone(), read(&file)?))).collect::<Result<_>>()?;
-    let several = documents.len() > 1;
-    for (file, document) in &documents {
-        let beside = file.parent().unwrap_or(Path::new("."));
-        let folder = match &args.out {
-            None => beside.to_path_buf(),
-            Some(out) if several => out.join(beside.file_name().unwrap_or_default()),
-            Some(out) => out.clone(),
-        };
+    let reports = files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
+    for (report, folder) in reports.iter().zip(folders) {
         for format in &args.format {
-            make(document, *format, &folder)?;
+            make(report, *format, &folder)?;
         }
     }
     Ok(())
 }
 
-fn make(document: &Document, format: Format, folder: &Path) -> Result<()> {
-    let format = match format {
-        Format::Html => write::Format::Html,
-        Format::Svg => write::Format::Svg,
-        Format::Csv => write::Format::Csv,
-        Format::Hgrm => write::Format::Hgrm,
-        Format::Trace => write::Format::Trace,
+/// The folder for the files of each document.
+///
+/// # Errors
+/// One would get the files of two.
+fn folders(args: &ReportArgs, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let mut owners: BTreeMap<PathBuf, &Path> = BTreeMap::new();
+    let mut folders = Vec::new();
+    for file in files {
+        let real = file.canonicalize().with_context(|| format!("cannot read {}", file.display()))?;
+        let beside = real.parent().unwrap_or(Path::new("/"));
+        let folder = match &args.out {
+            Some(out) if files.len() > 1 => out.join(beside.file_name().unwrap_or_default()),
+            Some(out) => out.clone(),
+            None => beside.to_path_buf(),
+        };
+        let other = owners.insert(folder.clone(), file);
+        if let Some(other) = other.filter(|_| args.format.iter().any(|format| *format != Format::Text)) {
+            bail!(
+                "{} and {} would both be drawn into {}: draw one after the other, each with its own --out",
+                other.display(),
+                file.display(),
+                folder.display()
+            );
+        }
+        folders.push(folder);
+    }
+    Ok(folders)
+}
+
+fn make(report: &Report, format: Format, folder: &Path) -> Result<()> {
+    let name = &report.experiment.name;
+    let step = Step::start(format!("drawing {name}, {} samples", report.samples.len()));
+    let texts = |files: Vec<(String, String)>| files.into_iter().map(|(name, text)| (name, text.into()));
+    let one = |name: &str, bytes: Vec<u8>| vec![(name.to_owned(), bytes)];
+    let (below, files): (&str, Vec<File>) = match format {
+        Format::Html => ("", one("report.html", html::page(report).into())),
+        Format::Svg => ("svg", texts(html::pictures::pictures(report)).collect()),
+        Format::Csv => ("", one("samples.csv", csv::table(report))),
+        Format::Hgrm => ("hgrm", texts(hgrm::files(report)).collect()),
+        Format::Trace => {
+            ("", trace::trace(report).map_or_else(Vec::new, |text| one("trace.json", text.into())))
+        }
         Format::Text => {
-            println!("{}", text::summary(document, look()));
+            let summary = text::summary(report, look());
+            drop(step);
+            println!("{summary}");
             return Ok(());
         }
     };
-    let written = document.write(format, folder)?;
+    let folder = if below.is_empty() { folder.to_path_buf() } else { folder.join(below) };
+    let earlier = if below.is_empty() { Earlier::Keep } else { Earlier::Remove };
+    let written = if files.is_empty() { Vec::new() } else { output::write(&folder, &files, earlier)? };
+    drop(step);
     match written.as_slice() {
-        [] => println!("{}: nothing was recorded for {}", document.experiment.name, name(format)),
-        [file] => println!("{}: {}", document.experiment.name, file.display()),
-        [first, ..] => {
-            let folder = first.parent().unwrap_or(folder);
-            println!("{}: {} files in {}", document.experiment.name, written.len(), folder.display());
-        }
+        [] => println!("{name}: the document has no {}", contents(format)),
+        [file] => println!("{name}: {}", file.display()),
+        files => println!("{name}: {} files in {}", files.len(), folder.display()),
     }
     Ok(())
 }
 
-const fn name(format: write::Format) -> &'static str {
+/// Parts of a document that a format shows.
+const fn contents(format: Format) -> &'static str {
     match format {
-        write::Format::Html => "a page",
-        write::Format::Svg => "pictures",
-        write::Format::Csv => "a table",
-        write::Format::Hgrm => "distributions",
-        write::Format::Trace => "a trace",
+        Format::Html | Format::Text | Format::Csv => "samples",
+        Format::Svg => "values to draw",
+        Format::Hgrm => "distributions",
+        Format::Trace => "single faults",
     }
 }
 
@@ -107,8 +141,8 @@ const fn name(format: write::Format) -> &'static str {
 ///
 /// # Errors
 /// It cannot be used; the error says where it is wrong.
-pub fn read(file: &Path) -> Result<Document> {
-    Ok(Document::read(file)?)
+pub fn read(file: &Path) -> Result<Report> {
+    Ok(Report::read(file)?)
 }
 
 /// Colours on a terminal, unless they are not wanted.

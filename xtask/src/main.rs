@@ -3,6 +3,8 @@
 //! One file or folder per verb, and the parts that verbs share:
 //!
 //! - [`dirs`], [`versions`]: paths; versions of the tools
+//! - `print`: lines on standard output, also where nobody reads them
+//! - [`output`]: files in a folder of the user's choice
 //! - [`process`]: other programs, none of which outlives this one
 //! - [`patches`]: a series of patches, applied to a source tree
 //! - [`setup`]: the tools that a verb needs, found or installed
@@ -10,14 +12,22 @@
 //! - [`lab`]: real KVM in an emulated machine, for machines without it
 //! - [`build`]: kernel archive, unikernel, loader, pager
 //! - [`image`]: boot images of a Hermit application, with a manifest
-//! - [`guest_memory`]: memory that a number of tasks needs
+//! - [`guest_memory`]: memory that a guest needs
 //! - [`drive`]: one VM, from power-on to its end
-//! - [`run`]: one run with two passes, or the checks of contexts, and its report
+//! - [`options`]: options that verbs share
+//! - [`place`]: the place where VMs run, with everything that is booted
 //! - [`experiment`]: experiments of many samples, and their documents
+//! - [`run`]: the experiment of one point
+//! - [`check`]: the guest's own checks of the service
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
 //! - [`test`]: all tests, counted
 
+// First: its macros are for all the others.
+#[macro_use]
+mod print;
+
 mod build;
+mod check;
 mod compare;
 mod dirs;
 mod draw;
@@ -26,10 +36,12 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod options;
+mod output;
 mod patches;
+mod place;
 mod probe;
 mod process;
-mod report;
 mod run;
 mod setup;
 mod test;
@@ -58,9 +70,11 @@ enum Verb {
     Image(image::ImageArgs),
     /// Boots the guest, evicts its memory, and reports the gain from async page faults
     Run(run::RunArgs),
+    /// Runs the guest's own checks: each context that a fault can interrupt, and between cores
+    Check(check::CheckArgs),
     /// Runs latency experiments: many interleaved samples, one document per experiment
     Experiment(experiment::ExperimentArgs),
-    /// Draws an experiment's document: a page, tables, percentiles, a trace, a summary
+    /// Draws experiments' documents: a page, tables, percentiles, a trace, a summary
     Report(draw::ReportArgs),
     /// Compares an experiment's document with an earlier one of the same kind
     ///
@@ -74,7 +88,7 @@ enum Verb {
     /// Runs a command inside the lab (real KVM in an emulated machine), for development
     #[command(hide = true)]
     Lab(lab::LabArgs),
-    /// The part of `run` that needs KVM: drives one VM
+    /// The part of other verbs that needs KVM: drives one VM
     #[command(hide = true)]
     Drive(drive::DriveArgs),
     /// The part of `image --time` that needs KVM
@@ -95,6 +109,7 @@ impl Verb {
                 | Self::Build(_)
                 | Self::Image(_)
                 | Self::Run(_)
+                | Self::Check(_)
                 | Self::Experiment(_)
                 | Self::Lab(_)
         )
@@ -107,7 +122,8 @@ impl Verb {
             Self::Build(args) => build::run(&args).map(|()| 0),
             Self::Image(args) => image::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args).map(|()| 0),
-            Self::Experiment(args) => experiment::run(&args).map(|()| 0),
+            Self::Check(args) => check::run(&args).map(|()| 0),
+            Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
             Self::Report(args) => draw::run(&args).map(|()| 0),
             Self::Compare(args) => Ok(compare::run(&args)),
             Self::Test(args) => test::run(&args),

@@ -15,7 +15,7 @@ pub type Verdict = Result<String, String>;
 
 /// Pages of the memory: more than any check reads, so that no page is read twice between two
 /// evictions.
-const PAGES: usize = 4096;
+pub const PAGES: usize = 4096;
 
 /// Memory and service of the checks.
 pub struct Bench {

@@ -1,5 +1,5 @@
-//! What every experiment gets: memory that is evicted and can be recognised,
-//! and tasks that read it.
+//! The resources of every experiment: memory that is evicted and has known content, and
+//! tasks that read it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,13 +9,11 @@ use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use apf_vocabulary::grid::Point;
-use apf_vocabulary::{Counters, Message, Mode};
-use apf_vocabulary::{Fault, Histogram};
+use apf_vocabulary::{Counters, Fault, Histogram, Message, Mode};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::Plan;
 use crate::region::Region;
 use crate::{host, platform};
 
@@ -32,7 +30,7 @@ const CALIBRATION_PAGES: usize = 256;
 /// The distribution of how long reads took.
 pub const READ: &str = "read";
 
-/// What a sample came to.
+/// Result of a sample.
 #[derive(Debug, Default)]
 pub struct Measured {
     pub metrics: BTreeMap<String, f64>,
@@ -50,14 +48,12 @@ pub struct Bench {
     seeds: SmallRng,
     pub mode: Mode,
     pub sample: Duration,
-    /// Pages to read, for samples that do not ask [`pages_for`](Self::pages_for).
-    pub pages_to_read: usize,
     /// Requests a second at this point, where that is no parameter of it.
     pub load: Option<f64>,
     latency_is_given: bool,
-    /// Whether the sample's memory has gone once.
+    /// True if the sample's memory has been evicted once.
     began: Cell<bool>,
-    /// What the service had counted when memory went, and when that was.
+    /// Counts of the service when memory was first evicted, and that time.
     before: RefCell<(Counters, Vec<Histogram>, u64)>,
 }
 
@@ -73,18 +69,17 @@ pub struct Pages {
 }
 
 impl Bench {
-    /// Fills the memory.
-    pub fn new(plan: &Plan) -> Self {
+    /// Fills `pages` pages. Page-ins take the point's latency, or the one that the host was given.
+    pub fn new(pages: usize, seed: u64, sample: Duration, latency_is_given: bool) -> Self {
         Self {
-            region: Arc::new(Region::filled(plan.region_pages, plan.seed)),
-            seed: plan.seed,
-            point_seed: plan.seed,
-            seeds: SmallRng::seed_from_u64(plan.seed),
+            region: Arc::new(Region::filled(pages, seed)),
+            seed,
+            point_seed: seed,
+            seeds: SmallRng::seed_from_u64(seed),
             mode: Mode::Blocked,
-            sample: Duration::from_millis(plan.sample_ms),
-            pages_to_read: plan.pages,
+            sample,
             load: None,
-            latency_is_given: plan.latency_is_given,
+            latency_is_given,
             began: Cell::new(false),
             before: RefCell::default(),
         }
@@ -139,7 +134,7 @@ impl Bench {
         if self.began.replace(true) {
             return;
         }
-        host::tell(&Message::SampleBegins { mode: self.mode, point: point.clone() });
+        host::send(&Message::SampleBegins { mode: self.mode, point: point.clone() });
         // Those of making the tasks.
         apf_service::recorded().for_each(drop);
         *self.before.borrow_mut() = (host::counters(), host::histograms(), cycles());
@@ -154,17 +149,28 @@ impl Bench {
         host::evict_only(&self.region, latency, self.point_seed);
     }
 
-    /// What the service has counted since memory went, and single faults if they
-    /// were recorded.
-    pub fn counted(&self) -> (Counters, Vec<Histogram>, Vec<Fault>) {
-        let (counters, histograms, began) = &*self.before.borrow();
-        let since = host::histograms().into_iter().zip(histograms).map(|(now, then)| now.since(then));
-        let faults = apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect();
-        (host::counters().since(counters), since.filter(|h| !h.buckets.is_empty()).collect(), faults)
+    /// Adds the service's histograms since memory went to `measured`, and returns single faults
+    /// if they were recorded.
+    pub fn recorded(&self, measured: &mut Measured) -> Vec<Fault> {
+        let (_, before, began) = &*self.before.borrow();
+        let since = host::histograms().into_iter().zip(before).map(|(now, then)| now.since(then));
+        measured.histograms.extend(since.filter(|h| !h.buckets.is_empty()));
+        apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect()
     }
 
-    /// How many pages fill a sample's time when `tasks` read them, each at
-    /// least four.
+    /// Returns what the service has counted since memory went.
+    pub fn counted(&self) -> Counters {
+        host::counters().since(&self.before.borrow().0)
+    }
+
+    /// Compares every page, and returns how many there are and how many are wrong.
+    pub fn compare_all(&self) -> (u64, u64) {
+        let pages = 0..self.region.pages();
+        let wrong = pages.clone().filter(|&page| !self.region.is_right(self.seed, page)).count();
+        (pages.len() as u64, wrong as u64)
+    }
+
+    /// Number of pages that fill a sample's time when `tasks` read them, each at least four.
     pub fn pages_for(&self, tasks: usize, latency_ms: f64) -> usize {
         let at_once = if self.mode.overlaps() { OUTSTANDING.min(tasks as f64) } else { 1.0 };
         let each_ms = if at_once > 1.0 { (latency_ms / at_once).max(COST_MS) } else { latency_ms + COST_MS };
@@ -239,13 +245,13 @@ impl Bench {
 }
 
 impl Pages {
-    /// How many there are.
+    /// Number of pages.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// What reading them came to: how many were wrong, and how long each took, the
-    /// same measure however faults wait.
+    /// Returns the number of wrong pages, and the time of each read: the same measure however faults
+    /// wait.
     pub fn measured(&self) -> Measured {
         let read = Histogram::sum(READ, platform::tsc_mhz().into(), [&self.times]);
         Measured {

@@ -7,19 +7,17 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use apf_vocabulary::grid::Point;
 
 use super::bench::{Bench, Measured};
-use crate::compute::{Compute, calibrate};
-
-const SLICE: Duration = Duration::from_millis(1);
+use crate::compute::{Compute, SLICE, calibrate};
 
 /// Measures one sample.
 pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let tasks = point["faulting_tasks"] as usize;
-    let before = calibrate(SLICE, bench.sample / 4);
+    let before = calibrate(bench.sample / 4);
     let pages = bench.pages(usize::MAX);
     let start = Arc::new(Barrier::new(tasks + 2));
     let (stop, read) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
@@ -39,7 +37,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     });
     bench.evict(point);
     start.wait();
-    // What is counted begins when the tasks are at it.
+    // Counting starts when the tasks are at work.
     thread::sleep(bench.sample / 10);
     let (began, rounds, pages_read) = (Instant::now(), compute.rounds(), read.load(Ordering::Relaxed));
     thread::sleep(bench.sample);
@@ -52,7 +50,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
         task.join().expect("task");
     }
     // The machine may be slower or faster for a while: both sides of the sample.
-    let undisturbed = f64::midpoint(before, calibrate(SLICE, bench.sample / 4));
+    let undisturbed = f64::midpoint(before, calibrate(bench.sample / 4));
     let kept = rounds as f64 / seconds / undisturbed;
     pages
         .measured()

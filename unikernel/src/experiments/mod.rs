@@ -8,6 +8,7 @@
 //! | `halt` | the price of `NonPreemptible` sections |
 //! | `peer` | overlap, computing and requests, for guests of any system |
 //! | `prefetch` | announced memory against plain faulting |
+//! | `run` | a first look at all of it |
 //! | `storm` | many tasks, all memory evicted |
 //! | `swap` | the host's own swap in place of the pager |
 //! | `sweep` | what a page costs at any latency |
@@ -24,131 +25,170 @@ mod halt;
 mod overlap;
 mod peer;
 mod prefetch;
+mod run;
 mod storm;
 mod swap;
 mod sweep;
 mod tail;
 
+use std::time::Duration;
+
 use apf_service::Waits;
 use apf_vocabulary::grid::{self, Axis, Point};
+use apf_vocabulary::page::PAGES_PER_MIB;
 use apf_vocabulary::sample::WRONG_PAGES;
 use apf_vocabulary::{Message, Mode, Sample};
+use clap::Args;
 
 use crate::{host, platform};
 use bench::{Bench, Measured};
 
-/// Measures one sample. The service is as `mode` says.
-pub type Measure = fn(&Bench, &Point) -> Measured;
+/// Measures one sample. The service is as the bench's mode says.
+type Measure = fn(&Bench, &Point) -> Measured;
 
-/// The experiment of this name.
-pub fn find(name: &str) -> Option<Measure> {
-    match name {
+/// Returns the experiment of this name.
+fn find(name: &str) -> Result<Measure, String> {
+    Ok(match name {
         // Two questions, the same workload.
-        "overlap" | "latency" => Some(overlap::measure),
-        "compute" => Some(compute::measure),
-        "capacity" => Some(peer::capacity),
-        "cost" => Some(cost::measure),
-        "peer" => Some(peer::measure),
-        "halt" => Some(halt::measure),
-        "prefetch" => Some(prefetch::measure),
-        "storm" => Some(storm::measure),
-        "swap" => Some(swap::measure),
-        "sweep" => Some(sweep::measure),
-        "tail" => Some(tail::measure),
-        _ => None,
+        "overlap" | "latency" => overlap::measure,
+        "compute" => compute::measure,
+        "capacity" => peer::capacity,
+        "cost" => cost::measure,
+        "peer" => peer::measure,
+        "halt" => halt::measure,
+        "prefetch" => prefetch::measure,
+        "run" => run::measure,
+        "storm" => storm::measure,
+        "swap" => swap::measure,
+        "sweep" => sweep::measure,
+        "tail" => tail::measure,
+        _ => return Err("this guest has no such experiment".into()),
+    })
+}
+
+/// The samples to measure.
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Experiment to measure
+    #[arg(long, default_value = "run", value_parser = find)]
+    experiment: Measure,
+    /// A parameter and its values: tasks=1,2,4 (one option for each)
+    #[arg(long, default_values = ["page_latency_ms=20", "tasks=32", "pages=2560"])]
+    at: Vec<Axis>,
+    /// Ways in which faults wait, in turn
+    #[arg(long, value_delimiter = ',', default_value = "blocked,halt,async")]
+    modes: Vec<Mode>,
+    /// Number of times that each point is measured
+    #[arg(long, default_value_t = 1)]
+    repetitions: u32,
+    /// Approximate length of a sample in milliseconds
+    #[arg(long, default_value_t = 1000)]
+    sample_ms: u64,
+    /// Memory to fill with fingerprints, in MiB
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    region_mib: u16,
+    /// Seed of fingerprints and random order
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Faults that are recorded one by one in each sample of the first repetition, on each core
+    #[arg(long, default_value_t = 1024)]
+    record: usize,
+    /// Requests a second at each point, in their order, where that is no parameter
+    #[arg(long, value_delimiter = ',')]
+    loads: Vec<f64>,
+    /// Page-ins take the time that the host has set, whatever the point says
+    #[arg(long)]
+    latency_is_given: bool,
+    /// Async waits are by schedule, even where halting is cheaper
+    #[arg(long)]
+    always_schedule: bool,
+}
+
+impl Plan {
+    fn region_pages(&self) -> usize {
+        usize::from(self.region_mib) * PAGES_PER_MIB as usize
     }
 }
 
-/// What is to be measured.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    pub axes: &'a [Axis],
-    pub modes: &'a [Mode],
-    pub repetitions: u32,
-    /// About how long a sample is to take.
-    pub sample_ms: u64,
-    /// Page-ins take as long as the host was told, whatever the point says.
-    pub latency_is_given: bool,
-    /// Asynchronous waits are by schedule wherever that is safe, even if halting is cheaper.
-    pub always_schedule: bool,
-    pub region_pages: usize,
-    /// Pages that a sample reads, where it does not find that out by itself.
-    pub pages: usize,
-    /// Faults that are recorded one by one in a sample, on each core.
-    pub record: usize,
-    /// Requests a second at each point, where that is no parameter; none if it is empty.
-    pub loads: &'a [f64],
-    pub seed: u64,
-}
-
-/// Measures every sample of the plan and tells each.
-///
-/// # Errors
-/// Faults cannot wait as a mode says; why, in one line.
-pub fn run(measure: Measure, plan: &Plan) -> Result<(), String> {
-    let mut bench = Bench::new(plan);
-    let points = grid::points(plan.axes);
+/// Measures every sample of the plan and sends each, then compares all of the memory. Modes in
+/// which faults cannot wait are left out, and the host gets the reason.
+pub fn run(plan: &Plan) {
+    let pages = plan.region_pages();
+    host::hello(pages);
+    let sample = Duration::from_millis(plan.sample_ms);
+    let mut bench = Bench::new(pages, plan.seed, sample, plan.latency_is_given);
+    let points = grid::points(&plan.at);
     let waits = if plan.always_schedule { Waits::ByContext } else { Waits::Auto };
-    host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
+    host::send(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
     // Where no latency is set there is none to be without.
-    let timed = plan.axes.iter().any(|axis| axis.name == "page_latency_ms");
+    let timed = plan.at.iter().any(|axis| axis.name == "page_latency_ms");
     if timed {
         // The first faults after booting cost the host some three times as much as all others.
-        fault_cost(&mut bench)?;
+        fault_cost(&mut bench);
     }
     for repetition in 0..plan.repetitions {
         for (index, point) in points.iter().enumerate() {
             bench.begin_point(plan.loads.get(index).copied());
-            let cost = if timed { fault_cost(&mut bench)? } else { None };
-            for &mode in plan.modes {
+            let cost = if timed { fault_cost(&mut bench) } else { None };
+            for &mode in &plan.modes {
                 bench.mode = mode;
                 // Once is enough to look at, and keeps documents small.
                 let record = if repetition == 0 { plan.record } else { 0 };
-                let service = platform::start(mode, waits, record)?;
-                bench.begin_sample();
-                let mut measured = measure(&bench, point);
-                let (counters, histograms, faults) = bench.counted();
-                measured.histograms.extend(histograms);
+                let work = || {
+                    bench.begin_sample();
+                    let mut measured = (plan.experiment)(&bench, point);
+                    let faults = bench.recorded(&mut measured);
+                    // Last: keeping what was recorded may touch memory for the first time.
+                    (measured, faults, bench.counted())
+                };
+                let Some((mut measured, faults, counters)) = with_service(mode, waits, record, work) else {
+                    continue;
+                };
                 measured.metrics.extend(cost.map(|cost| ("fault_cost_ms".to_owned(), cost)));
-                if let Some(service) = service {
-                    service.stop();
-                }
-                // What is said of it touches memory that was never touched before.
+                // So may the message about it.
                 host::measured();
                 let mut counts = counters.to_counts();
                 counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
-                host::tell(&Message::sample(Sample {
-                    mode,
-                    parameters: point.clone(),
+                host::send(&Message::sample(Sample {
                     repetition,
-                    boot: 0,
                     metrics: measured.metrics,
                     counts,
                     histograms: measured.histograms,
                     faults,
+                    ..Sample::new(mode, point.clone())
                 }));
             }
         }
     }
-    // The host looks at its counters when it hears of a sample, and the last
-    // one must not be the end of the program.
     host::restore();
-    Ok(())
+    let (pages, wrong) = bench.compare_all();
+    host::send(&Message::Compared { pages, wrong, counters: host::counters() });
 }
 
-/// What a fault costs without any latency, in milliseconds: waits by halt, one
-/// task. It bounds what any way of waiting can reach, and is taken right beside
-/// the samples, since the speed of a shared machine changes. `None` where waits
-/// cannot be made halts.
-fn fault_cost(bench: &mut Bench) -> Result<Option<f64>, String> {
-    if !platform::CAN_HALT {
-        return Ok(None);
-    }
-    bench.mode = Mode::Halt;
-    let service = platform::start(Mode::Halt, Waits::Auto, 0)?;
-    let cost = bench.fault_cost_ms();
+/// Does `work` while faults wait as `mode` says. `None` if they cannot; the host gets the reason.
+fn with_service<T>(mode: Mode, waits: Waits, record: usize, work: impl FnOnce() -> T) -> Option<T> {
+    let service = match platform::start(mode, waits, record) {
+        Ok(service) => service,
+        Err(reason) => {
+            host::send(&Message::ServiceOff { reason });
+            return None;
+        }
+    };
+    let result = work();
     if let Some(service) = service {
         service.stop();
     }
-    Ok(Some(cost))
+    Some(result)
+}
+
+/// Measures what a fault costs without any latency, in milliseconds: waits by halt, one
+/// task. It bounds what any way of waiting can reach, and is taken right beside
+/// the samples, since the speed of a shared machine changes. `None` where waits
+/// cannot be made halts.
+fn fault_cost(bench: &mut Bench) -> Option<f64> {
+    if !platform::CAN_HALT {
+        return None;
+    }
+    bench.mode = Mode::Halt;
+    with_service(Mode::Halt, Waits::Auto, 0, || bench.fault_cost_ms())
 }

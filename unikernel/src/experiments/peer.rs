@@ -2,7 +2,7 @@
 //! to read evicted pages and what a task sees of it, the work that a computing task
 //! keeps meanwhile, and the latencies of requests that they serve.
 //!
-//! Parameters: `tasks`, `page_latency_ms`. `capacity` asks only how many requests
+//! Parameters: `tasks`, `pages`, `page_latency_ms`. `capacity` asks only how many requests
 //! in a second they serve at most, from which the load is found that all guests get.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use apf_vocabulary::grid::Point;
 use super::bench::{Bench, Measured, READ};
 use super::{compute, overlap, tail};
 
-/// Requests that wait from the begin on, to see how many are served in a second.
+/// Requests that wait from the start, to measure how many are served in a second.
 const CROWD: usize = 2048;
 
 /// Measures one sample.
@@ -31,7 +31,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     measured
 }
 
-/// How many requests in a second are served when all are there from the begin on.
+/// Measures how many requests are served in a second when all are there from the start.
 pub fn capacity(bench: &Bench, point: &Point) -> Measured {
     let pages = bench.pages(usize::MAX);
     let plan = tail::crowd(bench, &pages, CROWD);
@@ -41,7 +41,7 @@ pub fn capacity(bench: &Bench, point: &Point) -> Measured {
 
 /// Reads pages; each touch is timed by the task that waits for it.
 fn reads(bench: &Bench, point: &Point) -> Measured {
-    let pages = bench.pages(bench.pages_to_read);
+    let pages = bench.pages(point["pages"] as usize);
     let mut measured = overlap::read(bench, point["tasks"] as usize, &pages, || bench.evict(point));
     let mut ms = [0.0; 2];
     for touches in measured.histograms.iter_mut().filter(|histogram| histogram.name == READ) {

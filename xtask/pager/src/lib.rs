@@ -24,6 +24,7 @@
 mod choice; // which pages an eviction takes
 mod due; // which fault is to be served when
 mod error; // what can go wrong, and what the user can do about it
+mod handles; // files and descriptors from the kernel
 mod hook; // `ioctl`, interposed
 mod latency; // how long a page-in takes
 mod mappings; // what kind of memory RAM is

@@ -39,6 +39,7 @@ mod evict; // what goes out, and how
 
 use crate::due::DueQueue;
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::latency::Sampler;
 use crate::mappings::Smaps;
 use crate::pagemap::Pagemap;
@@ -46,7 +47,6 @@ use crate::pages::{PageState, Pages};
 use crate::periodic::Periodic;
 use crate::ram::GuestRam;
 use crate::recency::Recency;
-use crate::service::Handles;
 use crate::store::{self, Store};
 use crate::uffd::{Copied, Fault, Uffd};
 use apf_vocabulary::PAGE_BYTES;

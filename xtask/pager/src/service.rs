@@ -1,37 +1,12 @@
 //! From requests to answers.
 
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::hook;
 use crate::latency::Sampler;
-use crate::mappings::Smaps;
-use crate::pagemap::Pagemap;
 use crate::pager::Pager;
-use crate::store;
-use crate::uffd::Uffd;
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
-use std::fs::File;
-
-/// What the pager needs from the kernel, opened when the library is loaded.
-#[derive(Debug)]
-pub struct Handles {
-    pub uffd: Uffd,
-    pub pagemap: Pagemap,
-    pub smaps: Smaps,
-    /// Where evicted pages are kept.
-    pub store: File,
-}
-
-impl Handles {
-    pub fn open() -> Result<Self, Error> {
-        Ok(Self {
-            uffd: Uffd::open()?,
-            pagemap: Pagemap::open()?,
-            smaps: Smaps::open()?,
-            store: store::file()?,
-        })
-    }
-}
 
 /// The pager, and what a controller can do with it before there is any.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! What happens when the library is loaded, before the VMM's `main`.
 
+use crate::handles::Handles;
 use crate::server;
-use crate::service::{Handles, Service};
+use crate::service::Service;
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;

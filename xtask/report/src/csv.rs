@@ -1,11 +1,11 @@
-//! One row a sample, for any other program.
+//! One row for each sample, for any other program.
 
 use std::collections::BTreeSet;
 
 use crate::document::{Document, Sample};
 
-/// The table, header first. Parameters and metrics have their own names, what was counted begins
-/// with `count_`. What a sample does not have is empty.
+/// The table, header first. Parameters and metrics have their own names, counts begin with
+/// `count_`. A cell is empty where a sample has no value.
 #[must_use]
 pub fn table(document: &Document) -> Vec<u8> {
     let samples = &document.samples;

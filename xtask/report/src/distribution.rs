@@ -7,21 +7,21 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram as Hdr;
 
-use crate::document::{Document, Histogram, Mode};
-use crate::number;
+use crate::document::{Histogram, Mode};
 use crate::points::{Point, Value};
+use crate::{Report, number};
 
-/// The guest tells values up to 2^44 cycles apart.
+/// The guest's buckets reach 2^44 cycles.
 const LARGEST: u64 = 1 << 45;
 
 /// Digits that are kept: finer than the guest's buckets.
 const DIGITS: u8 = 3;
 
-/// Some durations.
+/// A set of durations.
 #[derive(Clone, Debug)]
 pub struct Distribution {
     values: Hdr<u64>,
-    /// How many of its values make a microsecond.
+    /// The values' units in a microsecond.
     per_us: f64,
 }
 
@@ -42,7 +42,7 @@ impl Distribution {
         (!values.is_empty()).then(|| Self { values, per_us: per_us.unwrap_or(1.0) })
     }
 
-    /// How many durations there are.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.values.len()
@@ -54,13 +54,13 @@ impl Distribution {
         self.us(self.values.value_at_quantile(share))
     }
 
-    /// In µs.
+    /// The mean, in µs.
     #[must_use]
     pub fn mean(&self) -> f64 {
         self.values.mean() / self.per_us
     }
 
-    /// In µs.
+    /// The longest, in µs.
     #[must_use]
     pub fn max(&self) -> f64 {
         self.us(self.values.max())
@@ -76,9 +76,9 @@ impl Distribution {
         })
     }
 
-    /// What a person is told: percentiles and their values.
+    /// Names and values of the percentiles that the durations give, and the longest.
     #[must_use]
-    pub fn told(&self) -> Vec<(&'static str, String)> {
+    pub fn percentiles(&self) -> Vec<(&'static str, String)> {
         let percentiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
         let known = percentiles.into_iter().filter(|(_, share)| self.knows(*share));
         known
@@ -87,14 +87,14 @@ impl Distribution {
             .collect()
     }
 
-    /// Whether at least one value lies beyond this share: of a hundred values nobody knows the
-    /// one in a thousand.
+    /// Whether at least one value lies beyond this share: a hundred values do not give the one in a
+    /// thousand.
     #[must_use]
     pub fn knows(&self, share: f64) -> bool {
         self.count() as f64 * (1.0 - share) >= 1.0 - 1e-9
     }
 
-    /// The histogram itself, and how many of its unit make a microsecond.
+    /// The histogram itself, and its units in a microsecond.
     #[must_use]
     pub fn raw(&self) -> (&Hdr<u64>, f64) {
         (&self.values, self.per_us)
@@ -105,10 +105,13 @@ impl Distribution {
     }
 }
 
-impl Document {
+/// Distributions by name.
+pub type Distributions = BTreeMap<String, Distribution>;
+
+impl Report {
     /// The distributions at a point in a mode, all repetitions as one, by name.
     #[must_use]
-    pub fn distributions(&self, point: Point, mode: Mode) -> BTreeMap<String, Distribution> {
+    pub fn distributions(&self, point: Point, mode: Mode) -> Distributions {
         let mut by_name: BTreeMap<&str, Vec<&Histogram>> = BTreeMap::new();
         for histogram in self.samples_at(point, mode).flat_map(|sample| &sample.histograms) {
             by_name.entry(&histogram.name).or_default().push(histogram);
@@ -118,20 +121,19 @@ impl Document {
         by_name.into_iter().filter_map(of_name).collect()
     }
 
-    /// Of each panel the first and the last point, and the one between where there is room, among
+    /// The first and the last point of each panel, and the one between where there is room, among
     /// those with histograms in most modes.
     #[must_use]
     pub fn telling_points(&self) -> Vec<Point> {
         let panels = self.panels();
-        let points = self.points();
         let modes_with = |point: &Point| {
-            let modes = self.modes().into_iter();
+            let modes = self.modes().iter();
             modes
-                .filter(|&mode| self.samples_at(*point, mode).any(|sample| !sample.histograms.is_empty()))
+                .filter(|&&mode| self.samples_at(*point, mode).any(|sample| !sample.histograms.is_empty()))
                 .count()
         };
         let of_panel = |panel: &Option<Value>| -> Vec<Point> {
-            let here: Vec<Point> = points.iter().copied().filter(|point| point.panel == *panel).collect();
+            let here: Vec<Point> = self.points_of(*panel).collect();
             let most = here.iter().map(modes_with).max().unwrap_or(0);
             let telling: Vec<Point> =
                 here.into_iter().filter(|point| most > 0 && modes_with(point) == most).collect();
@@ -176,7 +178,7 @@ mod tests {
     #[test]
     fn a_percentile_needs_values_beyond_it() {
         let d = Distribution::of(&[histogram(1.0, &[(10, 99), (20, 1)])]).unwrap();
-        let names: Vec<&str> = d.told().iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = d.percentiles().iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["p50", "p90", "p99", "max"]);
     }
 

@@ -22,6 +22,9 @@ pub struct Document {
     pub setting: Setting,
     /// Samples, in the order in which they were measured.
     pub samples: Vec<Sample>,
+    /// Ends of the boots in which samples were measured, in the order of [`Sample::boot`].
+    #[serde(default)]
+    pub boots: Vec<Boot>,
     /// Curves to compare the samples with: an ideal, a limit.
     #[serde(default)]
     pub references: Vec<Reference>,
@@ -133,6 +136,21 @@ pub struct Setting {
 /// Value for documents from before there was a choice.
 fn all() -> String {
     "all".into()
+}
+
+/// End of a boot of the guest, when all memory is back and has been compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Boot {
+    /// Number of pages of the memory that samples read.
+    pub compared_pages: u64,
+    /// Number of them with wrong content.
+    pub wrong_pages: u64,
+    /// Largest number of waits at once, over all samples.
+    pub most_waiting: u64,
+    /// Largest number of faults at once that the host had not answered, over all samples.
+    pub most_outstanding: u64,
 }
 
 /// Curve to compare the samples with.

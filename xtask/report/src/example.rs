@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
+use crate::Report;
 use crate::document::{
-    Better, Claim, Document, Experiment, Fault, Histogram, Metric, Mode, Parameter, Reference, SCHEMA,
+    Better, Boot, Claim, Document, Experiment, Fault, Histogram, Metric, Mode, Parameter, Reference, SCHEMA,
     Sample, Setting,
 };
 
 const COST_US: f64 = 1800.0;
 const TSC_MHZ: u32 = 2000;
 
-/// What a made-up run is made from.
+/// Parts of a made-up run.
 #[derive(Clone, Debug)]
 pub struct Made {
     /// Values of the variable.
@@ -26,9 +27,9 @@ pub struct Made {
     pub repetitions: u32,
     /// Pages read in each.
     pub pages: u32,
-    /// Whether there are histograms and single faults.
+    /// There are histograms and single faults.
     pub details: bool,
-    /// By how much async is slower than it should be.
+    /// Factor by which async is slower than it should be.
     pub slower: f64,
     pub seed: u64,
 }
@@ -38,6 +39,11 @@ pub fn overlap(seed: u64) -> Document {
     let tasks = (0..8).map(|power| 1 << power).collect();
     let page_latency_ms = vec![1.0, 10.0, 50.0];
     Made { tasks, page_latency_ms, repetitions: 5, pages: 512, details: true, slower: 1.0, seed }.document()
+}
+
+/// A sound document as a report.
+pub fn report(document: Document) -> Report {
+    Report::new(document).unwrap_or_else(|error| panic!("{}: {}", error.field, error.reason))
 }
 
 /// A small one.
@@ -71,6 +77,12 @@ impl Made {
             experiment: experiment(),
             setting: setting(self.seed),
             samples,
+            boots: vec![Boot {
+                compared_pages: 4096,
+                most_waiting: 64,
+                most_outstanding: 64,
+                wrong_pages: 0,
+            }],
             references: vec![
                 reference("ideal: P·L / min(T, 64)", &|t, l| pages * l / 1000.0 / t.min(64.0)),
                 reference("attainable: max(ideal, P·c)", &|t, l| {
@@ -128,10 +140,7 @@ impl Made {
             && tasks == *self.tasks.last().unwrap_or(&1)
             && mode == Mode::Async;
         Sample {
-            mode,
-            parameters: self.parameters(tasks, latency),
             repetition,
-            boot: 0,
             metrics: [("seconds".into(), seconds), ("computing_kept_percent".into(), kept)].into(),
             counts: [
                 ("not_present".into(), self.pages.into()),
@@ -140,6 +149,7 @@ impl Made {
             .into(),
             histograms: if self.details { self.histograms(mode, us, f64::from(tasks), rng) } else { vec![] },
             faults: if recorded { self.faults(tasks, us, rng) } else { vec![] },
+            ..Sample::new(mode, self.parameters(tasks, latency))
         }
     }
 }

@@ -1,41 +1,48 @@
 //! `.hgrm`: the percentiles of a distribution as HdrHistogram's own tools print and plot them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crate::Report;
 use crate::distribution::Distribution;
-use crate::document::{Document, Mode};
+use crate::document::Mode;
 use crate::points::Point;
 
 /// Lines for each halving of what is left up to 100 %, as in HdrHistogram's default.
 const TICKS: u32 = 5;
 
-/// A file for each distribution at each point in each mode: its name and text.
+/// Names and texts of the files, one for each distribution at each point in each mode.
 #[must_use]
-pub fn files(document: &Document) -> Vec<(String, String)> {
+pub fn files(report: &Report) -> Vec<(String, String)> {
     let mut files = Vec::new();
-    for point in document.points() {
-        for mode in document.modes() {
-            for (name, distribution) in document.distributions(point, mode) {
-                files.push((file_name(document, point, mode, &name), text(&distribution)));
+    let mut names = BTreeSet::new();
+    for point in report.points() {
+        for &mode in report.modes() {
+            for (name, distribution) in report.distributions(point, mode) {
+                let stem = file_stem(report, point, mode, &name);
+                let numbered = (2..).map(|number| format!("{stem}-{number}.hgrm"));
+                let mut free = std::iter::once(format!("{stem}.hgrm")).chain(numbered);
+                let name = free.find(|name| names.insert(name.clone())).unwrap_or_default();
+                files.push((name, text(&distribution)));
             }
         }
     }
     files
 }
 
-/// `tasks=32,page_latency_ms=10,async,schedule-total.hgrm`
-fn file_name(document: &Document, point: Point, mode: Mode, name: &str) -> String {
-    let experiment = &document.experiment;
+/// `tasks=32,page_latency_ms=10,async,schedule-total`
+fn file_stem(report: &Report, point: Point, mode: Mode, name: &str) -> String {
+    let experiment = &report.experiment;
     let mut parts = vec![format!("{}={}", experiment.variable.name, point.x.0)];
     if let (Some(panel), Some(value)) = (&experiment.panel, point.panel) {
         parts.push(format!("{}={}", panel.name, value.0));
     }
     parts.extend([mode.name().to_owned(), name.replace('→', "-to-").replace(' ', "-")]);
     let safe = |c: char| if c.is_ascii_alphanumeric() || "=,.-_".contains(c) { c } else { '_' };
-    parts.join(",").chars().map(safe).collect::<String>() + ".hgrm"
+    parts.join(",").chars().map(safe).collect()
 }
 
-/// In µs.
+/// The file's text, in µs.
 fn text(distribution: &Distribution) -> String {
     let (raw, per_us) = distribution.raw();
     let mut text =
@@ -97,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_distribution_has_a_file_of_its_own() {
-        let files = files(&example::small().document());
+        let files = files(&example::report(example::small().document()));
         // Two points: one distribution blocked, six each for halt and async.
         assert_eq!(files.len(), 2 * (1 + 6 + 6));
         let mut names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! Files of the repository that are made from the types here, held against them.
+//! Files of the repository that are made from the types here, compared with them.
 //!
 //! `APF_UPDATE=1 cargo test --package apf-report kept` writes them anew.
 
@@ -29,7 +29,7 @@ fn the_layout_in_the_manual_is_that_of_the_types() {
 #[test]
 fn the_tests_documents_are_what_is_made_up() {
     let json = |document: &Document| {
-        document.check().unwrap();
+        crate::check::check(document).unwrap();
         serde_json::to_string(document).unwrap() + "\n"
     };
     let made = example::small();
@@ -48,8 +48,9 @@ fn the_tests_documents_are_what_is_made_up() {
 fn markdown(schema: &Value) -> String {
     let mut text = format!(
         "# `report.json`\n\n\
-         What `cargo xtask experiment run` writes: schema {}. This page is made from the comments\n\
-         and types in `xtask/report/src/document.rs` and `xtask/vocabulary`; a test compares them.\n\n\
+         Document that `cargo xtask run` and `cargo xtask experiment run` write: schema {}. This page is\n\
+         made from the comments and types in `xtask/report/src/document.rs` and `xtask/vocabulary`; a test\n\
+         compares them.\n\n\
          Unknown fields are refused, so that a misspelt one is not silently lost. Times are in\n\
          the unit that the field's name or description says.\n",
         crate::document::SCHEMA

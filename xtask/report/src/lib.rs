@@ -1,17 +1,18 @@
-//! What an experiment came to.
+//! Reports of experiments, drawn and compared.
 //!
 //! - [`document`]: `report.json`, raw data included, so that anything can be computed again
-//! - [`read`], [`check`]: reading it, with errors that say where it is wrong
-//! - [`points`]: its samples by the point at which they were taken
+//! - [`read`], [`check`], [`visible`]: reading it, with errors that say where it is wrong
+//! - [`mod@report`], [`points`]: a document that was checked, its samples by point
 //! - [`stats`], [`distribution`]: medians, intervals, percentiles
-//! - [`lives`]: its single faults
+//! - [`lives`]: single faults
 //! - [`number`]: numbers for people
 //! - pictures: [`plot`]
-//! - [`mod@write`]: files made of it: [`html`], [`csv`], [`hgrm`], [`trace`]
-//! - [`text`], [`terminal`]: the same for a terminal
-//! - [`compare`]: two of them side by side
+//! - [`html`], [`csv`], [`hgrm`], [`trace`]: files
+//! - [`text`], [`brief`], [`terminal`]: summaries for a terminal
+//! - [`compare`]: two reports side by side
 #![forbid(unsafe_code)]
 
+pub mod brief;
 pub mod check;
 pub mod compare;
 pub mod csv;
@@ -24,13 +25,18 @@ pub mod number;
 pub mod plot;
 pub mod points;
 pub mod read;
+pub mod report;
 pub mod stats;
 pub mod terminal;
 pub mod text;
 pub mod trace;
-pub mod write;
+pub mod visible;
+
+pub use report::Report;
 
 #[cfg(test)]
 mod example;
 #[cfg(test)]
 mod kept;
+#[cfg(test)]
+mod robust;

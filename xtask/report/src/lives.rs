@@ -1,4 +1,4 @@
-//! Single faults: their stages in order, and how many were outstanding when.
+//! Single faults: their stages in order, and the number outstanding over time.
 
 use crate::document::Fault;
 
@@ -15,8 +15,8 @@ pub struct Life {
 }
 
 impl Life {
-    /// A waiter that slept only after its ready had come was parked, as far as this goes, until
-    /// then: the host's time is the host's. A ready ahead of its fault leaves it no time at all.
+    /// Puts a fault's times in order. A waiter that slept only after its ready event counts as parked
+    /// until then; a ready event ahead of its fault leaves the host no time at all.
     #[must_use]
     pub fn of(fault: &Fault) -> Self {
         let running = fault.running.max(fault.fault);
@@ -38,12 +38,12 @@ impl Life {
     }
 }
 
-/// How many faults the host had not answered, whenever that changed.
+/// The number of faults that the host had not answered, at each time when it changed.
 #[must_use]
 pub fn outstanding(faults: &[Fault]) -> Vec<(u64, u32)> {
     let mut changes: Vec<(u64, i32)> =
         faults.iter().map(Life::of).flat_map(|life| [(life.fault, 1), (life.ready, -1)]).collect();
-    // At one moment what ends comes first; a fault of no length is not seen.
+    // Ends come before starts of the same moment; a fault of no length is not seen.
     changes.sort_unstable();
     let mut count = 0;
     let mut steps: Vec<(u64, u32)> = Vec::new();

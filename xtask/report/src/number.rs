@@ -18,7 +18,7 @@ pub fn short(value: f64) -> String {
     format!("{rounded:.*}", (2.0 - magnitude) as usize)
 }
 
-/// As short as it can be told: for what was set rather than measured.
+/// As few digits as are exact: for settings rather than measurements.
 #[must_use]
 pub fn exact(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() >= 1e4 { grouped(value) } else { format!("{value}") }
@@ -63,25 +63,25 @@ mod tests {
 
     #[test]
     fn three_digits_are_kept() {
-        let told: Vec<String> =
+        let shown: Vec<String> =
             [0.0, 0.012_34, 1.0, 9.999, 12.34, 123.4, 999.9, 1234.0, 1_234_567.0, -3.5, 2e-9]
                 .into_iter()
                 .map(short)
                 .collect();
         let expected =
             ["0", "0.0123", "1.00", "10.0", "12.3", "123", "1,000", "1,234", "1,234,567", "-3.50", "2e-9"];
-        assert_eq!(told, expected);
+        assert_eq!(shown, expected);
     }
 
     #[test]
-    fn what_was_set_is_told_as_it_was() {
+    fn settings_are_shown_exactly() {
         assert_eq!([exact(0.01), exact(128.0), exact(16_384.0)], ["0.01", "128", "16,384"]);
     }
 
     #[test]
     fn durations_have_the_unit_that_suits_them() {
-        let told = [0.0, 0.5, 8.0, 1500.0, 2.5e6].map(duration);
-        assert_eq!(told, ["0 µs", "500 ns", "8.00 µs", "1.50 ms", "2.50 s"]);
+        let shown = [0.0, 0.5, 8.0, 1500.0, 2.5e6].map(duration);
+        assert_eq!(shown, ["0 µs", "500 ns", "8.00 µs", "1.50 ms", "2.50 s"]);
     }
 
     #[test]

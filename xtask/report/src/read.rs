@@ -6,18 +6,20 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::Report;
 use crate::check::Impossible;
 use crate::document::{Document, SCHEMA};
+use crate::visible::{make_visible, visible};
 
-/// Why a file is not a document that can be used.
+/// Reason why a file cannot be used as a document.
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The file cannot be read at all.
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}", file.display())]
     File {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The cause.
         source: std::io::Error,
     },
     /// It is not JSON.
@@ -25,31 +27,31 @@ pub enum ReadError {
     Syntax {
         /// The file.
         file: PathBuf,
-        /// Where, from 1.
+        /// Line, from 1.
         line: usize,
-        /// Where, from 1.
+        /// Column, from 1.
         column: usize,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
-    /// It is JSON, but nothing of ours.
+    /// It is JSON, but no document of an experiment.
     #[error("{}: not a report: {reason}", file.display())]
     NotAReport {
         /// The file.
         file: PathBuf,
-        /// What is missing.
+        /// The part that is missing.
         reason: String,
     },
-    /// `cargo xtask run` writes documents of another kind.
+    /// `cargo xtask check` writes documents of another kind.
     #[error(
-        "{}: a report of `cargo xtask run {experiment}`, which has no samples; \
-         `cargo xtask experiment run` writes the reports that can be drawn and compared",
+        "{}: a report of checks ({experiment}), which has no samples; `cargo xtask run` and \
+         `cargo xtask experiment run` write the reports that can be drawn and compared",
         file.display()
     )]
-    OfRun {
+    OfChecks {
         /// The file.
         file: PathBuf,
-        /// What was run.
+        /// Name of the checks.
         experiment: String,
     },
     /// The layout is of a later version.
@@ -81,26 +83,26 @@ pub enum ReadError {
     Field {
         /// The file.
         file: PathBuf,
-        /// Where, from 1.
+        /// Line, from 1.
         line: usize,
-        /// Where, from 1.
+        /// Column, from 1.
         column: usize,
         /// Path from the top: `samples[3].metrics`.
         field: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// Every field is of the right kind, but together they make no sense.
-    #[error("{}, field {}: {}", file.display(), what.field, what.reason)]
+    #[error("{}, {what}", file.display())]
     Impossible {
         /// The file.
         file: PathBuf,
-        /// Which field, and why.
+        /// The field, and the reason.
         what: Impossible,
     },
 }
 
-impl Document {
+impl Report {
     /// Reads and checks a document.
     ///
     /// # Errors
@@ -115,7 +117,7 @@ impl Document {
     /// # Errors
     /// See [`ReadError`].
     pub fn parse(file: &Path, json: &[u8]) -> Result<Self, ReadError> {
-        let value: Value = serde_json::from_slice(json).map_err(|error| ReadError::Syntax {
+        let mut value: Value = serde_json::from_slice(json).map_err(|error| ReadError::Syntax {
             file: file.into(),
             line: error.line(),
             column: error.column(),
@@ -123,23 +125,25 @@ impl Document {
         })?;
         check_kind(file, &value)?;
         let mut input = serde_json::Deserializer::from_slice(json);
-        let document: Self = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+        let mut document: Document = serde_path_to_error::deserialize(&mut input).map_err(|error| {
             let inner = error.inner();
             ReadError::Field {
                 file: file.into(),
                 line: inner.line(),
                 column: inner.column(),
-                field: error.path().to_string(),
+                field: visible(&error.path().to_string()),
                 reason: reason(inner),
             }
         })?;
-        document.check().map_err(|what| ReadError::Impossible { file: file.into(), what })?;
-        Ok(document)
+        if make_visible(&mut value) {
+            document = serde_json::from_value(value)
+                .map_err(|error| ReadError::NotAReport { file: file.into(), reason: error.to_string() })?;
+        }
+        Self::new(document).map_err(|what| ReadError::Impossible { file: file.into(), what })
     }
 }
 
-/// Which kind of document, of which version? Asked first, since of another version every field
-/// may differ.
+/// Checks kind and version. First, since in another version every field may differ.
 fn check_kind(file: &Path, value: &Value) -> Result<(), ReadError> {
     let file = || file.to_path_buf();
     let Some(schema) = value.get("schema").and_then(Value::as_u64) else {
@@ -148,7 +152,7 @@ fn check_kind(file: &Path, value: &Value) -> Result<(), ReadError> {
     };
     match value.get("experiment") {
         Some(Value::String(experiment)) => {
-            Err(ReadError::OfRun { file: file(), experiment: experiment.clone() })
+            Err(ReadError::OfChecks { file: file(), experiment: visible(experiment) })
         }
         _ if schema > SCHEMA.into() => Err(ReadError::Newer { file: file(), found: schema }),
         _ if schema < SCHEMA.into() => Err(ReadError::Older { file: file(), found: schema }),
@@ -156,11 +160,11 @@ fn check_kind(file: &Path, value: &Value) -> Result<(), ReadError> {
     }
 }
 
-/// serde_json's message without the place, which is told apart.
+/// serde_json's message without the place, which has fields of its own.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
-    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+    visible(text.strip_suffix(&place).unwrap_or(&text))
 }
 
 #[cfg(test)]
@@ -168,8 +172,8 @@ mod tests {
     use super::*;
     use crate::example;
 
-    fn told(json: &str) -> String {
-        match Document::parse(Path::new("some/report.json"), json.as_bytes()) {
+    fn error(json: &str) -> String {
+        match Report::parse(Path::new("some/report.json"), json.as_bytes()) {
             Ok(_) => panic!("accepted"),
             Err(error) => error.to_string(),
         }
@@ -180,42 +184,44 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
-        let document = Document::parse(Path::new("report.json"), pretty().as_bytes()).unwrap();
-        assert!(document == example::overlap(1), "something was lost on the way");
+    fn a_document_is_read_as_it_was_written() {
+        let report = Report::parse(Path::new("report.json"), pretty().as_bytes()).unwrap();
+        assert!(*report == example::overlap(1), "something was lost on the way");
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        let error = Document::read(Path::new("/nonexistent/report.json")).unwrap_err();
-        assert!(error.to_string().starts_with("cannot read /nonexistent/report.json: No such file"));
+        let error = Report::read(Path::new("/nonexistent/report.json")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nonexistent/report.json");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.starts_with("No such file"), "{cause}");
     }
 
     #[test]
-    fn broken_json_is_told_by_line_and_column() {
+    fn broken_json_is_located_by_line_and_column() {
         let cut = &pretty()[..2000];
         let line = cut.lines().count();
-        assert!(told(cut).starts_with(&format!("some/report.json, line {line}, column ")), "{}", told(cut));
+        assert!(error(cut).starts_with(&format!("some/report.json, line {line}, column ")), "{}", error(cut));
         assert_eq!(
-            told("{\n  \"schema\": 2,\n}"),
+            error("{\n  \"schema\": 2,\n}"),
             "some/report.json, line 3, column 1: not JSON: trailing comma"
         );
-        assert!(told("").contains("line 1, column 0: not JSON: EOF"), "{}", told(""));
+        assert!(error("").contains("line 1, column 0: not JSON: EOF"), "{}", error(""));
     }
 
     #[test]
-    fn other_documents_are_told_apart() {
-        assert!(told("[]").contains("not a report"));
-        assert!(told("{\"schema\": \"two\"}").contains("not a report"));
-        let of_run = told("{\"schema\": 1, \"experiment\": \"default\", \"vmm\": \"uhyve\"}");
-        assert!(of_run.contains("cargo xtask run default"), "{of_run}");
+    fn other_documents_are_recognized() {
+        assert!(error("[]").contains("not a report"));
+        assert!(error("{\"schema\": \"two\"}").contains("not a report"));
+        let of_checks = error("{\"schema\": 1, \"experiment\": \"contexts\", \"vmm\": \"uhyve\"}");
+        assert!(of_checks.contains("a report of checks (contexts)"), "{of_checks}");
     }
 
     #[test]
-    fn other_versions_are_told_apart_whatever_their_fields_are() {
-        let newer = told("{\"schema\": 3, \"content\": []}");
+    fn other_versions_are_recognized_whatever_their_fields_are() {
+        let newer = error("{\"schema\": 3, \"content\": []}");
         assert!(newer.contains("newer version: schema 3, this one reads up to 2"), "{newer}");
-        let older = told("{\"schema\": 1, \"experiment\": {}}");
+        let older = error("{\"schema\": 1, \"experiment\": {}}");
         assert!(older.contains("older version: schema 1, this one reads 2"), "{older}");
     }
 
@@ -224,18 +230,29 @@ mod tests {
         let text = pretty();
         let at = text.find("\"cores\": 1").unwrap();
         let line = text[..at].lines().count();
-        let wrong = told(&text.replace("\"cores\": 1", "\"cores\": \"one\""));
+        let wrong = error(&text.replace("\"cores\": 1", "\"cores\": \"one\""));
         assert!(wrong.contains(&format!("line {line}, column ")), "{wrong}");
         assert!(wrong.contains("field setting.cores: invalid type: string \"one\""), "{wrong}");
-        let unknown = told(&text.replacen("\"repetition\"", "\"repitition\"", 1));
+        let unknown = error(&text.replacen("\"repetition\"", "\"repitition\"", 1));
         assert!(unknown.contains("field samples[0].repitition: unknown field `repitition`"), "{unknown}");
-        let mode = told(&text.replacen("\"mode\": \"async\"", "\"mode\": \"asink\"", 1));
+        let mode = error(&text.replacen("\"mode\": \"async\"", "\"mode\": \"asink\"", 1));
         assert!(mode.contains(".mode: unknown variant `asink`, expected one of"), "{mode}");
     }
 
     #[test]
     fn a_number_beyond_all_bounds_is_refused() {
-        let wrong = told(&pretty().replacen("\"seed\": 1", "\"seed\": 1e999", 1));
+        let wrong = error(&pretty().replacen("\"seed\": 1", "\"seed\": 1e999", 1));
         assert!(wrong.contains("number out of range"), "{wrong}");
+    }
+
+    #[test]
+    fn control_characters_do_not_get_through() {
+        let text = pretty().replace("tasks that read", "tasks \\u001b[31mthat\\u0007 read");
+        let report = Report::parse(Path::new("report.json"), text.as_bytes()).unwrap();
+        assert_eq!(report.experiment.variable.label, "tasks \\u{1b}[31mthat\\u{7} read");
+        for wrong in ["{\"schema\": 1, \"experiment\": \"\\u001b\"}", "{\"schema\": 2, \"\\u001b\": 1}"] {
+            let message = error(wrong);
+            assert!(message.contains("\\u{1b}") && !message.contains('\u{1b}'), "{message}");
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! What few repetitions tell: medians, their spread, and how sure one may be.
+//! Medians of few repetitions, their spread, and confidence intervals.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use statrs::statistics::{Data, Max, Min, OrderStatistics};
 
-/// How sure intervals are.
+/// Confidence of intervals.
 pub const CONFIDENCE: f64 = 0.95;
 
 /// Resamples behind an interval.
@@ -13,10 +13,10 @@ const RESAMPLES: usize = 10_000;
 /// Fixed, so that the same document always gives the same interval.
 const SEED: u64 = 0x6170_6621;
 
-/// The middle of some values, and how far they lie apart.
+/// Median and spread of some values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
-    /// How many values there are.
+    /// The number of values.
     pub n: usize,
     /// Half of them are smaller.
     pub median: f64,
@@ -27,7 +27,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of at least one value.
+    /// Summarizes at least one value.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let data = Data::new(values.to_vec());
@@ -55,12 +55,12 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// By how much the median of `b` exceeds that of `a`, by percentile bootstrap: both are drawn
+/// Interval by which the median of `b` exceeds that of `a`, by percentile bootstrap: both are drawn
 /// again with replacement, many times over, and the middle [`CONFIDENCE`] of the differences is
 /// the interval.
 ///
 /// `None` with fewer than three values on either side: one value has no spread, and of two the
-/// bootstrap sees too little to be worth a word.
+/// bootstrap sees too little.
 #[must_use]
 pub fn difference_interval(a: &[f64], b: &[f64]) -> Option<Interval> {
     if a.len().min(b.len()) < 3 {
@@ -77,17 +77,17 @@ pub fn difference_interval(a: &[f64], b: &[f64]) -> Option<Interval> {
     Some(Interval { low: differences.quantile(tail), high: differences.quantile(1.0 - tail) })
 }
 
-/// How a median changed, as a share of what it was.
+/// Change of a median, as a share of its earlier value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Change {
     /// 0.1 is a tenth more; `None` if it was 0 and is not.
     pub share: Option<f64>,
-    /// Where that lies; `None` with fewer than three values on either side.
+    /// Its interval; `None` with fewer than three values on either side.
     pub interval: Option<Interval>,
 }
 
 impl Change {
-    /// From values before to values after, of which there is at least one each.
+    /// The change from values before to values after, at least one each.
     #[must_use]
     pub fn of(before: &[f64], after: &[f64]) -> Self {
         let (from, to) = (median(before), median(after));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_a_share_of_what_was() {
+    fn a_change_is_a_share_of_the_earlier_value() {
         let change = Change::of(&[-10.0, -10.0, -10.0], &[-9.0, -9.0, -9.0]);
         let interval = Interval { low: 0.1, high: 0.1 };
         assert_eq!(change, Change { share: Some(0.1), interval: Some(interval) });

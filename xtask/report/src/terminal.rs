@@ -5,7 +5,7 @@ use anstyle::{AnsiColor, Style};
 use crate::compare::Verdict;
 use crate::document::Mode;
 
-/// How text may look.
+/// Looks of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// For files and pipes.
@@ -14,7 +14,7 @@ pub enum Look {
     Coloured,
 }
 
-/// What a colour stands for.
+/// Meaning of a colour.
 #[derive(Clone, Copy, Debug)]
 pub enum Tone {
     /// A heading.
@@ -25,7 +25,7 @@ pub enum Tone {
     Bad,
     /// Perhaps not as it should be.
     Doubtful,
-    /// What belongs to a mode.
+    /// A mode.
     Mode(Mode),
 }
 
@@ -68,7 +68,7 @@ impl Verdict {
 pub fn bar(share: f64, width: usize) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
-    // What is there at all is seen.
+    // A value above 0 is seen.
     let eighths = if share > 0.0 { eighths.max(1) } else { eighths };
     "█".repeat(eighths / 8) + PARTS[eighths % 8]
 }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_show_what_is_rare_and_what_is_not_there() {
+    fn columns_show_rare_values_and_leave_gaps() {
         assert_eq!(columns(&[0, 1, 50, 100]), " ▁▄█");
     }
 

@@ -1,14 +1,15 @@
-//! The report for a person at a terminal.
+//! A report's summary for a terminal.
 
 use std::fmt::Write as _;
 
 use crate::distribution::Distribution;
-use crate::document::{Better, Document, Metric, Mode};
+use crate::document::{Better, Metric, Mode};
+use crate::plot::curves::better;
 use crate::plot::percentiles::{Line, groups};
 use crate::points::Value;
 use crate::stats::Summary;
 use crate::terminal::{Look, Tone, bar, columns, left, right};
-use crate::{html, number};
+use crate::{Report, html, number};
 
 /// Cells of the longest bar.
 const BAR: usize = 24;
@@ -17,25 +18,25 @@ const COLUMNS: usize = 32;
 
 /// The summary: claims, medians with bars, distributions at the last point of each panel.
 #[must_use]
-pub fn summary(document: &Document, look: Look) -> String {
-    let experiment = &document.experiment;
+pub fn summary(report: &Report, look: Look) -> String {
+    let experiment = &report.experiment;
     let mut text = format!(
         "{}: {}\n{}\n",
         look.paint(Tone::Heading, &experiment.name),
         experiment.question,
-        html::about(document)
+        html::about(report)
     );
-    for claim in &document.claims {
+    for claim in &report.claims {
         let (word, tone) = if claim.holds { ("holds", Tone::Good) } else { ("FAILS", Tone::Bad) };
         let _ = write!(text, "\n  {}  {}\n         {}\n", look.paint(tone, word), claim.text, claim.measured);
     }
-    for metric in document.varying().filter(|metric| metric.better != Better::Neither) {
-        for panel in document.panels() {
-            medians(&mut text, document, metric, panel, look);
+    for metric in report.varying().filter(|metric| metric.better != Better::Neither) {
+        for panel in report.panels() {
+            medians(&mut text, report, metric, panel, look);
         }
     }
-    constants(&mut text, document, look);
-    distributions(&mut text, document, look);
+    constants(&mut text, report, look);
+    distributions(&mut text, report, look);
     text
 }
 
@@ -43,27 +44,24 @@ fn heading(text: &mut String, look: Look, name: &str) {
     let _ = writeln!(text, "\n{}", look.paint(Tone::Heading, name));
 }
 
-fn medians(text: &mut String, document: &Document, metric: &Metric, panel: Option<Value>, look: Look) {
-    let points = document.points();
-    let modes = document.modes_of(&metric.name).named();
-    let rows: Vec<(f64, (Mode, &str), Summary)> = points
-        .iter()
-        .filter(|point| point.panel == panel)
-        .flat_map(|&point| modes.iter().map(move |&mode| (point, mode)))
+fn medians(text: &mut String, report: &Report, metric: &Metric, panel: Option<Value>, look: Look) {
+    let modes = report.modes_of(metric).named();
+    let rows: Vec<(f64, (Mode, &str), Summary)> = report
+        .points_of(panel)
+        .flat_map(|point| modes.iter().map(move |&mode| (point, mode)))
         .filter_map(|(point, mode)| {
-            Some((point.x.0, mode, Summary::of(&document.values(&metric.name, point, mode.0))?))
+            Some((point.x.0, mode, Summary::of(&report.values(&metric.name, point, mode.0))?))
         })
         .collect();
     if rows.is_empty() {
         return;
     }
-    let better = if metric.better == Better::Lower { "less is better" } else { "more is better" };
     let place = match panel {
-        Some(_) => format!(", {}", document.panel_title(panel)),
+        Some(_) => format!(", {}", report.panel_title(panel)),
         None => String::new(),
     };
-    heading(text, look, &format!("{} ({better}){place}", metric.label));
-    let variable = &document.experiment.variable.label;
+    heading(text, look, &format!("{}{}{place}", metric.label, better(metric.better)));
+    let variable = &report.experiment.variable.label;
     let width = variable.chars().count().max(6);
     let names = modes.iter().map(|(_, name)| name.chars().count() + 2).fold(10, usize::max);
     let _ = writeln!(
@@ -98,25 +96,25 @@ fn spread(summary: &Summary) -> String {
     }
 }
 
-fn constants(text: &mut String, document: &Document, look: Look) {
-    for metric in &document.experiment.metrics {
-        let Some(values) = document.constant(&metric.name) else { continue };
+fn constants(text: &mut String, report: &Report, look: Look) {
+    for metric in &report.experiment.metrics {
+        let Some(values) = report.constant(metric) else { continue };
         heading(text, look, &metric.label);
         for (panel, summary) in
             values.iter().filter_map(|(panel, values)| Some((*panel, Summary::of(values)?)))
         {
-            let (value, place) = (number::short(summary.median), document.panel_title(panel));
+            let (value, place) = (number::short(summary.median), report.panel_title(panel));
             let _ = writeln!(text, "  {}  {}  {place}", left(&value, 8), left(&spread(&summary), 20));
         }
     }
 }
 
-fn distributions(text: &mut String, document: &Document, look: Look) {
-    let points = document.telling_points();
-    for panel in document.panels() {
+fn distributions(text: &mut String, report: &Report, look: Look) {
+    let points = report.telling_points();
+    for panel in report.panels() {
         let Some(&last) = points.iter().rfind(|point| point.panel == panel) else { continue };
-        for (name, lines) in groups(document, last) {
-            heading(text, look, &format!("{name}: {}", document.place(last)));
+        for (name, lines) in groups(report, last) {
+            heading(text, look, &format!("{name}: {}", report.place(last)));
             histograms(text, &lines, look);
         }
     }
@@ -133,10 +131,10 @@ fn histograms(text: &mut String, lines: &[Line], look: Look) {
     for line in lines {
         let counts = counts(&line.distribution, low, high);
         let columns = left(&columns(&counts), COLUMNS);
-        let told: Vec<String> =
-            line.distribution.told().iter().map(|(name, value)| format!("{name} {value}")).collect();
+        let percentiles: Vec<String> =
+            line.distribution.percentiles().iter().map(|(name, value)| format!("{name} {value}")).collect();
         let columns = look.paint(Tone::Mode(line.mode), &columns);
-        let _ = writeln!(text, "  {}  {columns}  {}", left(&line.name, width), told.join("  "));
+        let _ = writeln!(text, "  {}  {columns}  {}", left(&line.name, width), percentiles.join("  "));
     }
     let (from, to) = (number::duration(low), number::duration(high));
     let between = COLUMNS.saturating_sub(from.chars().count());
@@ -162,8 +160,8 @@ mod tests {
     use crate::example;
 
     #[test]
-    fn the_summary_tells_claims_medians_and_distributions() {
-        let text = summary(&example::small().document(), Look::Plain);
+    fn the_summary_holds_claims_medians_and_distributions() {
+        let text = summary(&example::report(example::small().document()), Look::Plain);
         for part in [
             "overlap: How long",
             "  holds  64 tasks",
@@ -182,9 +180,9 @@ mod tests {
 
     #[test]
     fn every_duration_is_in_a_column() {
-        let document = example::small().document();
-        let point = document.telling_points()[0];
-        let all = document.distributions(point, Mode::Blocked);
+        let report = example::report(example::small().document());
+        let point = report.telling_points()[0];
+        let all = report.distributions(point, Mode::Blocked);
         let read = &all["read"];
         let counts = counts(read, read.at(0.0), read.max());
         assert_eq!(counts.iter().sum::<u64>(), read.count());
@@ -193,6 +191,6 @@ mod tests {
 
     #[test]
     fn colours_only_where_they_are_wanted() {
-        assert!(summary(&example::small().document(), Look::Coloured).contains('\u{1b}'));
+        assert!(summary(&example::report(example::small().document()), Look::Coloured).contains('\u{1b}'));
     }
 }

@@ -8,17 +8,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::document::{Document, Fault, Sample};
+use crate::Report;
+use crate::document::{Fault, Sample};
 use crate::lives::{Life, outstanding};
 
 /// The trace; `None` if no single fault was recorded.
 #[must_use]
-pub fn trace(document: &Document) -> Option<String> {
-    let mhz = f64::from(document.setting.tsc_mhz);
-    let with_faults = document.samples.iter().filter(|sample| !sample.faults.is_empty());
+pub fn trace(report: &Report) -> Option<String> {
+    let mhz = f64::from(report.setting.tsc_mhz);
+    let with_faults = report.samples.iter().filter(|sample| !sample.faults.is_empty());
     let events: Vec<Value> = with_faults
         .enumerate()
-        .flat_map(|(i, sample)| process(i + 1, &document.title(sample), sample, mhz))
+        .flat_map(|(i, sample)| process(i + 1, &report.title(sample), sample, mhz))
         .collect();
     if events.is_empty() {
         return None;
@@ -26,9 +27,9 @@ pub fn trace(document: &Document) -> Option<String> {
     let trace = json!({
         "displayTimeUnit": "ms",
         "otherData": {
-            "experiment": document.experiment.name,
-            "began": document.setting.began,
-            "command": document.setting.command,
+            "experiment": report.experiment.name,
+            "began": report.setting.began,
+            "command": report.setting.command,
         },
         "traceEvents": events,
     });
@@ -56,8 +57,8 @@ fn named(what: &str, pid: usize, tid: usize, name: &str) -> Value {
     json!({"ph": "M", "pid": pid, "tid": tid, "ts": 0, "name": what, "args": {"name": name}})
 }
 
-/// The fault as a whole, and its stages within. Begins and ends are events of their own: of begin
-/// and duration each reader makes an end of its own, which may miss the next begin by a rounding.
+/// The fault as a whole, and its stages within. Each start and each end is an event: an end that a
+/// reader computes from a duration may miss the next start by a rounding.
 fn spans(pid: usize, tid: usize, fault: &Fault, mhz: f64) -> Vec<Value> {
     let life = Life::of(fault);
     let wait = if fault.halt { "halt" } else { "schedule" };
@@ -87,7 +88,7 @@ fn micros(nanos: u64) -> f64 {
     nanos as f64 / 1000.0
 }
 
-/// Which rows are free from when on, for each core.
+/// Rows of each core, and the time from which each is free.
 #[derive(Default)]
 struct Rows {
     cores: BTreeMap<u16, Vec<(usize, u64)>>,
@@ -120,18 +121,18 @@ mod tests {
     use super::*;
     use crate::example;
 
-    fn events(document: &Document) -> Vec<Value> {
-        let trace: Value = serde_json::from_str(&trace(document).expect("faults")).unwrap();
+    fn events(report: &Report) -> Vec<Value> {
+        let trace: Value = serde_json::from_str(&trace(report).expect("faults")).unwrap();
         trace["traceEvents"].as_array().unwrap().clone()
     }
 
     /// The rules of the trace event format that a reader relies on.
     #[test]
     fn spans_follow_the_trace_event_format_and_nest() {
-        let document = example::overlap(1);
+        let report = example::report(example::overlap(1));
         let mut threads: BTreeMap<_, (f64, Vec<String>)> = BTreeMap::new();
         let mut whole = 0;
-        for event in events(&document) {
+        for event in events(&report) {
             let name = event["name"].as_str().expect("a name").to_owned();
             let thread = (event["pid"].as_u64().expect("a pid"), event["tid"].as_u64().expect("a tid"));
             let ts = event["ts"].as_f64().expect("a time");
@@ -157,14 +158,14 @@ mod tests {
             *before = if event["ph"] == "M" { *before } else { ts };
         }
         assert!(threads.values().all(|(_, open)| open.is_empty()), "a span has no end");
-        let recorded: usize = document.samples.iter().map(|sample| sample.faults.len()).sum();
+        let recorded: usize = report.samples.iter().map(|sample| sample.faults.len()).sum();
         assert_eq!(whole, recorded);
     }
 
     #[test]
     fn every_row_has_a_name_and_no_more_rows_than_waiters_are_needed() {
-        let document = example::small().document();
-        let events = events(&document);
+        let report = example::report(example::small().document());
+        let events = events(&report);
         let rows = events.iter().filter(|event| event["name"] == "thread_name").count();
         assert!((2..=32).contains(&rows), "{rows}");
         let title = events.iter().find(|event| event["name"] == "process_name").unwrap();
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn without_single_faults_there_is_no_trace() {
-        let document = example::Made { details: false, ..example::small() }.document();
-        assert_eq!(trace(&document), None);
+        let report = example::report(example::Made { details: false, ..example::small() }.document());
+        assert_eq!(trace(&report), None);
     }
 }

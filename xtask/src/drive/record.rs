@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use apf_report::document::Boot;
 use apf_vocabulary::Sample;
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +22,7 @@ pub const RECORD: &str = "record.jsonl";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// Where the VM runs; comes first.
+    /// Machine on which the VM runs; comes first.
     Machine(Machine),
     /// The guest is up.
     Guest {
@@ -30,6 +31,8 @@ pub enum Entry {
     },
     /// A sample has ended.
     Sample(Box<SampleOutcome>),
+    /// All samples have, and all memory has been compared.
+    End(Boot),
 }
 
 /// The host of the guest.
@@ -49,14 +52,14 @@ pub struct SampleOutcome {
     pub paged: Paged,
 }
 
-/// What paged, and what it counted.
+/// Origin of page-ins, and its counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Paged {
     /// This project's pager.
     Pager {
         /// Pages that it brought back because they were touched, whether the
-        /// guest was told or its core stopped.
+        /// guest took an async fault or its core was stopped.
         served_pages: u64,
         /// Evictions, periodic ones included.
         evictions: u64,
@@ -71,13 +74,13 @@ impl Machine {
     /// The machine this process runs on, which in the lab is the lab's.
     ///
     /// # Errors
-    /// The VMM does not tell its version.
+    /// The VMM does not print its version.
     pub fn here(spec: &Spec) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let version = Cmd::new(&spec.program).arg("--version").quiet().timeout(Duration::from_secs(20));
-        let version = version.capture().context("the VMM does not tell its version")?;
+        let version = version.capture().context("the VMM does not print its version")?;
         Ok(Self {
             processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
@@ -90,11 +93,11 @@ impl Machine {
 pub struct Recorder(File);
 
 impl Recorder {
-    /// Begins it in `folder`.
+    /// Creates the record in `folder`.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn begin(folder: &Path) -> Result<Self> {
+    pub fn create(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         File::create(&path).map(Self).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -116,28 +119,34 @@ pub struct Record {
     pub machine: Machine,
     pub tsc_mhz: u32,
     pub samples: Vec<SampleOutcome>,
+    /// `None` if the guest did not reach its end.
+    pub end: Option<Boot>,
 }
 
 impl Record {
     /// Reads what is there. A last line that was cut off is left out.
     ///
     /// # Errors
-    /// There is none, or not even its begin.
+    /// There is none, or its first lines are missing.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} has no begin", path.display()))
+        Self::parse(&text).with_context(|| format!("{} lacks its first lines", path.display()))
     }
 
     fn parse(text: &str) -> Option<Self> {
         let mut entries = text.lines().map_while(|line| serde_json::from_str(line).ok());
         let Some(Entry::Machine(machine)) = entries.next() else { return None };
         let Some(Entry::Guest { tsc_mhz }) = entries.next() else { return None };
-        let samples = entries.filter_map(|entry| match entry {
-            Entry::Sample(sample) => Some(*sample),
-            Entry::Machine(_) | Entry::Guest { .. } => None,
-        });
-        Some(Self { machine, tsc_mhz, samples: samples.collect() })
+        let mut record = Self { machine, tsc_mhz, samples: vec![], end: None };
+        for entry in entries {
+            match entry {
+                Entry::Sample(sample) => record.samples.push(*sample),
+                Entry::End(boot) => record.end = Some(boot),
+                Entry::Machine(_) | Entry::Guest { .. } => {}
+            }
+        }
+        Some(record)
     }
 }
 
@@ -151,28 +160,25 @@ mod tests {
     fn what_was_cut_off_is_left_out() {
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let sample = SampleOutcome {
-            sample: Sample {
-                mode: Mode::Halt,
-                parameters: Point::from([("tasks".into(), 4.0)]),
-                repetition: 1,
-                boot: 0,
-                metrics: Point::new(),
-                counts: [].into(),
-                histograms: vec![],
-                faults: vec![],
-            },
+            sample: Sample::new(Mode::Halt, Point::from([("tasks".into(), 4.0)])),
             host: None,
             paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
         };
-        let lines = [Entry::Machine(machine), Entry::Guest { tsc_mhz: 2000 }, Entry::Sample(sample.into())]
-            .map(|entry| serde_json::to_string(&entry).unwrap() + "\n")
-            .concat();
-        let whole = Record::parse(&lines).unwrap();
-        assert_eq!((whole.tsc_mhz, whole.samples.len()), (2000, 1));
+        let end = Boot { compared_pages: 9, ..Boot::default() };
+        let entries = [
+            Entry::Machine(machine),
+            Entry::Guest { tsc_mhz: 2000 },
+            Entry::Sample(sample.into()),
+            Entry::End(end),
+        ];
+        let lines = entries.map(|entry| serde_json::to_string(&entry).unwrap() + "\n");
+        let whole = Record::parse(&lines.concat()).unwrap();
+        assert_eq!((whole.tsc_mhz, whole.samples.len(), whole.end), (2000, 1, Some(end)));
         assert_eq!(whole.samples[0].sample.parameters["tasks"], 4.0);
         assert!(matches!(whole.samples[0].paged, Paged::Pager { served_pages: 7, .. }));
+        let lines = lines[..3].concat();
         let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
-        assert_eq!(torn.samples.len(), 0);
+        assert_eq!((torn.samples.len(), torn.end), (0, None));
         assert!(Record::parse("").is_none());
     }
 }

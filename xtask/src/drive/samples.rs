@@ -1,20 +1,20 @@
-//! The samples of an experiment while its guest runs: what the host counts
-//! meanwhile, the record, and how long it will still take.
+//! Samples of an experiment while its guest runs: the host's counts, the record, and an
+//! estimate of the time left.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use apf_vocabulary::Mode;
-use apf_vocabulary::Sample;
+use apf_report::document::Boot;
 use apf_vocabulary::grid::Point;
 use apf_vocabulary::pager::Stats;
+use apf_vocabulary::{Mode, Sample};
 
 use super::record::{Entry, Machine, Paged, Recorder, SampleOutcome};
 use super::spec::{HostCounts, Spec};
 use super::swap::SwapCounts;
 
-/// How far it is.
+/// Progress of an experiment.
 pub struct Samples {
     recorder: Recorder,
     total: usize,
@@ -24,47 +24,49 @@ pub struct Samples {
     current: Option<Current>,
 }
 
-/// The sample that is running, with the host's counts at its begin.
+/// The sample that is running, with the host's counts at its start.
 struct Current {
     label: String,
     point: Point,
     began: Counts,
     /// Pages that the first eviction left out, and what had been counted then.
     evicted: Option<(u64, Counts)>,
-    /// The same at its end.
+    /// Swap's counts when all was brought back, if it was before the end.
+    restored: Option<SwapCounts>,
+    /// The host's counts at its end.
     ended: Option<Counts>,
 }
 
-/// What the host has counted so far.
+/// Counts of the host so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// `None` where its tracing is not accessible.
     pub trace: Option<HostCounts>,
     /// Zeros before the first eviction, when there is no pager to ask.
     pub pager: Stats,
-    /// Where its own swap takes the pager's place.
+    /// Counts of swap, if it takes the pager's place.
     pub swap: Option<SwapCounts>,
 }
 
 impl Samples {
-    /// Begins the record in `folder`.
+    /// Creates the record in `folder`.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn begin(spec: &Spec, folder: &Path, tsc_mhz: u32, total: usize) -> Result<Self> {
-        let mut recorder = Recorder::begin(folder)?;
+    pub fn start(spec: &Spec, folder: &Path, tsc_mhz: u32, total: usize) -> Result<Self> {
+        let mut recorder = Recorder::create(folder)?;
         recorder.add(&Entry::Machine(Machine::here(spec)?))?;
         recorder.add(&Entry::Guest { tsc_mhz })?;
         Ok(Self { recorder, total, done: 0, began: Instant::now(), current: None })
     }
 
-    /// A sample begins.
+    /// Records the start of a sample.
     pub fn sample_begins(&mut self, mode: Mode, point: Point, began: Counts) {
         if self.done == 0 {
             self.began = Instant::now();
         }
         let label = label(mode, &point);
-        self.current = Some(Current { label, point, began, evicted: None, ended: None });
+        self.current = Some(Current { label, point, began, evicted: None, restored: None, ended: None });
     }
 
     /// A parameter of the sample that is running, if there is one.
@@ -72,38 +74,54 @@ impl Samples {
         self.current.as_ref()?.point.get(name).copied()
     }
 
-    /// Whether one is under way.
+    /// Returns true if a sample is under way.
     pub const fn is_running(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Memory was paged out, and so many pages are out: for the sample that is
-    /// running, if there is one.
+    /// Records an eviction that left so many pages out of memory, for the sample that is running, if
+    /// there is one.
     pub fn evicted(&mut self, out: u64, counts: Counts) {
         if let Some(current) = &mut self.current {
             current.evicted = Some((out, counts));
         }
     }
 
-    /// It has been measured.
+    /// Records that memory is about to be brought back: swap then reads pages that nobody touched.
+    pub fn restoring(&mut self, counts: Option<SwapCounts>) {
+        if let Some(current) = &mut self.current {
+            current.restored = counts;
+        }
+    }
+
+    /// Records the end of the measurement.
     pub fn measured(&mut self, counts: Counts) {
         if let Some(current) = &mut self.current {
             current.ended = Some(counts);
         }
     }
 
-    /// What it came to: written down.
+    /// Writes the result of the sample.
     ///
     /// # Errors
     /// It never began, or never ended, or cannot be written.
     pub fn sample(&mut self, sample: Sample) -> Result<()> {
-        let Current { began, evicted, ended, .. } =
+        let Current { began, evicted, restored, ended, .. } =
             self.current.take().context("a sample that never began")?;
-        let ended = ended.context("a sample that was never measured")?;
+        let mut ended = ended.context("a sample that was never measured")?;
+        ended.swap = restored.or(ended.swap);
         self.done += 1;
-        let host = ended.trace.zip(began.trace).map(|(now, begin)| now.since(&begin));
+        let host = ended.trace.zip(began.trace).map(|(now, start)| now.since(&start));
         let paged = paged(&began, evicted, &ended);
         self.recorder.add(&Entry::Sample(Box::new(SampleOutcome { sample, host, paged })))
+    }
+
+    /// Records the end of all samples.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn end(&mut self, boot: Boot) -> Result<()> {
+        self.recorder.add(&Entry::End(boot))
     }
 
     /// "12 of 60 samples, about 2m left; now async, tasks=4".
@@ -125,11 +143,11 @@ impl Samples {
     }
 }
 
-/// What was paged from a sample's begin over its eviction to its end.
+/// Counts pages from a sample's start over its eviction to its end.
 fn paged(began: &Counts, evicted: Option<(u64, Counts)>, ended: &Counts) -> Paged {
     let (out, at) = evicted.unwrap_or_else(|| (0, ended.clone()));
     match (began.swap, ended.swap) {
-        (Some(begin), Some(end)) => Paged::Swap(SwapCounts { out_pages: out, ..end.since(&begin) }),
+        (Some(start), Some(end)) => Paged::Swap(SwapCounts { out_pages: out, ..end.since(&start) }),
         _ => Paged::Pager {
             served_pages: ended.pager.served_pages.saturating_sub(began.pager.served_pages),
             evictions: ended.pager.evictions.saturating_sub(began.pager.evictions),
@@ -155,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_counted_from_begin_to_end_and_evictions_from_the_first_on() {
+    fn pages_are_counted_from_start_to_end_and_evictions_from_the_first_on() {
         let counts = |served_pages, evictions, dropped_pages| Counts {
             pager: Stats { served_pages, evictions, dropped_pages, ..Stats::default() },
             ..Counts::default()

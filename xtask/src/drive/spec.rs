@@ -1,4 +1,4 @@
-//! What to run, and what came of it.
+//! Description of a VM, and its outcome, as files.
 
 use std::fs;
 use std::ops::Range;
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use apf_vocabulary::message::{Check, Pass};
-use apf_vocabulary::{Counters, Histogram};
+use apf_vocabulary::Counters;
+use apf_vocabulary::message::Check;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::evict::Evict;
@@ -18,7 +18,7 @@ pub const OUTCOME: &str = "outcome.json";
 /// Everything the guest printed.
 pub const CONSOLE: &str = "guest-console.log";
 
-/// How often each block of code ran, as QEMU's plugin hotblocks writes it.
+/// Executions of each block of code, as QEMU's plugin hotblocks writes them.
 pub const PROFILE: &str = "profile.txt";
 
 /// A virtual machine monitor.
@@ -41,7 +41,7 @@ impl Vmm {
     }
 }
 
-/// What the guest's program runs on.
+/// Operating system of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
@@ -64,25 +64,23 @@ pub struct Spec {
     pub program: PathBuf,
     /// The unikernel, or Linux's initramfs.
     pub image: PathBuf,
-    /// What QEMU starts: the loader, or Linux.
+    /// Kernel that QEMU starts: the loader, or Linux.
     pub loader: PathBuf,
     /// The pager's library.
     pub pager: PathBuf,
     pub memory_mib: u32,
     pub cores: u32,
     pub page_latency: PageLatency,
-    /// Of passes and samples.
+    /// Of samples.
     pub evict: Evict,
     /// The disk that the host swaps to, where its own swap takes the pager's place.
     pub swap: Option<PathBuf>,
     /// Of latencies and evictions.
     pub seed: u64,
-    /// Pages that each pass reads, or all checks, and pages of the memory that is filled:
-    /// they decide how long it may take.
-    pub pages: u32,
+    /// Time that its work may take, far above what it takes on an idle machine.
+    pub work: Duration,
+    /// Pages of the memory that is filled, which takes time before.
     pub region_pages: u32,
-    /// Seconds that an experiment's samples may take beside.
-    pub samples_s: u64,
     pub show_console: bool,
     pub vmm_args: Vec<String>,
     /// Words for the kernel, before those for its program.
@@ -107,14 +105,9 @@ impl Spec {
         write_json(self, path)
     }
 
-    /// Longest time that the VM may take: three times what it takes when
-    /// every page comes alone, at the lab's cost of some milliseconds each,
-    /// with all virtual CPUs on one processor.
+    /// Longest time that the VM may take, with all virtual CPUs on one processor.
     pub fn limit(&self) -> Duration {
-        const PER_PAGE: Duration = Duration::from_millis(5);
-        const PASSES: u32 = 2;
-        let alone = (self.page_latency.mean() + PER_PAGE) * self.pages;
-        (Duration::from_secs(60 + self.samples_s) + alone * PASSES * 3 + self.filling() * 4) * self.cores
+        (Duration::from_secs(60) + self.work + self.filling() * 4) * self.cores
     }
 
     /// Longest time in which a guest that is well says nothing and touches no
@@ -129,7 +122,7 @@ impl Spec {
     }
 }
 
-/// What the host's kernel counted.
+/// Counts of the host's kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostCounts {
     pub not_present: u64,
@@ -139,7 +132,7 @@ pub struct HostCounts {
 }
 
 impl HostCounts {
-    /// What was counted since `earlier`.
+    /// Returns the counts since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             not_present: self.not_present.saturating_sub(earlier.not_present),
@@ -149,28 +142,16 @@ impl HostCounts {
     }
 }
 
-/// A pass as guest and host saw it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PassOutcome {
-    pub pass: Pass,
-    pub host: HostCounts,
-}
-
-/// Everything a run told.
+/// Results of a VM that are no samples.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
-    pub tsc_mhz: u32,
     pub cores: usize,
-    /// Where the image's entry point was.
+    /// Address of the image's entry point.
     pub entry: u64,
-    /// Where the kernel's code was, if it is not in the image.
+    /// Addresses of the kernel's code, if it is not in the image.
     pub kernel: Option<Range<u64>>,
-    pub service_off: Option<String>,
     /// Why there are no counts of the host.
     pub host_trace_unavailable: Option<String>,
-    pub passes: Vec<PassOutcome>,
-    pub histograms: Vec<Histogram>,
-    /// The checks of the experiment `contexts`.
     pub checks: Vec<Check>,
     /// All that guest and host counted during it, without what the guest itself raised.
     pub counted: Option<(Counters, HostCounts)>,

@@ -1,8 +1,8 @@
 //! The host kernel's own count of async page faults, by its tracepoints.
 //!
-//! `kvm_try_async_get_page` tells of a fault that could become an async one,
-//! `kvm_async_pf_not_present` that it did, and `kvm_async_pf_repeated_fault`
-//! that its page is under way already (arch/x86/kvm/mmu/mmu.c). What is left
+//! `kvm_try_async_get_page` is hit by a fault that could become an async one,
+//! `kvm_async_pf_not_present` when it did, and `kvm_async_pf_repeated_fault`
+//! when its page is under way already (arch/x86/kvm/mmu/mmu.c). What is left
 //! found 64 outstanding (virt/kvm/async_pf.c) and was served synchronously.
 //!
 //! A histogram trigger counts in the kernel, for each thread, so nothing can be

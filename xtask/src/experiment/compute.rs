@@ -1,58 +1,48 @@
 //! `compute`: what is left of the core for a task that computes while others fault?
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use apf_vocabulary::grid::{Axis, Point};
+use apf_vocabulary::grid::Point;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
-use super::statistics::{Values, at, metric, values_of};
+use super::definition::{COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, fixed, varied};
+use super::statistics::{Values, at, at_each, claim_at_each, metric, values_of};
+
+const TASKS: &str = "faulting_tasks";
 
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
     name: "compute",
     question: "How much of its work does a computing task keep while more and more others fault?",
-    variable: ("faulting_tasks", "tasks that fault"),
-    panel: Some(("page_latency_ms", "page latency in ms")),
-    baseline: Mode::Blocked,
+    variable: (TASKS, "tasks that fault"),
+    panel: LATENCY_PANEL,
     falsified_by: "a computing task that keeps less than the host's own cost of the faults leaves it",
     metrics: &[
-        ("compute_kept", "share of its work that is kept", Better::Higher),
+        COMPUTE_KEPT,
         ("pages_per_second", "pages read in a second", Better::Higher),
         ("core_ms_per_page", "core time that a page costs the others, in ms", Better::Lower),
         FAULT_COST,
     ],
-    modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
-    profiled: false,
-    axes,
-    region_mib: 16,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
+    parameters: &[
+        fixed(LATENCY, &[50.0]),
+        varied(TASKS, &[0.0, 1.0, 8.0, 64.0], &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]),
+    ],
     references,
-    claims,
+    claims: &[one_task, no_less_than_left],
+    ..Definition::COMMON
 };
 
-fn axes(effort: Effort) -> Vec<Axis> {
-    let tasks: &[f64] = match effort {
-        Effort::Quick => &[0.0, 1.0, 8.0, 64.0],
-        Effort::Full => &[0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0],
-    };
-    vec![Axis::new("page_latency_ms", &[50.0]), Axis::new("faulting_tasks", tasks)]
-}
-
-/// What the faults of a sample leave by their cost alone: 1 − rate · c.
+/// Share of the core that the faults of a sample leave by their cost alone: 1 − rate · c.
 fn left(sample: &Sample) -> Option<f64> {
     let rate = sample.metrics.get("pages_per_second")?;
     Some((1.0 - rate * sample.metrics.get(FAULT_COST.0)? / 1000.0).max(0.0))
 }
 
 fn references(samples: &[Sample], _cores: u32) -> Vec<Reference> {
-    let latencies = values_of(samples, "page_latency_ms");
+    let latencies = values_of(samples, LATENCY);
     let points: Vec<_> = latencies
         .into_iter()
-        .flat_map(|latency| {
-            values_of(samples, "faulting_tasks").into_iter().map(move |tasks| (tasks, latency))
-        })
+        .flat_map(|latency| values_of(samples, TASKS).into_iter().map(move |tasks| (tasks, latency)))
         .filter_map(|(tasks, latency)| {
-            let point = [("faulting_tasks", tasks), ("page_latency_ms", latency)];
+            let point = [(TASKS, tasks), (LATENCY, latency)];
             let left: Vec<f64> = at(samples, Mode::Async, &point).filter_map(left).collect();
             let point: Point = point.map(|(name, value)| (name.to_owned(), value)).into();
             Some((point, Values::new(left)?.median()))
@@ -66,12 +56,8 @@ fn references(samples: &[Sample], _cores: u32) -> Vec<Reference> {
     if reference.points.is_empty() { vec![] } else { vec![reference] }
 }
 
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
-    [one_task(samples), no_less_than_left(samples)].into_iter().flatten().collect()
-}
-
 fn one_task(samples: &[Sample]) -> Option<Claim> {
-    let point = [("faulting_tasks", 1.0), ("page_latency_ms", 50.0)];
+    let point = [(TASKS, 1.0), (LATENCY, 50.0)];
     let kept = metric(at(samples, Mode::Async, &point), "compute_kept")?;
     Some(Claim {
         text: "with one faulting task at 50 ms a page at least 94 % of the work is kept".into(),
@@ -81,22 +67,17 @@ fn one_task(samples: &[Sample]) -> Option<Claim> {
 }
 
 fn no_less_than_left(samples: &[Sample]) -> Option<Claim> {
-    let margins: Vec<(f64, Values)> = values_of(samples, "faulting_tasks")
-        .into_iter()
-        .filter(|&tasks| tasks > 0.0)
-        .filter_map(|tasks| {
-            let point = [("faulting_tasks", tasks)];
-            let margin = |sample: &Sample| Some(sample.metrics.get("compute_kept")? - left(sample)?);
-            let margins: Vec<f64> = at(samples, Mode::Async, &point).filter_map(margin).collect();
-            Some((tasks, Values::new(margins)?))
-        })
-        .collect();
-    let at_each = margins.iter().map(|(tasks, margin)| format!("{tasks} tasks: {}", margin.spread(100.0)));
-    (!margins.is_empty()).then(|| Claim {
-        text: "never more than 3 percentage points less is kept than the cost of the faults leaves".into(),
-        measured: at_each.collect::<Vec<_>>().join(", "),
-        holds: margins.iter().all(|(_, margin)| margin.median() >= -0.03),
-    })
+    let margins = at_each(samples, TASKS, |tasks| {
+        let margin = |sample: &Sample| Some(sample.metrics.get("compute_kept")? - left(sample)?);
+        let margins: Vec<f64> = at(samples, Mode::Async, &[(TASKS, tasks)]).filter_map(margin).collect();
+        Values::new(margins).filter(|_| tasks > 0.0)
+    });
+    claim_at_each(
+        "never more than 3 percentage points less is kept than the cost of the faults leaves",
+        &margins,
+        |(tasks, margin)| format!("{tasks} tasks: {}", margin.spread(100.0)),
+        |(_, margin)| margin.median() >= -0.03,
+    )
 }
 
 #[cfg(test)]
@@ -107,7 +88,7 @@ mod tests {
     fn kept(tasks: f64, kept: f64, rate: f64) -> Sample {
         sample(
             Mode::Async,
-            &[("faulting_tasks", tasks), ("page_latency_ms", 50.0)],
+            &[(TASKS, tasks), (LATENCY, 50.0)],
             &[("compute_kept", kept), ("pages_per_second", rate), ("fault_cost_ms", 2.0)],
         )
     }
@@ -123,7 +104,7 @@ mod tests {
     fn claims_hold_or_not_by_the_figures() {
         let of = |one: f64, many: f64| {
             let samples = [kept(1.0, one, 20.0), kept(8.0, many, 160.0)];
-            claims(&samples, 1).iter().map(|claim| claim.holds).collect::<Vec<_>>()
+            [one_task(&samples), no_less_than_left(&samples)].map(|claim| claim.unwrap().holds)
         };
         assert_eq!(of(0.95, 0.66), [true, true]);
         assert_eq!(of(0.93, 0.64), [false, false]);

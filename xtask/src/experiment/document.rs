@@ -5,40 +5,40 @@ use std::time::SystemTime;
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use apf_report::document::{Document, Experiment, Metric, Parameter, SCHEMA, Setting};
+use apf_report::document::{Boot as End, Document, Experiment, Metric, Parameter, SCHEMA, Setting};
 use apf_vocabulary::{Counters, Sample};
 
 use super::boots::{Boot, Part};
-use super::catalogue::Definition;
+use super::definition::Definition;
 use crate::drive::evict::Evict;
 use crate::drive::record::{Paged, Record, SampleOutcome};
 use crate::process::Cmd;
 
 /// The document's file.
 const FILE: &str = "report.json";
-/// Where the one before goes, to be compared with.
+/// Name of the previous document, kept for comparison.
 const PREVIOUS: &str = "report.previous.json";
 
-/// What is known before the guest has said anything.
+/// The parts of a document that are known before the guest starts.
 #[derive(Clone)]
 pub struct Sketch {
     pub definition: &'static Definition,
     pub host: &'static str,
-    /// Whether the lab's clock counted instructions.
+    /// True if the lab's clock counts instructions.
     pub exact: bool,
     pub vmm: &'static str,
     pub guest_kernel: String,
     pub cores: u32,
     pub memory_mib: u32,
     pub page_latency: String,
-    /// Which pages evictions took.
+    /// Choice of evicted pages.
     pub evict: Evict,
     pub seed: u64,
     pub began: SystemTime,
     pub revision: Revision,
 }
 
-/// What was built. Asked for beforehand: an interrupted program starts no commands.
+/// Revision that was built. Read beforehand: an interrupted program starts no commands.
 #[derive(Clone, Default)]
 pub struct Revision {
     name: Option<String>,
@@ -63,20 +63,24 @@ impl Sketch {
         let samples = |part: &Part| {
             part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)).collect()
         };
-        Some(self.fill_with(parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect(), record))
+        let ends = parts.iter().filter_map(|part| part.record.end).collect();
+        let samples = parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect();
+        Some(self.fill_with(samples, ends, record))
     }
 
-    /// The document with these samples, from where the record says.
-    pub fn fill_with(&self, samples: Vec<Sample>, record: &Record) -> Document {
+    /// The document with these samples and ends of boots, from where the record says.
+    pub fn fill_with(&self, samples: Vec<Sample>, boots: Vec<End>, record: &Record) -> Document {
         // Both are about memory that is out as a whole: pages that are there cost nothing.
         let whole = self.evict.is_all();
+        let claims = self.definition.claims.iter().filter_map(|claim| claim(&samples));
         Document {
             schema: SCHEMA,
             experiment: experiment(self.definition),
             setting: self.setting(record),
             references: if whole { (self.definition.references)(&samples, self.cores) } else { vec![] },
-            claims: if whole { (self.definition.claims)(&samples, self.cores) } else { vec![] },
+            claims: if whole { claims.collect() } else { vec![] },
             samples,
+            boots,
         }
     }
 
@@ -153,7 +157,7 @@ pub fn sample(boot: &Boot, number: u32, outcome: &SampleOutcome) -> Sample {
 /// The document with a line for each member, and for each sample: a whole run has
 /// too many numbers for a line each.
 fn text(document: &Document) -> Result<String> {
-    let Document { schema, experiment, setting, samples, references, claims } = document;
+    let Document { schema, experiment, setting, samples, boots, references, claims } = document;
     let lines = |members: Vec<String>| format!("[\n{}\n]", members.join(",\n"));
     let each = samples.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
     let members = [
@@ -162,6 +166,7 @@ fn text(document: &Document) -> Result<String> {
         ("setting", serde_json::to_string_pretty(setting)?),
         ("claims", serde_json::to_string_pretty(claims)?),
         ("references", serde_json::to_string(references)?),
+        ("boots", serde_json::to_string(boots)?),
         ("samples", lines(each)),
     ];
     let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\": {value}")).collect();
@@ -191,8 +196,7 @@ mod tests {
     use super::*;
     use crate::dirs;
     use crate::drive::record::Machine;
-    use crate::drive::spec::HostCounts;
-    use crate::drive::spec::System;
+    use crate::drive::spec::{HostCounts, System};
     use crate::drive::swap::SwapCounts;
     use apf_vocabulary::grid::Point;
     use apf_vocabulary::{Histogram, Mode};
@@ -200,14 +204,12 @@ mod tests {
     fn parts() -> [Part; 1] {
         let counters = Counters { not_present: 9, most_outstanding: 5, ..Default::default() };
         let sample = Sample {
-            mode: Mode::Async,
-            parameters: Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]),
             repetition: 3,
-            boot: 0,
             metrics: Point::from([("ms_per_page".into(), 2.5)]),
             counts: counters.to_counts(),
             histograms: vec![Histogram { name: "halt total".into(), per_us: 2000.0, buckets: vec![(7, 1)] }],
             faults: vec![(0, 7, 0x1000, true, [1, 2, 3, 4, 5]).into()],
+            ..Sample::new(Mode::Async, Point::from([("tasks".into(), 1.0), ("page_latency_ms".into(), 1.0)]))
         };
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
         let host = Some(HostCounts { not_present: 9, ready: 8, synchronous: 0 });
@@ -217,7 +219,8 @@ mod tests {
             paged: Paged::Pager { served_pages: 11, evictions: 2, evicted_pages: 12 },
         }];
         let boot = Boot { system: System::Hermit, modes: vec![Mode::Async], repetitions: 0..5 };
-        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples } }]
+        let end = End { compared_pages: 4096, ..End::default() };
+        [Part { boot, number: 0, record: Record { machine, tsc_mhz: 2000, samples, end: Some(end) } }]
     }
 
     fn sketch() -> Sketch {
@@ -248,6 +251,7 @@ mod tests {
         assert!(!sample.counts.contains_key("most_outstanding"));
         assert_eq!(sample.histograms[0].buckets, [(7, 1)]);
         assert_eq!((sample.faults[0].token, sample.faults[0].running), (7, 5));
+        assert_eq!(document.boots[0].compared_pages, 4096);
         assert_eq!(sketch().fill(&[]), None);
         assert_eq!(document.setting.began, "1970-01-01T00:00:00Z");
     }
@@ -307,7 +311,7 @@ mod tests {
         assert_eq!(read(&file), second);
         assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
-        // An error in a sample can be told by its line.
+        // An error in a sample has its line.
         assert_eq!(
             text(&first).unwrap().lines().filter(|line| line.contains("ms_per_page\":2.5")).count(),
             1

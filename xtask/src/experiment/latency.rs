@@ -2,9 +2,8 @@
 
 use apf_report::distribution::Distribution;
 use apf_report::document::{Claim, Mode, Sample};
-use apf_vocabulary::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
+use super::definition::{Definition, LATENCY, fixed, varied};
 use super::statistics::at;
 
 /// The experiment.
@@ -12,45 +11,30 @@ pub const DEFINITION: Definition = Definition {
     name: "latency",
     question: "Where does a fault's time go: until its task is parked, in the host, to the service, \
                to the task that runs again?",
-    variable: ("page_latency_ms", "page latency in ms"),
-    panel: None,
+    variable: (LATENCY, "page latency in ms"),
     baseline: Mode::Halt,
     falsified_by: "a guest that adds as much to a page-in as the host takes for it",
-    metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
     modes: &[Mode::Halt, Mode::Async],
-    profiled: false,
-    axes,
-    region_mib: 16,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
-    references: |_, _| vec![],
-    claims,
+    parameters: &[fixed("tasks", &[8.0]), varied(LATENCY, &[0.0, 1.0, 10.0], &[0.0, 0.1, 1.0, 10.0, 50.0])],
+    claims: &[way_back],
+    ..Definition::COMMON
 };
 
-fn axes(effort: Effort) -> Vec<Axis> {
-    let latencies: &[f64] = match effort {
-        Effort::Quick => &[0.0, 1.0, 10.0],
-        Effort::Full => &[0.0, 0.1, 1.0, 10.0, 50.0],
-    };
-    vec![Axis::new("tasks", &[8.0]), Axis::new("page_latency_ms", latencies)]
-}
-
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
+fn way_back(samples: &[Sample]) -> Option<Claim> {
     let back = |mode, stage: &str| {
-        let samples = at(samples, mode, &[("page_latency_ms", 10.0)]);
+        let samples = at(samples, mode, &[(LATENCY, 10.0)]);
         let histograms = samples.flat_map(|sample| &sample.histograms).filter(|h| h.name == stage);
-        Distribution::of(histograms).map(|distribution| distribution.at(0.5))
+        Some(Distribution::of(histograms)?.at(0.5))
     };
-    let scheduled = back(Mode::Async, "schedule ready→running");
-    let halted = back(Mode::Halt, "halt ready→running");
-    let (Some(scheduled), Some(halted)) = (scheduled, halted) else { return vec![] };
-    vec![Claim {
+    let scheduled = back(Mode::Async, "schedule ready→running")?;
+    let halted = back(Mode::Halt, "halt ready→running")?;
+    Some(Claim {
         text: "at 10 ms a page the way back, from ready to running, takes less than a tenth of that \
                (medians, 8 tasks)"
             .into(),
         measured: format!("{scheduled:.0} µs by schedule, {halted:.0} µs by halt"),
         holds: scheduled < 1000.0 && halted < 1000.0,
-    }]
+    })
 }
 
 #[cfg(test)]
@@ -63,7 +47,7 @@ mod tests {
     fn with(mode: Mode, name: &str, micros: u64) -> Sample {
         let histogram =
             Histogram { name: name.into(), per_us: 2.0, buckets: vec![(2 * micros, 3), (9999, 2)] };
-        Sample { histograms: vec![histogram], ..sample(mode, &[("page_latency_ms", 10.0)], &[]) }
+        Sample { histograms: vec![histogram], ..sample(mode, &[(LATENCY, 10.0)], &[]) }
     }
 
     #[test]
@@ -73,7 +57,7 @@ mod tests {
                 with(Mode::Async, "schedule ready→running", micros),
                 with(Mode::Halt, "halt ready→running", 100),
             ];
-            claims(&samples, 1)[0].holds
+            way_back(&samples).unwrap().holds
         };
         assert!(of(900) && !of(1100));
     }

@@ -1,26 +1,32 @@
 //! `cargo xtask experiment`: questions to real VMs, and documents with the answers.
 //!
-//! - [`catalogue`]: what an experiment is, and which there are; one file for each:
-//!   [`overlap`], [`compute`], [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`],
-//!   [`prefetch`], [`cost`], [`peer`], [`swap`]
-//! - [`plan`]: what one experiment is going to measure, as the options say
+//! - [`definition`]: what an experiment consists of
+//! - [`catalogue`]: every experiment; one file for each: [`run`](mod@run), [`overlap`], [`compute`],
+//!   [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`], [`prefetch`], [`cost`], [`peer`], [`swap`]
+//! - [`options`]: options that change an experiment
+//! - [`plan`]: samples that one experiment is going to have, as the options say
 //! - [`measure`]: one experiment, from a plan to its document
-//! - [`boots`]: which guests are booted for it, in which order, and what came of each
+//! - [`boots`]: guests that are booted for it, and the record of each
 //! - [`document`]: the document's parts that are not samples
+//! - [`accounts`]: pages and counts that must be right in every document
 //! - [`statistics`]: medians and spreads, for claims
 
+mod accounts;
 mod boots;
 mod catalogue;
 mod compute;
 mod cost;
+mod definition;
 mod document;
 mod halt;
 mod latency;
 mod measure;
+mod options;
 mod overlap;
 mod peer;
 mod plan;
 mod prefetch;
+mod run;
 mod statistics;
 mod storm;
 mod swap;
@@ -28,20 +34,14 @@ mod sweep;
 mod tail;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use apf_vocabulary::grid::Axis;
-use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 
-use crate::drive::evict::Evict;
-use crate::drive::latency::PageLatency;
-use crate::drive::spec::Vmm;
-use crate::probe::Host;
+use crate::place::Place;
 use crate::process::guard;
-use catalogue::Definition;
-use measure::Place;
+use definition::Definition;
+pub use options::Options;
 use plan::Plan;
 
 /// `cargo xtask experiment`
@@ -53,11 +53,11 @@ pub struct ExperimentArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Says what each experiment asks, varies, compares with, and what would falsify it
+    /// Lists each experiment's question, variable, baseline, and the outcome that would falsify it
     List,
     /// Runs experiments, one after the other
     Run {
-        /// Which; see `list`
+        /// Names of experiments; see `list`
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
         #[command(flatten)]
@@ -70,60 +70,12 @@ enum What {
     },
 }
 
-/// How experiments are run.
-#[derive(Clone, Debug, Args)]
-struct Options {
-    /// Fewer points, repetitions and pages: a first look
-    #[arg(long)]
-    quick: bool,
-    /// How often each point is measured [default: 5, with --quick 2]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    repetitions: Option<u32>,
-    /// Other values of a parameter: --at tasks=1,64 (may be repeated)
-    #[arg(long, value_name = "NAME=VALUES")]
-    at: Vec<Axis>,
-    /// Only these modes, of those that the experiment has: --modes blocked,async
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
-    modes: Vec<String>,
-    /// How long page-ins take, in place of an experiment's own values; as for `run`
-    #[arg(long, value_name = "LATENCY")]
-    page_latency: Option<PageLatency>,
-    /// Which pages an eviction takes, and how often: all, fraction:0.25, periodic:500ms,0.25, lru:0.5
-    #[arg(long, value_name = "KIND", default_value = "all")]
-    evict: Evict,
-    /// Where guests run
-    #[arg(long, value_enum, default_value_t = Host::Auto)]
-    host: Host,
-    /// One instruction is one nanosecond, whatever else the machine does: slow, in the lab
-    /// only, one core
-    #[arg(long)]
-    exact: bool,
-    /// What boots the guest [default: uhyve; beside Linux qemu]
-    #[arg(long, value_enum)]
-    vmm: Option<Vmm>,
-    /// The guest's virtual CPUs
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    smp: u32,
-    /// The guest's memory [default: what the experiment needs, mostly 256MiB]
-    #[arg(long)]
-    memory: Option<ByteSize>,
-    /// Seed of contents, order and latencies
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Show the guest's console
-    #[arg(long)]
-    console: bool,
-    /// Folder for the results, one folder for each experiment [default: target/apf/experiments]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-}
-
 /// `cargo xtask experiment`
 ///
 /// # Errors
-/// There is no such experiment, an option does not fit, a guest does not come
-/// to its end, or a page was wrong.
-pub fn run(args: &ExperimentArgs) -> Result<()> {
+/// There is no such experiment, an option does not fit, a guest does not reach its end, or a
+/// result is not right.
+pub fn verb(args: &ExperimentArgs) -> Result<()> {
     match &args.what {
         What::List => {
             // Whoever reads it may have seen enough.
@@ -146,7 +98,7 @@ pub fn run(args: &ExperimentArgs) -> Result<()> {
                     println!("{} is left out: {why:#}", definition.name);
                 }
                 // What counts instructions would keep the others from the host's clock.
-                qemu && paged.is_ok() && (options.exact || !definition.profiled)
+                qemu && paged.is_ok() && (options.host.exact || !definition.profiled)
             };
             let definitions: Vec<_> = catalogue::ALL.into_iter().filter(fits).collect();
             run_each(&definitions, options, Missing::IsLeftOut)
@@ -154,30 +106,44 @@ pub fn run(args: &ExperimentArgs) -> Result<()> {
     }
 }
 
-/// What becomes of an experiment that cannot be run where guests run.
+/// Treatment of an experiment that cannot be run in this place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// It was asked for by its name.
+    /// It was requested by its name.
     Fails,
     /// It is one of all.
     IsLeftOut,
+}
+
+/// Runs the experiment `run`, with one repetition at the one point of the options.
+///
+/// # Errors
+/// An option does not fit, the guest does not reach its end, or the result is not right.
+pub fn run_one(options: &Options) -> Result<()> {
+    let plan = Plan::new(&run::DEFINITION, options)?;
+    measure::run(&prepare(std::slice::from_ref(&plan), options)?, &plan, options)
+}
+
+fn prepare(plans: &[Plan], options: &Options) -> Result<Place> {
+    let vmms: Vec<_> = plans.iter().map(|plan| plan.vmm).collect();
+    Place::prepare(&options.host, &vmms, plans.iter().any(|plan| plan.definition.has_linux()))
 }
 
 fn run_each(definitions: &[&'static Definition], options: &Options, missing: Missing) -> Result<()> {
     // Everything is checked before the first one takes its minutes.
     let plans: Vec<_> =
         definitions.iter().map(|definition| Plan::new(definition, options)).collect::<Result<_>>()?;
-    let place = Place::prepare(&plans, options)?;
+    let place = prepare(&plans, options)?;
     let mut failed = Vec::new();
     for plan in &plans {
         if missing == Missing::IsLeftOut
-            && let Err(why) = place.takes(plan.definition)
+            && let Err(why) = measure::takes(&place, plan.definition)
         {
             println!("\n{} is left out: {why:#}", plan.definition.name);
             continue;
         }
         // One that fails does not keep the others from running.
-        if let Err(error) = place.run(plan, options) {
+        if let Err(error) = measure::run(&place, plan, options) {
             guard::park_if_interrupted();
             eprintln!("error: {}: {error:#}", plan.definition.name);
             failed.push(plan.definition.name);

@@ -1,10 +1,10 @@
-//! `overlap`: how much of their waiting do many tasks do at the same time?
+//! `overlap`: the share of their waiting that many tasks do at the same time.
 
 use apf_report::document::{Claim, Mode, Reference, Sample};
-use apf_vocabulary::grid::{Axis, Point};
+use apf_vocabulary::grid::Point;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
-use super::statistics::{Values, at, metric, values_of};
+use super::definition::{Definition, FAULT_COST, LATENCY, LATENCY_PANEL, fixed, varied};
+use super::statistics::{Values, at, at_each, claim_at_each, metric, values_of};
 
 /// Faults that the host keeps outstanding for each core.
 const OUTSTANDING: f64 = 64.0;
@@ -14,29 +14,17 @@ pub const DEFINITION: Definition = Definition {
     name: "overlap",
     question: "How long does it take to read evicted pages with more and more tasks, against the ideal \
                and against what the host's own cost of a fault leaves?",
-    variable: ("tasks", "tasks that read"),
-    panel: Some(("page_latency_ms", "page latency in ms")),
-    baseline: Mode::Blocked,
+    panel: LATENCY_PANEL,
     falsified_by: "a time for each page that does not fall with the number of tasks, or that one task \
                    pays for the service more than it would without it",
-    metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
-    modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
-    profiled: false,
-    axes,
-    region_mib: 16,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
+    parameters: &[
+        fixed(LATENCY, &[0.0, 1.0, 10.0, 50.0]),
+        varied("tasks", &[1.0, 8.0, 64.0], &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
+    ],
     references,
-    claims,
+    claims: &[full_overlap, one_task, no_latency],
+    ..Definition::COMMON
 };
-
-fn axes(effort: Effort) -> Vec<Axis> {
-    let (tasks, latencies): (&[f64], &[f64]) = match effort {
-        Effort::Quick => (&[1.0, 8.0, 64.0], &[0.0, 1.0, 10.0, 50.0]),
-        Effort::Full => (&[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0], &[0.0, 1.0, 10.0, 50.0]),
-    };
-    vec![Axis::new("page_latency_ms", latencies), Axis::new("tasks", tasks)]
-}
 
 /// `L / min(T, 64·cores)`
 fn ideal(tasks: f64, latency_ms: f64, cores: u32) -> f64 {
@@ -47,10 +35,10 @@ fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     let Some(cost) = metric(samples.iter(), FAULT_COST.0) else { return vec![] };
     let reference = |label: String, value: &dyn Fn(f64, f64) -> f64| {
         let point = |tasks: f64, latency: f64| {
-            Point::from([("tasks".to_owned(), tasks), ("page_latency_ms".to_owned(), latency)])
+            Point::from([("tasks".to_owned(), tasks), (LATENCY.to_owned(), latency)])
         };
         let tasks = values_of(samples, "tasks");
-        let points = values_of(samples, "page_latency_ms").into_iter().flat_map(|latency| {
+        let points = values_of(samples, LATENCY).into_iter().flat_map(|latency| {
             tasks.iter().map(move |&tasks| (point(tasks, latency), value(tasks, latency)))
         });
         Reference { metric: "ms_per_page".into(), label, points: points.collect() }
@@ -65,63 +53,47 @@ fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     ]
 }
 
-fn claims(samples: &[Sample], cores: u32) -> Vec<Claim> {
-    [full_overlap(samples, cores), one_task(samples), no_latency(samples)].into_iter().flatten().collect()
-}
-
 /// 64 tasks reach what is attainable.
-fn full_overlap(samples: &[Sample], cores: u32) -> Option<Claim> {
-    const TASKS: f64 = 64.0;
-    let latencies = values_of(samples, "page_latency_ms");
-    let shares: Vec<(f64, Values)> = latencies
-        .into_iter()
-        .filter(|latency| (1.0..=50.0).contains(latency))
-        .filter_map(|latency| {
-            // With the cost of a fault that was taken beside it.
-            let share = |sample: &Sample| {
-                let cost = sample.metrics.get(FAULT_COST.0)?;
-                Some(ideal(TASKS, latency, cores).max(*cost) / sample.metrics.get("ms_per_page")?)
-            };
-            let point = [("tasks", TASKS), ("page_latency_ms", latency)];
-            let shares: Vec<f64> = at(samples, Mode::Async, &point).filter_map(share).collect();
-            Some((latency, Values::new(shares)?))
-        })
-        .collect();
-    let at_each = shares.iter().map(|(latency, share)| format!("{latency} ms: {} %", share.spread(100.0)));
-    (!shares.is_empty()).then(|| Claim {
-        text: "64 tasks reach at least 80 % of what is attainable, at 1 to 50 ms a page".into(),
-        measured: at_each.collect::<Vec<_>>().join(", "),
-        holds: shares.iter().all(|(_, share)| share.median() >= 0.8),
-    })
+fn full_overlap(samples: &[Sample]) -> Option<Claim> {
+    let shares = at_each(samples, LATENCY, |latency| {
+        // With the cost of a fault that was taken beside it. Of one core, no more than of several.
+        let share = |sample: &Sample| {
+            let cost = sample.metrics.get(FAULT_COST.0)?;
+            Some(ideal(64.0, latency, 1).max(*cost) / sample.metrics.get("ms_per_page")?)
+        };
+        let point = [("tasks", 64.0), (LATENCY, latency)];
+        let shares: Vec<f64> = at(samples, Mode::Async, &point).filter_map(share).collect();
+        Values::new(shares).filter(|_| (1.0..=50.0).contains(&latency))
+    });
+    claim_at_each(
+        "64 tasks reach at least 80 % of what is attainable, at 1 to 50 ms a page",
+        &shares,
+        |(latency, share)| format!("{latency} ms: {} %", share.spread(100.0)),
+        |(_, share)| share.median() >= 0.8,
+    )
 }
 
 /// A task alone does not pay for what it does not use.
 fn one_task(samples: &[Sample]) -> Option<Claim> {
-    let ratios: Vec<(f64, f64)> = values_of(samples, "page_latency_ms")
-        .into_iter()
-        .filter(|&latency| latency > 0.0)
-        .filter_map(|latency| {
-            let point = [("tasks", 1.0), ("page_latency_ms", latency)];
-            let of = |mode| metric(at(samples, mode, &point), "ms_per_page");
-            Some((latency, of(Mode::Async)?.median() / of(Mode::Blocked)?.median()))
-        })
-        .collect();
-    let at_each =
-        ratios.iter().map(|(latency, ratio)| format!("{latency} ms: {:+.1} %", (ratio - 1.0) * 100.0));
-    (!ratios.is_empty()).then(|| Claim {
-        text: "one task, async, is at most 10 % slower than blocked".into(),
-        measured: at_each.collect::<Vec<_>>().join(", "),
-        holds: ratios.iter().all(|(_, ratio)| *ratio <= 1.1),
-    })
+    let ratios = at_each(samples, LATENCY, |latency| {
+        let point = [("tasks", 1.0), (LATENCY, latency)];
+        let of = |mode| Some(metric(at(samples, mode, &point), "ms_per_page")?.median());
+        Some(of(Mode::Async)? / of(Mode::Blocked)?).filter(|_| latency > 0.0)
+    });
+    claim_at_each(
+        "one task, async, is at most 10 % slower than blocked",
+        &ratios,
+        |(latency, ratio)| format!("{latency} ms: {:+.1} %", (ratio - 1.0) * 100.0),
+        |(_, ratio)| *ratio <= 1.1,
+    )
 }
 
 /// Pages that come at once hang nobody: a guest that hangs leaves no sample.
 fn no_latency(samples: &[Sample]) -> Option<Claim> {
-    let count =
-        |mode| metric(at(samples, mode, &[("page_latency_ms", 0.0)]), "pages").map(|pages| pages.count());
+    let count = |mode| metric(at(samples, mode, &[(LATENCY, 0.0)]), "pages").map(|pages| pages.count());
     let (asynchronous, blocked) = (count(Mode::Async)?, count(Mode::Blocked)?);
     Some(Claim {
-        text: "without any latency every sample comes to its end".into(),
+        text: "without any latency every sample reaches its end".into(),
         measured: format!("{asynchronous} async and {blocked} blocked samples did"),
         // An interrupted run may lack the last ones.
         holds: blocked - asynchronous <= 1,
@@ -136,7 +108,7 @@ mod tests {
     fn read(mode: Mode, tasks: f64, latency: f64, ms_per_page: f64) -> Sample {
         sample(
             mode,
-            &[("tasks", tasks), ("page_latency_ms", latency)],
+            &[("tasks", tasks), (LATENCY, latency)],
             &[("ms_per_page", ms_per_page), ("fault_cost_ms", 2.0), ("pages", 100.0)],
         )
     }
@@ -162,7 +134,7 @@ mod tests {
                 read(Mode::Async, 1.0, 0.0, 2.0),
                 read(Mode::Blocked, 1.0, 0.0, 2.0),
             ];
-            claims(&samples, 1).iter().map(|claim| claim.holds).collect::<Vec<_>>()
+            DEFINITION.claims.iter().map(|claim| claim(&samples).unwrap().holds).collect::<Vec<_>>()
         };
         assert_eq!(of(2.4, 13.0), [true, true, true]);
         assert_eq!(of(2.6, 13.3), [false, false, true]);

@@ -3,9 +3,12 @@
 
 use anyhow::{Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
-use apf_vocabulary::grid::{Axis, Point};
+use apf_vocabulary::grid::Point;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, MS_PER_PAGE, PAGES, PagedBy};
+use super::definition::{
+    COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, MS_PER_PAGE, PAGES, PAGES_TO_READ, fixed,
+    varied,
+};
 use super::statistics::{Values, at, metric, values_of};
 
 /// The experiment.
@@ -14,12 +17,12 @@ pub const DEFINITION: Definition = Definition {
     question: "What do the same lines of a program reach on Hermit and as the only process of a Linux \
                guest, each with async page faults and without?",
     variable: ("tasks", "tasks that fault"),
-    panel: Some(("page_latency_ms", "page latency in ms")),
+    panel: LATENCY_PANEL,
     baseline: Mode::LinuxAsync,
     falsified_by: "a Linux guest with async page faults that does as well",
     metrics: &[
         MS_PER_PAGE,
-        ("compute_kept", "share of its work that a computing task keeps", Better::Higher),
+        COMPUTE_KEPT,
         ("core_ms_per_page", "core time that a page costs the computing task, in ms", Better::Lower),
         ("p999_ms", "99.9th percentile of request latency in ms, at 70 % load", Better::Lower),
         ("p99_ms", "99th percentile of request latency in ms, at 70 % load", Better::Lower),
@@ -28,7 +31,7 @@ pub const DEFINITION: Definition = Definition {
         ("max_ms", "largest request latency in ms, at 70 % load", Better::Lower),
         ("touch_p50_ms", "median time of a touch, as its task sees it, in ms", Better::Lower),
         ("touch_p99_ms", "99th percentile of a touch's time in ms", Better::Lower),
-        (CAPACITY, "requests in a second, all there from the begin on", Better::Higher),
+        (CAPACITY, "requests in a second, all there from the start", Better::Higher),
         ("pages_per_second", "pages read in a second beside the computing task", Better::Higher),
         ("served_per_second", "requests served in a second, at 70 % load", Better::Higher),
         ("late_seconds", "time after the last planned request until all were served, in s", Better::Lower),
@@ -37,42 +40,28 @@ pub const DEFINITION: Definition = Definition {
         (FAULT_COST.0, "a fault of Hermit without latency, by halt, in ms", Better::Lower),
     ],
     modes: &[Mode::Blocked, Mode::Async, Mode::LinuxBlocked, Mode::LinuxAsync],
-    profiled: false,
-    axes,
+    // The claims are about one task and about 32.
+    parameters: &[
+        fixed(LATENCY, &[LATENCY_MS]),
+        varied(PAGES_TO_READ, &[512.0], &[2048.0]),
+        varied("tasks", &[1.0, 32.0], &[1.0, 8.0, 32.0]),
+    ],
     region_mib: 32,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
     references,
-    claims,
+    claims: &[reading, computing, requests],
+    ..Definition::COMMON
 };
 
-/// What the load is a share of.
+/// Metric of which the load is a share.
 pub const CAPACITY: &str = "capacity_per_second";
 /// That share.
 const LOAD: f64 = 0.7;
-
-fn axes(effort: Effort) -> Vec<Axis> {
-    // The claims are about one task and about 32.
-    let tasks: &[f64] = match effort {
-        Effort::Quick => &[1.0, 32.0],
-        Effort::Full => &[1.0, 8.0, 32.0],
-    };
-    vec![Axis::new("page_latency_ms", &[5.0]), Axis::new("tasks", tasks)]
-}
-
-/// Pages that are read at each point.
-pub const fn pages(effort: Effort) -> u32 {
-    match effort {
-        Effort::Quick => 512,
-        Effort::Full => 2048,
-    }
-}
 
 /// Requests in a second at each of `points`: a share of what the slower of both guests
 /// serves async. Each guest gets the same.
 ///
 /// # Errors
-/// A guest has not told its capacity at a point.
+/// A guest's capacity at a point is missing.
 pub fn loads(points: &[Point], hermit: &[Point], linux: &[Point]) -> Result<Vec<f64>> {
     ensure!(
         hermit.len() == points.len() && linux.len() == points.len(),
@@ -83,15 +72,15 @@ pub fn loads(points: &[Point], hermit: &[Point], linux: &[Point]) -> Result<Vec<
     );
     let capacity = |metrics: &Point| metrics.get(CAPACITY).copied().unwrap_or_default();
     let least = hermit.iter().zip(linux).map(|(a, b)| capacity(a).min(capacity(b)));
-    // To four digits: the figure is told, and typed by whoever wants the same.
+    // One decimal: the figure is printed, and a user may want to type it.
     let loads: Vec<f64> = least.map(|capacity| (capacity * LOAD * 10.0).round() / 10.0).collect();
     ensure!(loads.iter().all(|&load| load > 0.0), "a guest served no request");
     Ok(loads)
 }
 
-/// Whether every guest was what it is taken for: async page faults where they are on, and
-/// none where they are off. Then the host tells nothing: its trace has the faults for which
-/// it stops the core as well.
+/// Checks that every guest had async page faults where they are on, and none where they are
+/// off. The host's trace does not show that: it has the faults for which the host stops the core
+/// as well.
 ///
 /// # Errors
 /// One was not.
@@ -124,11 +113,11 @@ pub fn check(samples: &[Sample]) -> Result<()> {
 fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     const OUTSTANDING: f64 = 64.0;
     let tasks = values_of(samples, "tasks");
-    let points: Vec<_> = values_of(samples, "page_latency_ms")
+    let points: Vec<_> = values_of(samples, LATENCY)
         .into_iter()
         .flat_map(|latency| tasks.iter().map(move |&tasks| (tasks, latency)))
         .map(|(tasks, latency)| {
-            let point = Point::from([("tasks".into(), tasks), ("page_latency_ms".into(), latency)]);
+            let point = Point::from([("tasks".into(), tasks), (LATENCY.into(), latency)]);
             (point, latency / tasks.min(OUTSTANDING * f64::from(cores)))
         })
         .collect();
@@ -136,57 +125,63 @@ fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     if points.is_empty() { vec![] } else { vec![Reference { metric: "ms_per_page".into(), label, points }] }
 }
 
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
-    let at_most = [
-        Limit {
-            text: "reading pages with 32 tasks takes at most a third of Linux's time, both async, at 5 ms a page",
-            tasks: 32.0,
-            metric: "ms_per_page",
-            share: 1.0 / 3.0,
-            floor: |cost| {
-                (cost.max(LATENCY_MS / 32.0), "32 share a page's latency, and a fault costs c without any")
-            },
+fn reading(samples: &[Sample]) -> Option<Claim> {
+    let limit = Limit {
+        text: "reading pages with 32 tasks takes at most a third of Linux's time, both async, at 5 ms a page",
+        tasks: 32.0,
+        metric: "ms_per_page",
+        share: 1.0 / 3.0,
+        floor: |cost| {
+            (cost.max(LATENCY_MS / 32.0), "32 share a page's latency, and a fault costs c without any")
         },
-        Limit {
-            text: "with one faulting task a page costs the computing task at most half of what it does on Linux, \
-                   both async, at 5 ms a page",
-            tasks: 1.0,
-            metric: "core_ms_per_page",
-            share: 0.5,
-            floor: |cost| (cost, "a fault costs c without any latency"),
-        },
-        Limit {
-            text: "the 99.9th percentile of requests to 32 tasks is at most half of Linux's, both async, at 70 % of \
-                   what the slower one serves, at 5 ms a page",
-            tasks: 32.0,
-            metric: "p999_ms",
-            share: 0.5,
-            floor: |_| (LATENCY_MS, "one request in four waits for a page"),
-        },
-    ];
-    at_most.iter().filter_map(|limit| limit.against_linux(samples)).collect()
+    };
+    limit.against_linux(samples)
+}
+
+fn computing(samples: &[Sample]) -> Option<Claim> {
+    let limit = Limit {
+        text: "with one faulting task a page costs the computing task at most half of what it does on Linux, \
+               both async, at 5 ms a page",
+        tasks: 1.0,
+        metric: "core_ms_per_page",
+        share: 0.5,
+        floor: |cost| (cost, "a fault costs c without any latency"),
+    };
+    limit.against_linux(samples)
+}
+
+fn requests(samples: &[Sample]) -> Option<Claim> {
+    let limit = Limit {
+        text: "the 99.9th percentile of requests to 32 tasks is at most half of Linux's, both async, at 70 % of \
+               what the slower one serves, at 5 ms a page",
+        tasks: 32.0,
+        metric: "p999_ms",
+        share: 0.5,
+        floor: |_| (LATENCY_MS, "one request in four waits for a page"),
+    };
+    limit.against_linux(samples)
 }
 
 /// The page latency of the claims.
 const LATENCY_MS: f64 = 5.0;
 
-/// What Hermit is to need, as a share of what Linux does.
+/// Largest share of Linux's figure that Hermit may need.
 struct Limit {
     text: &'static str,
     tasks: f64,
     metric: &'static str,
     share: f64,
-    /// What is attainable, in ms, where the host charges so much for a fault; and why.
+    /// Attainable figure in ms for a host's cost of a fault, and the reason.
     floor: fn(f64) -> (f64, &'static str),
 }
 
 impl Limit {
     fn against_linux(&self, samples: &[Sample]) -> Option<Claim> {
-        let point = [("tasks", self.tasks), ("page_latency_ms", LATENCY_MS)];
+        let point = [("tasks", self.tasks), (LATENCY, LATENCY_MS)];
         let of = |mode, name| metric(at(samples, mode, &point), name);
         let (hermit, linux) = (of(Mode::Async, self.metric)?, of(Mode::LinuxAsync, self.metric)?);
         let ratio = hermit.median() / linux.median();
-        let told = |values: &Values| values.spread(1000.0).to_string();
+        let micros = |values: &Values| values.spread(1000.0).to_string();
         let limit = of(Mode::Async, FAULT_COST.0).map(|cost| {
             let (floor, why) = (self.floor)(cost.median());
             let share = floor / linux.median();
@@ -196,8 +191,8 @@ impl Limit {
             text: self.text.into(),
             measured: format!(
                 "{ratio:.2} times: {} and {} µs{}",
-                told(&hermit),
-                told(&linux),
+                micros(&hermit),
+                micros(&linux),
                 limit.unwrap_or_default()
             ),
             holds: linux.median() > 0.0 && ratio <= self.share,
@@ -210,36 +205,36 @@ mod tests {
     use super::*;
     use crate::experiment::statistics::tests::sample;
 
-    fn told(mode: Mode, tasks: f64, name: &str, value: f64) -> Sample {
-        sample(mode, &[("tasks", tasks), ("page_latency_ms", 5.0)], &[(name, value)])
+    fn with(mode: Mode, tasks: f64, name: &str, value: f64) -> Sample {
+        sample(mode, &[("tasks", tasks), (LATENCY, 5.0)], &[(name, value)])
     }
 
     #[test]
     fn claims_hold_or_not_by_the_figures() {
         let of = |read: f64, cost: f64, tail: f64| {
             let both = |tasks, name, hermit, linux| {
-                [told(Mode::Async, tasks, name, hermit), told(Mode::LinuxAsync, tasks, name, linux)]
+                [with(Mode::Async, tasks, name, hermit), with(Mode::LinuxAsync, tasks, name, linux)]
             };
             let samples = [
                 both(32.0, "ms_per_page", read, 3.0),
                 both(1.0, "core_ms_per_page", cost, 2.0),
                 both(32.0, "p999_ms", tail, 40.0),
             ];
-            claims(&samples.concat(), 1).iter().map(|claim| claim.holds).collect::<Vec<_>>()
+            DEFINITION.claims.iter().map(|claim| claim(&samples.concat()).unwrap().holds).collect::<Vec<_>>()
         };
         assert_eq!(of(1.0, 1.0, 20.0), [true, true, true]);
         assert_eq!(of(1.01, 1.01, 20.1), [false, false, false]);
     }
 
     #[test]
-    fn a_claim_tells_what_is_attainable() {
+    fn a_claim_has_the_attainable_figure() {
         let mut samples = [
-            told(Mode::Async, 1.0, "core_ms_per_page", 0.7),
-            told(Mode::LinuxAsync, 1.0, "core_ms_per_page", 1.0),
+            with(Mode::Async, 1.0, "core_ms_per_page", 0.7),
+            with(Mode::LinuxAsync, 1.0, "core_ms_per_page", 1.0),
         ];
-        assert!(!claims(&samples, 1)[0].measured.contains("attainable"));
+        assert!(!computing(&samples).unwrap().measured.contains("attainable"));
         samples[0].metrics.insert(FAULT_COST.0.into(), 0.6);
-        let claim = &claims(&samples, 1)[0];
+        let claim = computing(&samples).unwrap();
         assert!(
             claim.measured.contains("0.70 times")
                 && claim.measured.contains("attainable are 0.60 times (600.0 µs)"),
@@ -259,22 +254,22 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_is_not_what_it_is_taken_for_is_found() {
-        let with = |mode, ready: u64, host: Option<u64>| {
-            let mut sample = told(mode, 1.0, "ms_per_page", 1.0);
+    fn a_guest_in_another_mode_than_its_samples_say_is_found() {
+        let of = |mode, ready: u64, host: Option<u64>| {
+            let mut sample = with(mode, 1.0, "ms_per_page", 1.0);
             sample.counts.insert("ready".into(), ready);
             sample.counts.extend(host.map(|count| ("host_ready".to_owned(), count)));
             check(&[sample]).map_err(|error| error.to_string())
         };
-        assert_eq!(with(Mode::LinuxAsync, 9, Some(9)), Ok(()));
-        assert_eq!(with(Mode::LinuxAsync, 9, None), Ok(()));
-        // The host counts what it stops the core for.
-        assert_eq!(with(Mode::LinuxBlocked, 0, Some(9)), Ok(()));
+        assert_eq!(of(Mode::LinuxAsync, 9, Some(9)), Ok(()));
+        assert_eq!(of(Mode::LinuxAsync, 9, None), Ok(()));
+        // The host counts the faults for which it stops the core.
+        assert_eq!(of(Mode::LinuxBlocked, 0, Some(9)), Ok(()));
         for (sample, named) in [
-            (with(Mode::LinuxAsync, 0, Some(9)), "linux-async: the guest took no ready"),
-            (with(Mode::LinuxAsync, 9, Some(1)), "9 ready interrupts of 1"),
-            (with(Mode::LinuxBlocked, 3, None), "linux-blocked: the guest took 3"),
-            (with(Mode::Blocked, 3, Some(0)), "should take none"),
+            (of(Mode::LinuxAsync, 0, Some(9)), "linux-async: the guest took no ready"),
+            (of(Mode::LinuxAsync, 9, Some(1)), "9 ready interrupts of 1"),
+            (of(Mode::LinuxBlocked, 3, None), "linux-blocked: the guest took 3"),
+            (of(Mode::Blocked, 3, Some(0)), "should take none"),
         ] {
             let error = sample.unwrap_err();
             assert!(error.contains(named), "{error}");

@@ -1,4 +1,4 @@
-//! What one experiment is going to measure, as the options say.
+//! Plan of one experiment's samples, as the options change it.
 
 use std::time::Duration;
 
@@ -8,34 +8,33 @@ use apf_vocabulary::grid::{self, Axis};
 use apf_vocabulary::page::PAGES_PER_MIB;
 
 use super::boots::{self, Boot};
-use super::catalogue::{Definition, Effort, PagedBy};
-use super::measure::Place;
-use super::{Options, peer};
-use crate::drive::evict::Taken;
+use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
+use super::options::Options;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
-use crate::run::{fit_for_exact, vmm_program};
+use crate::options::MOST_MIB;
+use crate::place::Place;
 use crate::{guest_memory, lab};
 
-/// Parameter that is the page latency, where an experiment varies it.
-const LATENCY: &str = "page_latency_ms";
+/// The least that Debian's kernel needs for everything.
+const LINUX_MIB: u32 = 128;
 
-/// What one experiment is going to measure.
+/// Samples that one experiment is going to measure.
 pub struct Plan {
     pub definition: &'static Definition,
     pub vmm: Vmm,
+    pub cores: u32,
     pub memory_mib: u32,
+    region_mib: u32,
     pub axes: Vec<Axis>,
     /// Of the definition's, in its order.
     pub modes: Vec<Mode>,
     pub repetitions: u32,
     pub boots: Vec<Boot>,
     sample: Duration,
-    /// Pages that a sample reads, where the guest does not find that out by itself.
-    pages: u32,
     /// For page-ins that no parameter says the latency of.
     page_latency: PageLatency,
-    /// Whether the user's latency takes the place of the parameter's.
+    /// True if the user's latency takes the place of the parameter's.
     latency_is_given: bool,
 }
 
@@ -46,14 +45,15 @@ impl Plan {
     /// An option does not fit the experiment.
     pub fn new(definition: &'static Definition, options: &Options) -> Result<Self> {
         let vmm = vmm(definition, options)?;
+        let cores = options.guest.cores(1, options.host.exact).context(definition.name)?;
         ensure!(
-            options.exact || !definition.profiled,
+            options.host.exact || !definition.profiled,
             "{} counts instructions: it takes --exact",
             definition.name
         );
         let (effort, sample_ms, repetitions) =
             if options.quick { (Effort::Quick, 700, 2) } else { (Effort::Full, 2000, 5) };
-        let mut axes = (definition.axes)(effort);
+        let mut axes = definition.axes(effort);
         for given in &options.at {
             let known: Vec<_> = axes.iter().map(|axis| axis.name.clone()).collect();
             let axis = axes.iter_mut().find(|axis| axis.name == given.name).with_context(|| {
@@ -61,48 +61,36 @@ impl Plan {
             })?;
             axis.clone_from(given);
         }
-        let modes = modes(definition, options)?;
-        let memory_mib = memory_mib(definition, options)?;
-        let room = guest_memory::room(memory_mib);
-        let most = axes.iter().filter(|axis| axis.name.contains("tasks")).flat_map(|axis| &axis.values);
-        let most = most.fold(0.0, |a: f64, b| a.max(*b));
-        ensure!(
-            most <= room,
-            "{}: {most} tasks are more than {memory_mib} MiB have room for ({room:.0}): give --memory or fewer",
-            definition.name
-        );
-        if let (Some(latency), Some(axis)) =
-            (&options.page_latency, axes.iter_mut().find(|axis| axis.name == LATENCY))
-        {
+        fits(definition, options)?;
+        let given = &options.paging.latency.page_latency;
+        if let (Some(latency), Some(axis)) = (given, axes.iter_mut().find(|axis| axis.name == LATENCY)) {
             axis.values = vec![latency.mean().as_secs_f64() * 1000.0];
         }
-        let longest_ms = axes.iter().filter(|axis| axis.name == LATENCY).flat_map(|axis| &axis.values);
-        ensure!(
-            longest_ms.clone().all(|ms| *ms <= 10_000.0),
-            "--at {LATENCY}: above 10s is not an experiment"
-        );
-        let longest = Duration::from_secs_f64(longest_ms.fold(0.0, |a: f64, b| a.max(*b)) / 1000.0);
-        fits(definition, options)?;
-        let page_latency = options.page_latency.clone().unwrap_or_else(|| PageLatency::constant(longest));
-        // Of `storm` too, whose code goes as well: how far it gets then is its question.
-        options.evict.leaves_time_for(page_latency.mean(), Taken::Data)?;
+        let longest_ms = most(&axes, LATENCY);
+        ensure!(longest_ms <= 10_000.0, "--at {LATENCY}: above 10s is not an experiment");
+        let longest = Duration::from_secs_f64(longest_ms / 1000.0);
+        let page_latency = given.clone().unwrap_or_else(|| PageLatency::constant(longest));
+        options.paging.evict.leaves_time_for(page_latency.mean(), definition.evicts)?;
+        let region_mib = options.region_mib.map_or(definition.region_mib, u32::from);
         let repetitions = options.repetitions.unwrap_or(repetitions);
+        let modes = modes(definition, options)?;
         Ok(Self {
             definition,
             vmm,
-            memory_mib,
+            cores,
+            memory_mib: memory_mib(definition, options, region_mib, most(&axes, "tasks"))?,
+            region_mib,
             axes,
             boots: boots::plan(&modes, repetitions),
             modes,
             repetitions,
-            pages: peer::pages(effort),
             sample: Duration::from_millis(sample_ms),
             page_latency,
-            latency_is_given: options.page_latency.is_some(),
+            latency_is_given: given.is_some(),
         })
     }
 
-    /// How many samples it has.
+    /// Number of samples.
     pub fn samples(&self) -> usize {
         grid::points(&self.axes).len() * self.modes.len() * self.repetitions as usize
     }
@@ -121,19 +109,17 @@ impl Plan {
     /// # Errors
     /// The VMM is not there.
     pub fn spec(&self, place: &Place, options: &Options, boot: &Boot, work: &Work<'_>) -> Result<Spec> {
-        let region_mib = self.definition.region_mib;
         // Where guests take turns, each repetition has contents and an order of its own.
-        let seed = options.seed.wrapping_add(boot.repetitions.start.into());
+        let seed = options.guest.seed.wrapping_add(boot.repetitions.start.into());
         let loads: Vec<String> = work.loads.iter().map(f64::to_string).collect();
         let mut words = vec![
             ("experiment", work.experiment.to_owned()),
             ("modes", boot.mode_names()),
             ("repetitions", boot.count().to_string()),
             ("sample-ms", self.sample.as_millis().to_string()),
-            ("region-mib", region_mib.to_string()),
-            ("pages", self.pages.to_string()),
+            ("region-mib", self.region_mib.to_string()),
             ("seed", seed.to_string()),
-            ("log", "warn".to_owned()),
+            ("log", options.guest.log.as_deref().unwrap_or("warn").to_owned()),
         ];
         // Linux records none, and each boot has a first repetition; and recording is no part of
         // what a fault costs.
@@ -145,11 +131,13 @@ impl Plan {
         let mut guest_args: Vec<String> =
             words.into_iter().map(|(name, value)| format!("--{name}={value}")).collect();
         guest_args.extend(self.latency_is_given.then(|| "--latency-is-given".to_owned()));
+        guest_args.extend(options.guest.guest_args.iter().cloned());
         // Several times what a sample takes on an idle machine, making tasks included.
         let mut each = self.sample * 5 + self.page_latency.mean() * 60 + Duration::from_secs(10);
-        if self.definition.has_linux() {
+        let pages = most(&self.axes, PAGES_TO_READ) as u32;
+        if pages > 0 {
             // It has parts that end when all is read or served, however long that takes.
-            each += self.sample * 20 + (self.page_latency.mean() + Duration::from_millis(5)) * self.pages * 4;
+            each += self.sample * 20 + (self.page_latency.mean() + Duration::from_millis(5)) * pages * 4;
         }
         let samples = grid::points(&self.axes).len() * boot.modes.len() * boot.count() as usize;
         let (image, loader, kernel_args) = match (boot.system, &place.linux) {
@@ -161,46 +149,49 @@ impl Plan {
         };
         Ok(Spec {
             vmm: self.vmm,
-            exact: options.exact,
+            exact: options.host.exact,
             profile: self.definition.profiled,
             system: boot.system,
-            program: vmm_program(self.vmm, &place.tools)?,
+            program: place.vmm(self.vmm)?,
             image: image.clone(),
             loader: loader.clone(),
             pager: place.built.pager.clone(),
             memory_mib: self.memory_mib,
-            cores: options.smp,
+            cores: self.cores,
             page_latency: self.page_latency.clone(),
-            evict: options.evict.clone(),
+            evict: options.paging.evict.clone(),
             swap: (self.definition.paged_by == PagedBy::Swap).then(|| lab::DISK.into()),
-            seed: options.seed,
-            pages: 0,
-            region_pages: region_mib * PAGES_PER_MIB,
-            samples_s: each.as_secs() * samples as u64,
-            show_console: options.console,
-            vmm_args: vec![],
+            seed: options.guest.seed,
+            work: each * samples as u32,
+            region_pages: self.region_mib * PAGES_PER_MIB,
+            show_console: options.guest.console,
+            vmm_args: options.guest.vmm_arg.clone(),
             kernel_args,
             guest_args,
         })
     }
 }
 
-/// What boots the guests of `definition`.
+/// The largest value of the parameters whose name contains this; 0 without.
+fn most(axes: &[Axis], name: &str) -> f64 {
+    axes.iter()
+        .filter(|axis| axis.name.contains(name))
+        .flat_map(|axis| &axis.values)
+        .fold(0.0, |a, b| a.max(*b))
+}
+
+/// Chooses the VMM for the guests of `definition`.
 ///
 /// # Errors
 /// It cannot be what the options say.
 pub fn vmm(definition: &Definition, options: &Options) -> Result<Vmm> {
-    let vmm = match (definition.has_linux(), options.vmm) {
+    match (definition.has_linux(), options.guest.vmm) {
         (true, Some(Vmm::Uhyve)) => {
             bail!("{}: --vmm uhyve cannot boot Linux: both guests run under QEMU", definition.name)
         }
-        (true, _) => Vmm::Qemu,
-        (false, vmm) => vmm.unwrap_or(Vmm::Uhyve),
-    };
-    if options.exact {
-        fit_for_exact(options.smp).with_context(|| definition.name)?;
+        (true, _) => Ok(Vmm::Qemu),
+        (false, vmm) => Ok(vmm.unwrap_or(Vmm::Uhyve)),
     }
-    Ok(vmm)
 }
 
 /// The words for Linux's kernel: the serial port for the program alone, an end instead of
@@ -211,7 +202,7 @@ fn linux_words(modes: &[Mode]) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// What the guests of one boot are asked.
+/// Work of the guests of one boot.
 pub struct Work<'a> {
     /// The experiment by the guest's name for it.
     pub experiment: &'a str,
@@ -220,7 +211,7 @@ pub struct Work<'a> {
     pub loads: &'a [f64],
 }
 
-/// Whether options fit an experiment, of which the pager may have no part in.
+/// Checks that options for the pager are given only where there is one.
 ///
 /// # Errors
 /// One does not.
@@ -228,9 +219,13 @@ pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
     if definition.paged_by == PagedBy::Pager {
         return Ok(());
     }
-    ensure!(options.page_latency.is_none(), "--page-latency: swap takes as long as its disk does");
-    ensure!(options.evict.is_all(), "--evict {}: swap pushes out all that goes", options.evict);
-    ensure!(!options.exact, "--exact: time would not wait for swap's disk");
+    ensure!(
+        options.paging.latency.page_latency.is_none(),
+        "--page-latency: swap takes as long as its disk does"
+    );
+    let evict = &options.paging.evict;
+    ensure!(evict.is_all(), "--evict {evict}: swap pushes out all that goes");
+    ensure!(!options.host.exact, "--exact: time would not wait for swap's disk");
     Ok(())
 }
 
@@ -249,11 +244,22 @@ fn modes(definition: &Definition, options: &Options) -> Result<Vec<Mode>> {
     Ok(definition.modes.iter().filter(is_asked).copied().collect())
 }
 
-fn memory_mib(definition: &Definition, options: &Options) -> Result<u32> {
-    let Some(memory) = options.memory else { return Ok(definition.memory_mib) };
-    let mib = memory.as_u64() >> 20;
-    ensure!((128..=2048).contains(&mib), "--memory {memory}: from 128MiB to 2GiB");
-    Ok(u32::try_from(mib)?)
+fn memory_mib(definition: &Definition, options: &Options, region_mib: u32, tasks: f64) -> Result<u32> {
+    let name = definition.name;
+    let room = guest_memory::room(MOST_MIB);
+    ensure!(
+        tasks <= room,
+        "{name}: {tasks} tasks are more than the largest guest, of {MOST_MIB} MiB, has room for: at most {room:.0}"
+    );
+    let least = guest_memory::least(region_mib, tasks);
+    let least = if definition.has_linux() { least.max(LINUX_MIB) } else { least };
+    ensure!(
+        least <= MOST_MIB,
+        "{name}: {region_mib} MiB (--region-mib of `run`) take a guest of {least} MiB, and the largest has {MOST_MIB}"
+    );
+    let default = definition.memory_mib.max(least.next_multiple_of(64)).min(MOST_MIB);
+    let needs = format!("{name}, which fills {region_mib} MiB (--region-mib of `run`) and has {tasks} tasks");
+    options.guest.memory_mib(default, least, &needs)
 }
 
 #[cfg(test)]
@@ -313,7 +319,7 @@ mod tests {
     fn what_does_not_fit_is_refused_and_named() {
         for (args, named) in [
             (["--at", "task=1"], "no such parameter, but page_latency_ms, tasks"),
-            (["--at", "tasks=9999"], "room for"),
+            (["--at", "tasks=9999"], "has room for: at most 1607"),
             (["--memory", "3GiB"], "2GiB"),
             (["--modes", "async,linux"], "--modes linux: overlap has no such mode, but blocked, halt, async"),
             (["--at", "page_latency_ms=20000"], "10s"),

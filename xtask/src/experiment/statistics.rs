@@ -1,8 +1,8 @@
-//! Medians and spreads of repetitions, for claims and references.
+//! Medians and spreads of repetitions, for claims and references, and claims of many points.
 
 use std::fmt;
 
-use apf_report::document::{Mode, Sample};
+use apf_report::document::{Claim, Mode, Sample};
 use apf_report::stats::Summary;
 
 /// Some values of the same thing.
@@ -21,7 +21,7 @@ impl Values {
         self.0.median
     }
 
-    /// How many there are.
+    /// Number of values.
     pub const fn count(&self) -> usize {
         self.0.n
     }
@@ -49,6 +49,25 @@ pub fn metric<'a>(samples: impl Iterator<Item = &'a Sample>, name: &str) -> Opti
     Values::new(samples.filter_map(|sample| sample.metrics.get(name).copied()))
 }
 
+/// A claim that must hold at each of `points`; `None` if there are none.
+pub fn claim_at_each<T>(
+    text: &str,
+    points: &[T],
+    measured: impl Fn(&T) -> String,
+    holds: impl Fn(&T) -> bool,
+) -> Option<Claim> {
+    (!points.is_empty()).then(|| Claim {
+        text: text.into(),
+        measured: points.iter().map(measured).collect::<Vec<_>>().join(", "),
+        holds: points.iter().all(holds),
+    })
+}
+
+/// Pairs of each value of a parameter, in ascending order, and the result of `of` for it.
+pub fn at_each<T>(samples: &[Sample], parameter: &str, of: impl Fn(f64) -> Option<T>) -> Vec<(f64, T)> {
+    values_of(samples, parameter).into_iter().filter_map(|value| Some((value, of(value)?))).collect()
+}
+
 /// The different values of a parameter, in ascending order.
 pub fn values_of(samples: &[Sample], parameter: &str) -> Vec<f64> {
     let mut values: Vec<f64> = samples.iter().filter_map(|s| s.parameters.get(parameter).copied()).collect();
@@ -64,16 +83,7 @@ pub mod tests {
     /// A sample with these parameters and metrics.
     pub fn sample(mode: Mode, parameters: &[(&str, f64)], metrics: &[(&str, f64)]) -> Sample {
         let map = |pairs: &[(&str, f64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
-        Sample {
-            mode,
-            parameters: map(parameters),
-            repetition: 0,
-            boot: 0,
-            metrics: map(metrics),
-            counts: [].into(),
-            histograms: vec![],
-            faults: vec![],
-        }
+        Sample { metrics: map(metrics), ..Sample::new(mode, map(parameters)) }
     }
 
     #[test]

@@ -2,18 +2,19 @@
 //! choose rightly?
 
 use apf_report::document::{Better, Claim, Mode, Sample};
-use apf_vocabulary::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
-use super::statistics::{at, metric, values_of};
+use super::definition::{COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, fixed, varied};
+use super::statistics::{at, at_each, claim_at_each, metric};
+
+const COMPUTING: &str = "computing";
 
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
     name: "sweep",
     question: "From which page latency on does yielding pay, where does halting win, and does the service \
                choose the better of the two?",
-    variable: ("page_latency_ms", "page latency in ms"),
-    panel: Some(("computing", "tasks that compute beside the one that reads")),
+    variable: (LATENCY, "page latency in ms"),
+    panel: Some((COMPUTING, "tasks that compute beside the one that reads")),
     baseline: Mode::Halt,
     falsified_by: "a latency at which what the service chooses by itself costs clearly more than a halt",
     metrics: &[
@@ -22,69 +23,57 @@ pub const DEFINITION: Definition = Definition {
             "what a page costs in ms: core time taken from who computes, or alone the time",
             Better::Lower,
         ),
-        ("compute_kept", "share of its work that a computing task keeps", Better::Higher),
+        COMPUTE_KEPT,
         FAULT_COST,
     ],
-    modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
-    profiled: false,
-    axes,
-    region_mib: 16,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
-    references: |_, _| vec![],
-    claims,
+    parameters: &[
+        fixed(COMPUTING, &[0.0, 1.0]),
+        varied(LATENCY, &[0.01, 0.3, 1.0, 3.0, 10.0], &[0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 50.0]),
+    ],
+    claims: &[beside, alone],
+    ..Definition::COMMON
 };
 
-fn axes(effort: Effort) -> Vec<Axis> {
-    let latencies: &[f64] = match effort {
-        Effort::Quick => &[0.01, 0.3, 1.0, 3.0, 10.0],
-        Effort::Full => &[0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 50.0],
-    };
-    vec![Axis::new("computing", &[0.0, 1.0]), Axis::new("page_latency_ms", latencies)]
+/// Cost of a page at each latency: async, and by halt.
+type Costs = Vec<(f64, (f64, f64))>;
+
+fn costs(samples: &[Sample], computing: f64) -> Costs {
+    at_each(samples, LATENCY, |latency| {
+        let point = [(COMPUTING, computing), (LATENCY, latency)];
+        let cost = |mode| Some(metric(at(samples, mode, &point), "cost_ms")?.median());
+        Some((cost(Mode::Async)?, cost(Mode::Halt)?))
+    })
 }
 
-/// What a page costs, async and by halt, at each latency.
-fn costs(samples: &[Sample], computing: f64) -> Vec<(f64, f64, f64)> {
-    let cost = |mode, latency| {
-        let point = [("computing", computing), ("page_latency_ms", latency)];
-        Some(metric(at(samples, mode, &point), "cost_ms")?.median())
-    };
-    values_of(samples, "page_latency_ms")
-        .into_iter()
-        .filter_map(|latency| Some((latency, cost(Mode::Async, latency)?, cost(Mode::Halt, latency)?)))
-        .collect()
+fn claim(text: &str, costs: &Costs, first: &str) -> Option<Claim> {
+    let claim = claim_at_each(
+        text,
+        costs,
+        |(latency, (chosen, halt))| format!("{latency} ms: {chosen:.2} and {halt:.2}"),
+        |(_, (chosen, halt))| *chosen <= 1.05 * halt,
+    )?;
+    Some(Claim { measured: format!("{first}in ms, async and by halt, at {}", claim.measured), ..claim })
 }
 
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
-    let (alone, beside) = (costs(samples, 0.0), costs(samples, 1.0));
-    let claim = |text: &str, costs: &[(f64, f64, f64)], first: String| {
-        let each =
-            costs.iter().map(|(latency, chosen, halt)| format!("{latency} ms: {chosen:.2} and {halt:.2}"));
-        (!costs.is_empty()).then(|| Claim {
-            text: text.into(),
-            measured: format!("{first}in ms, async and by halt, at {}", each.collect::<Vec<_>>().join(", ")),
-            holds: costs.iter().all(|(_, chosen, halt)| *chosen <= 1.05 * halt),
-        })
-    };
+fn beside(samples: &[Sample]) -> Option<Claim> {
+    let costs = costs(samples, 1.0);
     // The lowest latency from which on it pays everywhere.
-    let pays = beside.iter().rev().take_while(|(_, schedule, halt)| schedule < halt).last();
-    let from = pays.map_or("pays nowhere; ".into(), |(latency, ..)| format!("pays from {latency} ms on; "));
-    [
-        claim(
-            "beside a computing task, where the service yields, a page costs the core at most 5 % more than \
-             by halt, at any latency",
-            &beside,
-            format!("yielding {from}"),
-        ),
-        claim(
-            "alone, where a halt cannot be beaten, the service comes within 5 % of it, at any latency",
-            &alone,
-            String::new(),
-        ),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    let pays = costs.iter().rev().take_while(|(_, (schedule, halt))| schedule < halt).last();
+    let from = pays.map_or("pays nowhere".into(), |(latency, _)| format!("pays from {latency} ms on"));
+    claim(
+        "beside a computing task, where the service yields, a page costs the core at most 5 % more than by \
+         halt, at any latency",
+        &costs,
+        &format!("yielding {from}; "),
+    )
+}
+
+fn alone(samples: &[Sample]) -> Option<Claim> {
+    claim(
+        "alone, where a halt cannot be beaten, the service comes within 5 % of it, at any latency",
+        &costs(samples, 0.0),
+        "",
+    )
 }
 
 #[cfg(test)]
@@ -98,14 +87,14 @@ mod tests {
             .into_iter()
             .zip(chosen)
             .flat_map(|(latency, cost)| {
-                let point = [("page_latency_ms", latency), ("computing", computing)];
+                let point = [(LATENCY, latency), (COMPUTING, computing)];
                 [
                     sample(Mode::Async, &point, &[("cost_ms", cost)]),
                     sample(Mode::Halt, &point, &[("cost_ms", 0.5 + latency)]),
                 ]
             })
             .collect();
-        claims(&samples, 1).remove(0)
+        if computing > 0.0 { beside(&samples).unwrap() } else { alone(&samples).unwrap() }
     }
 
     #[test]

@@ -1,19 +1,18 @@
 //! `tail`: what do requests see under an open-loop load?
 
 use apf_report::document::{Better, Claim, Mode, Sample};
-use apf_vocabulary::grid::Axis;
 
-use super::catalogue::{Definition, Effort, FAULT_COST, PagedBy};
-use super::statistics::{at, metric, values_of};
+use super::definition::{Definition, FAULT_COST, LATENCY, fixed, varied};
+use super::statistics::{at, at_each, claim_at_each, metric};
+
+const RATE: &str = "requests_per_second";
 
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
     name: "tail",
     question: "What latencies do requests see, from their planned start on, when one in four touches an \
                evicted page?",
-    variable: ("requests_per_second", "requests planned in a second"),
-    panel: None,
-    baseline: Mode::Blocked,
+    variable: (RATE, "requests planned in a second"),
     falsified_by: "a tail that is longer with the service than without it, at any load",
     metrics: &[
         ("p99_ms", "99th percentile of request latency in ms", Better::Lower),
@@ -24,44 +23,25 @@ pub const DEFINITION: Definition = Definition {
         ("served_per_second", "requests served in a second", Better::Higher),
         FAULT_COST,
     ],
-    modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
-    profiled: false,
-    axes,
-    region_mib: 16,
-    memory_mib: 256,
-    paged_by: PagedBy::Pager,
-    references: |_, _| vec![],
-    claims,
+    parameters: &[
+        fixed(LATENCY, &[5.0]),
+        varied(RATE, &[50.0, 200.0, 600.0], &[25.0, 50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1200.0]),
+    ],
+    claims: &[no_longer],
+    ..Definition::COMMON
 };
 
-fn axes(effort: Effort) -> Vec<Axis> {
-    let rates: &[f64] = match effort {
-        Effort::Quick => &[50.0, 200.0, 600.0],
-        Effort::Full => &[25.0, 50.0, 100.0, 200.0, 400.0, 600.0, 800.0, 1200.0],
-    };
-    vec![Axis::new("page_latency_ms", &[5.0]), Axis::new("requests_per_second", rates)]
-}
-
-fn claims(samples: &[Sample], _cores: u32) -> Vec<Claim> {
-    let p99 =
-        |mode, rate| Some(metric(at(samples, mode, &[("requests_per_second", rate)]), "p99_ms")?.median());
-    let pairs: Vec<(f64, f64, f64)> = values_of(samples, "requests_per_second")
-        .into_iter()
-        .filter_map(|rate| Some((rate, p99(Mode::Async, rate)?, p99(Mode::Blocked, rate)?)))
-        .collect();
-    let each = pairs
-        .iter()
-        .map(|(rate, service, blocked)| format!("{rate}/s: {service:.1} and {blocked:.1} ms"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    if pairs.is_empty() {
-        return vec![];
-    }
-    vec![Claim {
-        text: "at every load the 99th percentile is no higher async than blocked".into(),
-        measured: each,
-        holds: pairs.iter().all(|(_, service, blocked)| service <= blocked),
-    }]
+fn no_longer(samples: &[Sample]) -> Option<Claim> {
+    let pairs = at_each(samples, RATE, |rate| {
+        let p99 = |mode| Some(metric(at(samples, mode, &[(RATE, rate)]), "p99_ms")?.median());
+        Some((p99(Mode::Async)?, p99(Mode::Blocked)?))
+    });
+    claim_at_each(
+        "at every load the 99th percentile is no higher async than blocked",
+        &pairs,
+        |(rate, (service, blocked))| format!("{rate}/s: {service:.1} and {blocked:.1} ms"),
+        |(_, (service, blocked))| service <= blocked,
+    )
 }
 
 #[cfg(test)]
@@ -72,14 +52,14 @@ mod tests {
     #[test]
     fn one_load_with_a_longer_tail_is_enough_to_fail() {
         let of = |second: f64| {
-            let p99 = |mode, rate, ms| sample(mode, &[("requests_per_second", rate)], &[("p99_ms", ms)]);
+            let p99 = |mode, rate, ms| sample(mode, &[(RATE, rate)], &[("p99_ms", ms)]);
             let samples = [
                 p99(Mode::Async, 50.0, 8.0),
                 p99(Mode::Blocked, 50.0, 9.0),
                 p99(Mode::Async, 200.0, second),
                 p99(Mode::Blocked, 200.0, 30.0),
             ];
-            claims(&samples, 1)[0].holds
+            no_longer(&samples).unwrap().holds
         };
         assert!(of(30.0) && !of(31.0));
     }

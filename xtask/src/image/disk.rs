@@ -52,7 +52,6 @@ pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path)
         .arg("--protective-msdos-label")
         .arg(&tree)
         .logged(&dirs::log("disk")?)
-        .context("the disk image cannot be made")
 }
 
 /// What GRUB does.

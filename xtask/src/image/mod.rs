@@ -19,8 +19,8 @@ use clap::Args;
 
 use crate::build;
 use crate::dirs;
+use crate::output::{self, Earlier};
 use crate::probe::{self, Host, Verdict};
-use crate::process::Scratch;
 use crate::setup::{self, Needs};
 use manifest::{Described, Manifest};
 
@@ -65,6 +65,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
         App::read(app)?;
     }
     let out = folder(args.out.as_deref())?;
+    output::check(&out, &[ELF, LOADER, STANDALONE, DISK, MANIFEST])?;
     let verdict = args.time.is_some().then(|| probe::choose(args.host)).transpose()?;
     let boots = verdict.is_some();
     let lab = matches!(verdict, Some(Verdict::Lab { .. }));
@@ -81,22 +82,18 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let file = |name| scratch.path().join(name);
     let elf = file(ELF);
     build::app::without_symbols(&tools, &app, &elf)?;
-    fs::copy(&loader, file(LOADER)).with_context(|| format!("cannot copy {}", loader.display()))?;
-    let standalone = bundle::bundle(&fs::read(file(LOADER))?, &App::read(&elf)?)?;
-    fs::write(file(STANDALONE), standalone)?;
-    disk::make(tools.grub()?, &file(LOADER), &elf, &args.args, &file(DISK))?;
+    disk::make(tools.grub()?, &loader, &elf, &args.args, &file(DISK))
+        .context("the disk image cannot be made")?;
 
-    let mut files = Vec::new();
-    for name in [ELF, LOADER, STANDALONE, DISK] {
-        files.push(Described::new(name, &fs::read(file(name))?));
-    }
-    let files = files.try_into().map_err(|_| anyhow!("internal: four files"))?;
-    let manifest = Manifest::new(name, args.args.clone(), files);
-    fs::write(file(MANIFEST), serde_json::to_string_pretty(&manifest)? + "\n")?;
-
-    for name in [ELF, LOADER, STANDALONE, DISK, MANIFEST] {
-        put(&file(name), &out.join(name))?;
-    }
+    let (app, loader) = (App::read(&elf)?, read(&loader)?);
+    let standalone = bundle::bundle(&loader, &app)?;
+    let files = [(ELF, app.bytes), (LOADER, loader), (STANDALONE, standalone), (DISK, read(&file(DISK))?)];
+    let mut files: Vec<output::File> = files.map(|(name, bytes)| (name.to_owned(), bytes)).into();
+    let described = files.iter().map(|(name, bytes)| Described::new(name, bytes)).collect::<Vec<_>>();
+    let described = described.try_into().map_err(|_| anyhow!("internal: four files"))?;
+    let manifest = Manifest::new(name, args.args.clone(), described);
+    files.push((MANIFEST.to_owned(), (serde_json::to_string_pretty(&manifest)? + "\n").into()));
+    output::write(&out, &files, Earlier::Keep)?;
     tell(&manifest, &out);
     match (verdict, args.time) {
         (Some(verdict), Some(runs)) => time::everywhere(&verdict, &tools, &out, runs.into()),
@@ -140,19 +137,15 @@ fn judge(bytes: &[u8]) -> Result<(u64, Option<u64>)> {
     judged.unwrap_or_else(|_| Err(anyhow!("the image file is malformed: hermit-entry cannot read it")))
 }
 
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
 /// The folder for the images, made if missing.
 fn folder(out: Option<&Path>) -> Result<PathBuf> {
     let Some(out) = out else { return dirs::sub("image") };
     fs::create_dir_all(out).with_context(|| format!("--out {} cannot be a folder", out.display()))?;
     Ok(out.to_path_buf())
-}
-
-/// Copies beside and moves, so that an interrupted run leaves no half image.
-fn put(from: &Path, to: &Path) -> Result<()> {
-    let new = Scratch::guard(to.with_extension("new"));
-    fs::copy(from, new.path())
-        .and_then(|_| fs::rename(new.path(), to))
-        .with_context(|| format!("cannot write {}", to.display()))
 }
 
 fn tell(manifest: &Manifest, out: &Path) {

@@ -34,6 +34,11 @@ impl Verdict {
             Self::Lab { .. } => "lab",
         }
     }
+
+    /// Returns true if it is the lab.
+    pub const fn is_lab(&self) -> bool {
+        matches!(self, Self::Lab { .. })
+    }
 }
 
 impl fmt::Display for Verdict {

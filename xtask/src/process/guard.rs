@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Write},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command},
@@ -57,16 +58,17 @@ pub fn install() -> Result<()> {
         .name("signals".into())
         .spawn(move || {
             if signals.forever().next().is_some() {
-                abandon();
+                leave(130, "interrupted");
             }
         })
         .context("cannot start the signal thread")?;
     Ok(())
 }
 
-/// Ends every child, removes temporary state and leaves with 130.
-fn abandon() -> ! {
-    // Closed first, under the lock that `spawn` takes: no child starts after this.
+/// Ends every child, removes temporary state and leaves with this exit code, after a last line on
+/// standard error unless that is empty.
+pub fn leave(code: i32, last_line: &str) -> ! {
+    // Closed first, under the lock that spawning takes: no child starts after this.
     let (groups, paths, last_act) = {
         let mut registry = registry();
         registry.closed = true;
@@ -88,8 +90,11 @@ fn abandon() -> ! {
     for path in &paths {
         remove(path);
     }
-    eprintln!("interrupted");
-    std::process::exit(130)
+    if !last_line.is_empty() {
+        // Nobody may be reading any more.
+        let _ = writeln!(io::stderr(), "{last_line}");
+    }
+    std::process::exit(code)
 }
 
 /// Registration by [`before_leaving`]; dropping it cancels the act.

@@ -32,7 +32,7 @@ pub use self::{
     toolchain::{BuildTools, Toolchain},
 };
 use crate::{
-    probe::{self, Host, Verdict},
+    probe::{self, Host},
     versions::VERSIONS,
 };
 use apt::Want;
@@ -152,7 +152,7 @@ pub fn run(args: &SetupArgs) -> Result<()> {
     println!("tools that this project needs on this machine:");
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
-    let lab = matches!(verdict, Verdict::Lab { .. });
+    let lab = verdict.is_lab();
     ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab, linux: lab }, Voice::All)?;
     println!("all tools are in place");
     Ok(())

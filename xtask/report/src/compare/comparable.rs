@@ -1,12 +1,13 @@
-//! What must be the same in two reports, so that their difference means something.
+//! Fields that must be the same in two reports, so that their difference means something.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use crate::Report;
 use crate::document::{Document, Sample};
 
-/// Why two reports cannot be compared: every reason, not only the first.
+/// Reasons why two reports cannot be compared: all, not only the first.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("these reports cannot be compared: {}", reasons.join("; "))]
 pub struct NotComparable {
@@ -24,17 +25,17 @@ impl NotComparable {
     }
 }
 
-/// What is not the same but may be.
+/// Finds the differences that are allowed.
 ///
 /// # Errors
-/// What is not the same and must be.
-pub fn check(a: &Document, b: &Document) -> Result<Vec<String>, NotComparable> {
+/// The differences that are not.
+pub fn check(a: &Report, b: &Report) -> Result<Vec<String>, NotComparable> {
     let mut reasons: Vec<String> =
         required(a).into_iter().zip(required(b)).filter_map(|(a, b)| differing(&a, &b)).collect();
     if reasons.is_empty() {
         reasons.extend(declared(a, b));
         reasons.extend(constants(a, b));
-        if a.points().is_disjoint(&b.points()) {
+        if !a.points().any(|point| b.has(point)) {
             reasons.push(format!("they have no value of `{}` in common", a.experiment.variable.name));
         }
     }
@@ -130,11 +131,9 @@ fn constant(document: &Document) -> BTreeMap<&str, f64> {
     others.filter(|(name, value)| !placed.contains(name) && same(name, *value)).collect()
 }
 
-fn only_in_one(a: &Document, b: &Document) -> Vec<String> {
-    let counts = [("first", a, b), ("second", b, a)].map(|(which, here, there)| {
-        let (here, there): (BTreeSet<_>, BTreeSet<_>) = (here.points(), there.points());
-        (which, here.difference(&there).count())
-    });
+fn only_in_one(a: &Report, b: &Report) -> Vec<String> {
+    let counts = [("first", a, b), ("second", b, a)]
+        .map(|(which, here, there)| (which, here.points().filter(|point| !there.has(*point)).count()));
     let some = counts.into_iter().filter(|(_, count)| *count > 0);
     some.map(|(which, count)| format!("{count} points are in the {which} only, and left out")).collect()
 }
@@ -156,15 +155,18 @@ mod tests {
         let a = example::small().document();
         let mut b = a.clone();
         change(&mut b);
-        check(&a, &b).expect_err("not comparable").to_string()
+        check(&example::report(a), &example::report(b)).expect_err("not comparable").to_string()
     }
 
     #[test]
     fn reports_of_other_kinds_are_refused_with_the_field_and_both_values() {
-        let told = refused(|b| b.setting.vmm = "qemu".into());
-        assert!(told.contains("setting.vmm is uhyve in the first and qemu in the second"), "{told}");
-        let told = refused(|b| (b.setting.cores, b.setting.memory_mib) = (4, 512));
-        assert!(told.contains("setting.cores is 1") && told.contains("setting.memory_mib is 256"), "{told}");
+        let error = refused(|b| b.setting.vmm = "qemu".into());
+        assert!(error.contains("setting.vmm is uhyve in the first and qemu in the second"), "{error}");
+        let error = refused(|b| (b.setting.cores, b.setting.memory_mib) = (4, 512));
+        assert!(
+            error.contains("setting.cores is 1") && error.contains("setting.memory_mib is 256"),
+            "{error}"
+        );
         for (change, field) in [
             ((|b| b.experiment.name = "tail".into()) as fn(&mut Document), "experiment.name"),
             (|b| b.setting.host = "native".into(), "setting.host"),
@@ -180,26 +182,35 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_constant_in_both_must_be_the_same() {
-        let told = refused(|b| {
+        let error = refused(|b| {
             b.samples.iter_mut().for_each(|s| s.parameters.extend([("pages".into(), 9.0)]));
         });
-        assert!(told.contains("parameter pages is 64 in the first and 9 in the second"), "{told}");
+        assert!(error.contains("parameter pages is 64 in the first and 9 in the second"), "{error}");
     }
 
     #[test]
     fn metrics_must_mean_the_same() {
-        let told = refused(|b| b.experiment.metrics[0].better = Better::Higher);
-        assert!(told.contains("of seconds, lower is better in the first and higher"), "{told}");
-        let told = refused(|b| b.experiment.metrics.iter_mut().for_each(|m| m.name += "_"));
-        assert!(told.contains("no metric in common"), "{told}");
+        let error = refused(|b| b.experiment.metrics[0].better = Better::Higher);
+        assert!(error.contains("of seconds, lower is better in the first and higher"), "{error}");
+        let error = refused(|b| {
+            b.experiment.metrics.iter_mut().for_each(|metric| metric.name += "_");
+            for sample in &mut b.samples {
+                sample.metrics = std::mem::take(&mut sample.metrics)
+                    .into_iter()
+                    .map(|(name, it)| (name + "_", it))
+                    .collect();
+            }
+            b.references.iter_mut().for_each(|reference| reference.metric += "_");
+        });
+        assert!(error.contains("no metric in common"), "{error}");
     }
 
     #[test]
     fn reports_without_a_common_point_are_refused() {
-        let told = refused(|b| {
+        let error = refused(|b| {
             b.samples.iter_mut().for_each(|s| s.parameters.extend([("tasks".into(), 7.0)]));
         });
-        assert!(told.contains("no value of `tasks` in common"), "{told}");
+        assert!(error.contains("no value of `tasks` in common"), "{error}");
     }
 
     #[test]
@@ -208,17 +219,17 @@ mod tests {
         a.setting.exact = true;
         let mut b = a.clone();
         b.setting.processor = "another".into();
-        assert_eq!(check(&a, &b), Ok(vec![]));
+        assert_eq!(check(&example::report(a), &example::report(b)), Ok(vec![]));
     }
 
     #[test]
-    fn what_may_differ_is_noted() {
+    fn allowed_differences_are_noted() {
         let a = example::small().document();
         let mut b = a.clone();
         b.setting.seed = 2;
         b.claims[0].holds = false;
         b.samples.retain(|sample| sample.parameters["tasks"] == 1.0);
-        let notes = check(&a, &b).unwrap().join("\n");
+        let notes = check(&example::report(a), &example::report(b)).unwrap().join("\n");
         for note in ["setting.seed is 1", "no longer holds: 64 tasks", "1 points are in the first only"] {
             assert!(notes.contains(note), "{notes}");
         }

@@ -1,43 +1,43 @@
-//! Two reports side by side: what differs, how surely, and whether it is worse than is allowed.
+//! Two reports side by side: differences, their certainty, and a verdict on each.
 //!
-//! - [`comparable`]: what must be the same for the rest to mean anything
-//! - [`text`]: the comparison for a person
+//! - [`comparable`]: fields that must be the same for the rest to mean anything
+//! - [`text`]: the comparison for a terminal
 pub mod comparable;
 pub mod text;
 
-use std::collections::BTreeSet;
-
-use crate::document::{Better, Document, Metric, Mode};
-use crate::points::{Modes, Point};
+use crate::Report;
+use crate::document::{Better, Metric, Mode};
+use crate::points::Point;
+use crate::report::Modes;
 use crate::stats::{Change, Interval, Summary};
 use comparable::NotComparable;
 
-/// From so many repetitions on, a bootstrap interval of a median is about what it says.
+/// Fewest repetitions of which a bootstrap interval of a median is as wide as it should be.
 const ENOUGH: usize = 5;
 
-/// Two reports, the second held against the first.
+/// Two reports, the second compared with the first.
 #[derive(Clone, Debug)]
 pub struct Comparison<'a> {
     /// The earlier one.
-    pub a: &'a Document,
+    pub a: &'a Report,
     /// The later one.
-    pub b: &'a Document,
+    pub b: &'a Report,
     /// A metric may be worse by this share of its earlier median.
     pub limit: f64,
     /// Every metric at every point in every mode that both have.
     pub rows: Vec<Row<'a>>,
-    /// What is not the same, and should be known.
+    /// Differences in the setting that a reader should know.
     pub notes: Vec<String>,
 }
 
 /// One metric at one point in one mode.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
-    /// What was measured.
+    /// The metric.
     pub metric: &'a Metric,
-    /// Where.
+    /// The point.
     pub point: Point,
-    /// How faults waited.
+    /// The mode.
     pub mode: Mode,
     /// Before.
     pub a: Summary,
@@ -45,13 +45,13 @@ pub struct Row<'a> {
     pub b: Summary,
     /// The change of the median as a share of the earlier one; `None` if that is 0.
     pub change: Option<f64>,
-    /// Where the change lies; `None` with fewer than three repetitions.
+    /// The interval of the change; `None` with fewer than three repetitions.
     pub interval: Option<Interval>,
-    /// What follows.
+    /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What a difference comes to.
+/// Verdict on a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// Surely worse by more than the limit.
@@ -71,23 +71,29 @@ pub enum Verdict {
 }
 
 impl<'a> Comparison<'a> {
-    /// Compares two documents that [`Document::check`] found sound.
+    /// Compares two reports.
     ///
     /// # Errors
     /// They are not of one kind, or nothing in them can be judged.
-    pub fn new(a: &'a Document, b: &'a Document, limit: f64) -> Result<Self, NotComparable> {
+    pub fn new(a: &'a Report, b: &'a Report, limit: f64) -> Result<Self, NotComparable> {
         let mut notes = comparable::check(a, b)?;
         let mut rows = Vec::new();
-        let common: BTreeSet<Point> = a.points().intersection(&b.points()).copied().collect();
+        let common: Vec<Point> = a.points().filter(|point| b.has(*point)).collect();
         for metric in &a.experiment.metrics {
             let places = common.iter().flat_map(|&point| Mode::ALL.map(|mode| (metric, point, mode)));
             let mut of_metric: Vec<Row<'_>> = places.filter_map(|place| row(a, b, limit, place)).collect();
-            // What is the same everywhere in a panel is compared once.
-            if [a, b].iter().all(|document| document.constant(&metric.name).is_some()) {
+            let both = |holds: &dyn Fn(&Report, &Metric) -> bool| {
+                let metrics = |it: &'a Report| &it.experiment.metrics;
+                [a, b]
+                    .into_iter()
+                    .all(|it| metrics(it).iter().any(|other| other.name == metric.name && holds(it, other)))
+            };
+            // A metric that is the same everywhere in a panel is compared once.
+            if both(&|report, metric| report.constant(metric).is_some()) {
                 of_metric.dedup_by_key(|row| row.point.panel);
             }
-            // And once at each point what all modes share.
-            if [a, b].iter().all(|document| matches!(document.modes_of(&metric.name), Modes::All(_))) {
+            // And once at each point if all modes share it.
+            if both(&|report, metric| matches!(report.modes_of(metric), Modes::All(_))) {
                 of_metric.dedup_by_key(|row| row.point);
             }
             rows.extend(of_metric);
@@ -104,7 +110,7 @@ impl<'a> Comparison<'a> {
         Ok(Self { a, b, limit, rows, notes })
     }
 
-    /// How many rows have this verdict.
+    /// The number of rows with this verdict.
     #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.rows.iter().filter(|row| row.verdict == verdict).count()
@@ -112,8 +118,8 @@ impl<'a> Comparison<'a> {
 }
 
 fn row<'a>(
-    a: &Document,
-    b: &Document,
+    a: &Report,
+    b: &Report,
     limit: f64,
     (metric, point, mode): (&'a Metric, Point, Mode),
 ) -> Option<Row<'a>> {
@@ -150,13 +156,18 @@ fn verdict(better: Better, change: Option<f64>, interval: Option<Interval>, limi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Document;
     use crate::example;
 
-    fn made(slower: f64, seed: u64) -> Document {
+    fn made(slower: f64, seed: u64) -> Report {
+        example::report(document(slower, seed))
+    }
+
+    fn document(slower: f64, seed: u64) -> Document {
         example::Made { slower, seed, repetitions: 5, ..example::small() }.document()
     }
 
-    fn verdicts(b: &Document, limit: f64, metric: &str, mode: Mode) -> Vec<Verdict> {
+    fn verdicts(b: &Report, limit: f64, metric: &str, mode: Mode) -> Vec<Verdict> {
         let a = made(1.0, 1);
         let comparison = Comparison::new(&a, b, limit).unwrap();
         let rows = comparison.rows.iter().filter(|row| row.metric.name == metric && row.mode == mode);
@@ -173,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn slower_within_the_limit_is_told_but_allowed() {
+    fn slower_within_the_limit_is_shown_but_allowed() {
         assert_eq!(verdicts(&made(1.3, 2), 0.5, "seconds", Mode::Async), [Verdict::Worse; 2]);
     }
 
@@ -184,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn which_way_is_up_decides() {
+    fn the_direction_of_a_metric_decides() {
         let interval = Some(Interval { low: -0.3, high: -0.2 });
         assert_eq!(verdict(Better::Lower, Some(-0.25), interval, 0.05), Verdict::Better);
         assert_eq!(verdict(Better::Higher, Some(-0.25), interval, 0.05), Verdict::Regression);
@@ -201,11 +212,11 @@ mod tests {
     #[test]
     fn a_change_from_zero_is_not_a_share_of_anything() {
         let zero = |seed| {
-            let mut document = made(1.0, seed);
+            let mut document = document(1.0, seed);
             for sample in &mut document.samples {
                 sample.metrics.insert("seconds".into(), 0.0);
             }
-            document
+            example::report(document)
         };
         let (a, b) = (zero(1), made(1.0, 2));
         let comparison = Comparison::new(&a, &b, 0.05).unwrap();
@@ -215,13 +226,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_same_everywhere_is_compared_once() {
+    fn a_metric_that_is_the_same_everywhere_is_compared_once() {
         let constant = |seed| {
-            let mut document = made(1.0, seed);
+            let mut document = document(1.0, seed);
             for sample in &mut document.samples {
                 sample.metrics.insert("seconds".into(), 1.0 + f64::from(sample.repetition));
             }
-            document
+            example::report(document)
         };
         let (a, b) = (constant(1), constant(2));
         let comparison = Comparison::new(&a, &b, 0.05).unwrap();
@@ -231,7 +242,8 @@ mod tests {
 
     #[test]
     fn too_few_repetitions_are_refused_rather_than_passed() {
-        let few = |seed| example::Made { seed, repetitions: 2, ..example::small() }.document();
+        let few =
+            |seed| example::report(example::Made { seed, repetitions: 2, ..example::small() }.document());
         let error = Comparison::new(&few(1), &few(2), 0.05).unwrap_err();
         assert!(error.to_string().contains("at least three repetitions"), "{error}");
     }

@@ -1,15 +1,15 @@
-//! The comparison for a person.
+//! The comparison for a terminal.
 
 use std::fmt::Write as _;
 
 use super::{Comparison, Row, Verdict};
-use crate::document::Better;
 use crate::number;
+use crate::plot::curves::better;
 use crate::stats::CONFIDENCE;
 use crate::terminal::{Look, Tone, left, right};
 
 impl Verdict {
-    /// In a word or two.
+    /// Name of the verdict.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -29,12 +29,12 @@ impl Comparison<'_> {
     #[must_use]
     pub fn text(&self, look: Look) -> String {
         let mut text = format!(
-            "{}: the second against the first, medians, {:.0} % intervals of the change\n",
+            "{}: the second compared with the first, medians, {:.0} % intervals of the change\n",
             look.paint(Tone::Heading, &self.a.experiment.name),
             CONFIDENCE * 100.0
         );
-        for (which, document) in [("first", self.a), ("second", self.b)] {
-            let setting = &document.setting;
+        for (which, report) in [("first", self.a), ("second", self.b)] {
+            let setting = &report.setting;
             let revision = setting.git_revision.as_deref().unwrap_or("unknown revision");
             let modified = if setting.git_modified { ", modified" } else { "" };
             let _ = writeln!(text, "  {}{} of {}{modified}", left(which, 8), setting.began, revision);
@@ -56,16 +56,11 @@ impl Comparison<'_> {
 
     fn heading(&self, text: &mut String, row: &Row<'_>, look: Look) {
         let experiment = &self.a.experiment;
-        let better = match row.metric.better {
-            Better::Lower => " (less is better)",
-            Better::Higher => " (more is better)",
-            Better::Neither => "",
-        };
         let place = match row.point.panel {
             Some(_) => format!(", {}", self.a.panel_title(row.point.panel)),
             None => String::new(),
         };
-        let name = format!("{}{better}{place}", row.metric.label);
+        let name = format!("{}{}{place}", row.metric.label, better(row.metric.better));
         let _ = writeln!(text, "\n{}", look.paint(Tone::Heading, &name));
         let cells = [("first", 10), ("second", 10), ("change", 10), ("interval", 24)];
         let cells: String = cells.iter().map(|(name, width)| right(name, *width)).collect();
@@ -128,9 +123,9 @@ mod tests {
     use crate::example;
 
     #[test]
-    fn every_row_is_told_and_the_last_line_sums_up() {
-        let a = example::small().document();
-        let b = example::Made { slower: 1.3, seed: 2, ..example::small() }.document();
+    fn every_row_is_shown_and_the_last_line_sums_up() {
+        let a = example::report(example::small().document());
+        let b = example::report(example::Made { slower: 1.3, seed: 2, ..example::small() }.document());
         let text = Comparison::new(&a, &b, 0.05).unwrap().text(Look::Plain);
         assert_eq!(text.matches("REGRESSION").count(), 2, "{text}");
         assert!(text.contains("note: setting.seed is 1 in the first and 2 in the second"), "{text}");

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::document::{Better, Document, Metric, Sample};
+use crate::Report;
+use crate::document::{Better, Metric, Sample};
 use crate::plot::{Size, curves, percentiles, stages, timeline};
 use crate::points::Value;
 
@@ -10,7 +11,7 @@ use crate::points::Value;
 pub struct Section {
     /// Its heading.
     pub title: String,
-    /// What is drawn, and how to read it.
+    /// The meaning of what is drawn, and how to read it.
     pub text: String,
     /// The pictures.
     pub figures: Vec<Figure>,
@@ -18,13 +19,13 @@ pub struct Section {
 
 /// One picture.
 pub struct Figure {
-    /// What it is a picture of.
+    /// The subject of the picture.
     pub title: String,
     /// For a whole page's width; without it the narrow one takes half of the page.
     pub wide: Option<String>,
     /// For a phone.
     pub narrow: String,
-    /// Colours and what they stand for, where that is not written beside the lines.
+    /// Colours and their meanings, where these do not stand beside the lines.
     pub legend: Vec<(String, String)>,
 }
 
@@ -33,22 +34,22 @@ const DISTRIBUTIONS: &str = "All repetitions together. The further right, the ra
                              value is left.";
 
 /// All sections that the document has something for.
-pub fn sections(document: &Document) -> Vec<Section> {
-    let mut sections = of_metrics(document);
-    sections.extend(of_distributions(document));
-    sections.extend([of_stages(document), of_faults(document)]);
+pub fn sections(report: &Report) -> Vec<Section> {
+    let mut sections = of_metrics(report);
+    sections.extend(of_distributions(report));
+    sections.extend([of_stages(report), of_faults(report)]);
     sections.retain(|section| !section.figures.is_empty());
     sections
 }
 
 /// A section for each metric; without panels one for the first, and one for all others.
-fn of_metrics(document: &Document) -> Vec<Section> {
-    let panels = document.panels();
+fn of_metrics(report: &Report) -> Vec<Section> {
+    let panels = report.panels();
     let mut sections: Vec<Section> = Vec::new();
-    for metric in document.varying().filter(|metric| metric.better != Better::Neither) {
+    for metric in report.varying().filter(|metric| metric.better != Better::Neither) {
         let alone = panels.len() == 1;
         let whole = alone && sections.is_empty();
-        let of_panel = |panel: &Option<Value>| of_metric(document, metric, *panel, whole);
+        let of_panel = |panel: &Option<Value>| of_metric(report, metric, *panel, whole);
         let figures: Vec<Figure> = panels.iter().filter_map(of_panel).collect();
         if alone && sections.len() == 2 {
             sections[1].figures.extend(figures);
@@ -61,24 +62,24 @@ fn of_metrics(document: &Document) -> Vec<Section> {
     sections
 }
 
-fn of_metric(document: &Document, metric: &Metric, panel: Option<Value>, whole: bool) -> Option<Figure> {
-    let references = curves::references(document, metric, panel).into_iter();
+fn of_metric(report: &Report, metric: &Metric, panel: Option<Value>, whole: bool) -> Option<Figure> {
+    let references = curves::references(report, metric, panel).into_iter();
     let legend = references.map(|held| (format!("reference{}", held.number), held.reference.label.clone()));
     Some(Figure {
-        title: capitalized(&document.panel_title(panel)),
-        wide: if whole { Some(curves::draw(document, metric, panel, Size::Wide)?) } else { None },
-        narrow: curves::draw(document, metric, panel, Size::Narrow)?,
+        title: capitalized(&report.panel_title(panel)),
+        wide: if whole { Some(curves::draw(report, metric, panel, Size::Wide)?) } else { None },
+        narrow: curves::draw(report, metric, panel, Size::Narrow)?,
         legend: legend.collect(),
     })
 }
 
 /// A section for each name.
-fn of_distributions(document: &Document) -> Vec<Section> {
+fn of_distributions(report: &Report) -> Vec<Section> {
     let mut sections: Vec<Section> = Vec::new();
-    for point in document.telling_points() {
-        for (name, lines) in percentiles::groups(document, point) {
+    for point in report.telling_points() {
+        for (name, lines) in percentiles::groups(report, point) {
             let figure = Figure {
-                title: capitalized(&document.place(point)),
+                title: capitalized(&report.place(point)),
                 wide: None,
                 narrow: percentiles::draw(&name, &lines, Size::Narrow),
                 legend: Vec::new(),
@@ -93,8 +94,8 @@ fn of_distributions(document: &Document) -> Vec<Section> {
     sections
 }
 
-fn of_stages(document: &Document) -> Section {
-    let rows = stages::rows(document, &document.telling_points());
+fn of_stages(report: &Report) -> Section {
+    let rows = stages::rows(report, &report.telling_points());
     let legend = (0..).zip(stages::STAGES).map(|(i, stage): (u8, _)| (format!("stage{i}"), stage.to_owned()));
     let figures = (!rows.is_empty()).then(|| Figure {
         title: String::new(),
@@ -109,13 +110,13 @@ fn of_stages(document: &Document) -> Section {
     }
 }
 
-fn of_faults(document: &Document) -> Section {
-    // Of each panel the one that waits most: async, with the largest value of the variable.
+fn of_faults(report: &Report) -> Section {
+    // In each panel the one that waits most: async, with the largest value of the variable.
     let mut drawn: BTreeMap<Option<Value>, &Sample> = BTreeMap::new();
-    let recorded = || document.samples.iter().filter(|sample| !sample.faults.is_empty());
+    let recorded = || report.samples.iter().filter(|sample| !sample.faults.is_empty());
     for sample in recorded() {
-        let rank = |sample: &Sample| (sample.mode, document.point(&sample.parameters).x);
-        let best = drawn.entry(document.point(&sample.parameters).panel).or_insert(sample);
+        let rank = |sample: &Sample| (sample.mode, report.point(sample).x);
+        let best = drawn.entry(report.point(sample).panel).or_insert(sample);
         if rank(sample) > rank(best) {
             *best = sample;
         }
@@ -124,9 +125,9 @@ fn of_faults(document: &Document) -> Section {
         let dense = timeline::is_dense(sample);
         let about = if dense { "; the line is a mean over many, the surface reaches the most" } else { "" };
         Some(Figure {
-            title: format!("{}{about}", capitalized(&document.title(sample))),
-            wide: Some(timeline::draw(document, sample, Size::Wide)?),
-            narrow: timeline::draw(document, sample, Size::Narrow)?,
+            title: format!("{}{about}", capitalized(&report.title(sample))),
+            wide: Some(timeline::draw(report, sample, Size::Wide)?),
+            narrow: timeline::draw(report, sample, Size::Narrow)?,
             legend: Vec::new(),
         })
     };

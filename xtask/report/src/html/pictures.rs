@@ -4,23 +4,23 @@
 use std::fmt::Write as _;
 
 use super::figures::{Figure, sections};
-use crate::document::Document;
+use crate::Report;
 use crate::plot::svg::{escaped, text_width};
 
 /// Colours by light: `--name: value;` each.
 const LIGHT: &str = include_str!("../../templates/light.css");
-/// What the classes look like.
+/// Looks of the classes.
 const INKS: &str = include_str!("../../templates/inks.css");
 
 /// Height of a line of a legend, and size of its text.
 const LINE: f64 = 17.0;
 const TEXT: f64 = 11.0;
 
-/// A file for each picture: its name and text.
+/// Names and texts of the files, one for each picture.
 #[must_use]
-pub fn pictures(document: &Document) -> Vec<(String, String)> {
+pub fn pictures(report: &Report) -> Vec<(String, String)> {
     let style = style();
-    let figures = sections(document).into_iter().flat_map(|section| {
+    let figures = sections(report).into_iter().flat_map(|section| {
         let of_section = section.figures.into_iter();
         of_section.map(move |figure| (slug(&section.title, 30) + "-" + &slug(&figure.title, 60), figure))
     });
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn pictures_stand_alone_in_files_of_their_own() {
-        let pictures = pictures(&example::overlap(1));
+        let pictures = pictures(&example::report(example::overlap(1)));
         let names: BTreeSet<&String> = pictures.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), pictures.len());
         assert!(

@@ -1,8 +1,9 @@
 //! The page's numbers.
 
 use super::figures::capitalized;
+use crate::Report;
 use crate::distribution::Distribution;
-use crate::document::{Document, Metric, Mode};
+use crate::document::{Metric, Mode};
 use crate::number;
 use crate::plot::curves;
 use crate::points::Point;
@@ -12,17 +13,17 @@ use crate::stats::{Change, Summary};
 pub struct Table {
     /// Its heading.
     pub title: String,
-    /// How to read it.
+    /// A hint for reading it.
     pub text: String,
-    /// How many cells name the row.
+    /// Number of cells that name the row.
     pub keys: usize,
-    /// What is above the columns.
+    /// Names of the columns.
     pub header: Vec<String>,
     /// The rows.
     pub rows: Vec<Vec<Cell>>,
 }
 
-/// A number and what is told about it in small print.
+/// A number, with small print.
 pub struct Cell {
     /// The number.
     pub main: String,
@@ -37,36 +38,35 @@ impl Cell {
 }
 
 /// All tables of a document.
-pub fn tables(document: &Document) -> Vec<Table> {
-    let metrics = document.varying().map(|metric| of_metric(document, metric));
-    let all = metrics.chain([of_constants(document), of_distributions(document)]);
+pub fn tables(report: &Report) -> Vec<Table> {
+    let metrics = report.varying().map(|metric| of_metric(report, metric));
+    let all = metrics.chain([of_constants(report), of_distributions(report)]);
     all.filter(|table| !table.rows.is_empty()).collect()
 }
 
-fn of_metric(document: &Document, metric: &Metric) -> Table {
-    let experiment = &document.experiment;
+fn of_metric(report: &Report, metric: &Metric) -> Table {
+    let experiment = &report.experiment;
     let baseline = experiment.baseline;
-    let named = document.modes_of(&metric.name).named();
+    let named = report.modes_of(metric).named();
     let modes: Vec<Mode> = named.iter().map(|(mode, _)| *mode).collect();
     let compared: Vec<Mode> = match modes.contains(&baseline) {
         true => modes.iter().copied().filter(|&mode| mode != baseline).collect(),
         false => Vec::new(),
     };
-    let references: Vec<_> =
-        document.references.iter().filter(|reference| reference.metric == metric.name).collect();
+    let references: Vec<_> = report.references_of(metric).collect();
     let mut header: Vec<String> = experiment.panel.iter().map(|panel| capitalized(&panel.label)).collect();
     header.push(capitalized(&experiment.variable.label));
     let keys = header.len();
     header.extend(named.iter().map(|(_, name)| (*name).to_owned()));
     header.extend(compared.iter().map(|mode| format!("{} against {}", mode.name(), baseline.name())));
-    header.extend(references.iter().map(|reference| curves::short_name(reference)));
+    header.extend(references.iter().map(|(reference, _)| curves::short_name(reference)));
     let row = |point: Point| -> Option<Vec<Cell>> {
-        let of = |mode: Mode| Summary::of(&document.values(&metric.name, point, mode));
+        let of = |mode: Mode| Summary::of(&report.values(&metric.name, point, mode));
         modes.iter().find_map(|&mode| of(mode))?;
         let mut cells = keys_of(point);
         cells.extend(modes.iter().map(|&mode| of(mode).map_or_else(|| Cell::plain("–"), summary)));
         cells.extend(compared.iter().map(|&mode| {
-            let values = |mode: Mode| document.values(&metric.name, point, mode);
+            let values = |mode: Mode| report.values(&metric.name, point, mode);
             let (base, this) = (values(baseline), values(mode));
             if base.is_empty() || this.is_empty() {
                 Cell::plain("–")
@@ -74,9 +74,8 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
                 change(Change::of(&base, &this))
             }
         }));
-        cells.extend(references.iter().map(|reference| {
-            let value = reference.points.iter().find(|(parameters, _)| document.point(parameters) == point);
-            Cell::plain(value.map_or("–".into(), |(_, value)| number::short(*value)))
+        cells.extend(references.iter().map(|(_, values)| {
+            Cell::plain(values.get(&point).map_or("–".into(), |value| number::short(*value)))
         }));
         Some(cells)
     };
@@ -87,7 +86,7 @@ fn of_metric(document: &Document, metric: &Metric) -> Table {
             .into(),
         keys,
         header,
-        rows: document.points().into_iter().filter_map(row).collect(),
+        rows: report.points().filter_map(row).collect(),
     }
 }
 
@@ -96,13 +95,13 @@ fn change(change: Change) -> Cell {
     Cell { main: change.share.map_or("–".into(), number::change), small: small.unwrap_or_default() }
 }
 
-/// What was measured once for each repetition.
-fn of_constants(document: &Document) -> Table {
+/// The metrics that are measured once for each repetition.
+fn of_constants(report: &Report) -> Table {
     let of_metric = |metric: &Metric| -> Vec<Vec<Cell>> {
-        let panels = document.constant(&metric.name).unwrap_or_default().into_iter();
-        let row = |(panel, values): (_, Vec<f64>)| {
-            let name = [capitalized(&metric.label), document.panel_title(panel)];
-            Some(vec![Cell::plain(name.join(" – ").trim_end_matches(" – ")), summary(Summary::of(&values)?)])
+        let panels = report.constant(metric).into_iter().flatten();
+        let row = |(&panel, values): (_, &Vec<f64>)| {
+            let name = [capitalized(&metric.label), report.panel_title(panel)];
+            Some(vec![Cell::plain(name.join(" – ").trim_end_matches(" – ")), summary(Summary::of(values)?)])
         };
         panels.filter_map(row).collect()
     };
@@ -111,7 +110,7 @@ fn of_constants(document: &Document) -> Table {
         text: "Measured once for each repetition.".into(),
         keys: 1,
         header: vec![String::new(), "median".into()],
-        rows: document.experiment.metrics.iter().flat_map(of_metric).collect(),
+        rows: report.experiment.metrics.iter().flat_map(of_metric).collect(),
     }
 }
 
@@ -126,9 +125,9 @@ fn summary(summary: Summary) -> Cell {
     Cell { main: number::short(summary.median), small }
 }
 
-fn of_distributions(document: &Document) -> Table {
+fn of_distributions(report: &Report) -> Table {
     let percentiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
-    let experiment = &document.experiment;
+    let experiment = &report.experiment;
     let mut header: Vec<String> = experiment.panel.iter().map(|panel| capitalized(&panel.label)).collect();
     header.push(capitalized(&experiment.variable.label));
     header.extend(["mode", "what", "count"].map(str::to_owned));
@@ -149,9 +148,9 @@ fn of_distributions(document: &Document) -> Table {
         cells
     };
     let mut rows = Vec::new();
-    for point in document.telling_points() {
-        for mode in document.modes() {
-            let all = document.distributions(point, mode);
+    for point in report.telling_points() {
+        for &mode in report.modes() {
+            let all = report.distributions(point, mode);
             rows.extend(all.iter().map(|(name, distribution)| row(point, mode, name, distribution)));
         }
     }
@@ -166,9 +165,9 @@ fn of_distributions(document: &Document) -> Table {
     }
 }
 
-/// Where and how a run was made.
-pub fn setting(document: &Document) -> Vec<(&'static str, String)> {
-    let setting = &document.setting;
+/// Setting of a run, by name.
+pub fn setting(report: &Report) -> Vec<(&'static str, String)> {
+    let setting = &report.setting;
     let revision = match &setting.git_revision {
         Some(revision) if setting.git_modified => format!("{revision}, modified"),
         Some(revision) => revision.clone(),

@@ -1,14 +1,16 @@
-//! A metric along the independent variable: medians, spread, and what they are held against.
+//! A metric along the independent variable: medians, spread, and references.
 
 use super::Size;
 use super::axis::Axis;
 use super::frame::{Drawn, Frame, Outline, picture, px};
-use super::ink::Ink;
-use crate::document::{Better, Document, Metric, Mode, Reference};
+use super::ink::{Ink, REFERENCES};
+use crate::Report;
+use crate::document::{Better, Metric, Mode, Reference};
 use crate::number;
-use crate::points::{Curve, Modes, Value};
+use crate::points::{Point, Value};
+use crate::report::{Curve, Modes};
 
-/// How far beyond what was measured an axis goes to show a reference.
+/// Factor by which an axis goes beyond the measured values to show a reference.
 const BEYOND: f64 = 3.0;
 
 /// A curve in the picture.
@@ -21,15 +23,15 @@ struct Line {
 
 /// The picture of a metric in a panel; `None` if nothing was measured there.
 #[must_use]
-pub fn draw(document: &Document, metric: &Metric, panel: Option<Value>, size: Size) -> Option<String> {
-    let modes = document.modes_of(&metric.name);
+pub fn draw(report: &Report, metric: &Metric, panel: Option<Value>, size: Size) -> Option<String> {
+    let modes = report.modes_of(metric);
     let of_mode = |(mode, name)| {
         let ink = if matches!(modes, Modes::All(_)) { Ink::Text } else { Ink::Mode(mode) };
-        Line { mode, name, ink, curve: document.curve(&metric.name, panel, mode) }
+        Line { mode, name, ink, curve: report.curve(&metric.name, panel, mode) }
     };
     let lines: Vec<Line> =
         modes.named().into_iter().map(of_mode).filter(|line| !line.curve.is_empty()).collect();
-    let references = references(document, metric, panel);
+    let references = references(report, metric, panel);
     let xs: Vec<f64> = lines.iter().flat_map(|line| line.curve.iter().map(|(x, _)| *x)).collect();
     if xs.is_empty() {
         return None;
@@ -38,8 +40,8 @@ pub fn draw(document: &Document, metric: &Metric, panel: Option<Value>, size: Si
     let outline = Outline {
         size,
         height: None,
-        label: format!("{} along {}", metric.label, document.experiment.variable.label),
-        x: (Axis::variable(&xs), document.experiment.variable.label.clone()),
+        label: format!("{} along {}", metric.label, report.experiment.variable.label),
+        x: (Axis::variable(&xs), report.experiment.variable.label.clone()),
         y: (axis(metric, &lines, &references), format!("{}{}", metric.label, better(metric.better))),
         names: names.chain(references.iter().map(|held| short_name(held.reference) + " ↓")).collect(),
     };
@@ -57,8 +59,9 @@ pub fn draw(document: &Document, metric: &Metric, panel: Option<Value>, size: Si
     }))
 }
 
-/// What is told beside a metric's name.
-const fn better(better: Better) -> &'static str {
+/// Words beside a metric's name.
+#[must_use]
+pub const fn better(better: Better) -> &'static str {
     match better {
         Better::Lower => " (less is better)",
         Better::Higher => " (more is better)",
@@ -69,7 +72,7 @@ const fn better(better: Better) -> &'static str {
 /// A reference as far as it belongs to a panel.
 #[derive(Clone, Debug)]
 pub struct Held<'a> {
-    /// Its number among those of the metric, which is told by its line.
+    /// The number of its ink.
     pub number: u8,
     /// The reference.
     pub reference: &'a Reference,
@@ -79,20 +82,21 @@ pub struct Held<'a> {
 
 /// The references to a metric that have points in a panel.
 #[must_use]
-pub fn references<'a>(document: &'a Document, metric: &Metric, panel: Option<Value>) -> Vec<Held<'a>> {
-    let of_metric = document.references.iter().filter(|reference| reference.metric == metric.name);
-    (0..)
-        .zip(of_metric)
-        .map(|(number, reference)| Held {
+pub fn references<'a>(report: &'a Report, metric: &'a Metric, panel: Option<Value>) -> Vec<Held<'a>> {
+    let values = |(point, value): (&Point, &f64)| (point.x.0, *value);
+    (0..REFERENCES)
+        .cycle()
+        .zip(report.references_of(metric))
+        .map(|(number, (reference, points))| Held {
             number,
             reference,
-            values: document.reference_curve(reference, panel),
+            values: points.range(Point::all_of(panel)).map(values).collect(),
         })
         .filter(|held| !held.values.is_empty())
         .collect()
 }
 
-/// "ideal" of "ideal: P·L / min(T, 64)", and no longer than a plot can spare; the whole is told
+/// "ideal" of "ideal: P·L / min(T, 64)", and no longer than a plot can spare; the whole stands
 /// beneath the picture.
 #[must_use]
 pub fn short_name(reference: &Reference) -> String {
@@ -122,7 +126,7 @@ fn axis(metric: &Metric, lines: &[Line], references: &[Held<'_>]) -> Axis {
         .fold((low, high), |(l, h), value| (l.min(value.max(low / BEYOND)), h.max(value.min(high * BEYOND))));
     match metric.better {
         Better::Lower => Axis::measured(low, high),
-        // Of a share or a throughput the small values are the ones that matter least.
+        // Small values of a share or a throughput matter least.
         _ => Axis::linear(low, high),
     }
 }
@@ -164,10 +168,10 @@ mod tests {
 
     #[test]
     fn every_mode_and_reference_is_drawn_and_named() {
-        let document = example::overlap(1);
-        let metric = &document.experiment.metrics[0];
+        let report = example::report(example::overlap(1));
+        let metric = &report.experiment.metrics[0];
         for size in [Size::Wide, Size::Narrow] {
-            let svg = draw(&document, metric, Some(Value(10.0)), size).unwrap();
+            let svg = draw(&report, metric, Some(Value(10.0)), size).unwrap();
             for name in ["blocked<", "halt<", "async<", "ideal ↓<", "attainable<"] {
                 assert!(svg.contains(&format!(">{name}")), "{name} in {svg}");
             }
@@ -194,10 +198,10 @@ mod tests {
 
     #[test]
     fn an_axis_does_not_follow_a_reference_for_ever() {
-        let document = example::overlap(1);
-        let metric = &document.experiment.metrics[0];
+        let report = example::report(example::overlap(1));
+        let metric = &report.experiment.metrics[0];
         // Ideally 8 ms, measured about a second: the axis must not begin at 8 ms.
-        let svg = draw(&document, metric, Some(Value(1.0)), Size::Wide).unwrap();
+        let svg = draw(&report, metric, Some(Value(1.0)), Size::Wide).unwrap();
         assert!(!svg.contains(">0.01</text>"), "{svg}");
     }
 
@@ -207,6 +211,7 @@ mod tests {
         for sample in &mut document.samples {
             sample.metrics.remove("seconds");
         }
-        assert_eq!(draw(&document, &document.experiment.metrics[0], Some(Value(10.0)), Size::Wide), None);
+        let report = example::report(document);
+        assert_eq!(draw(&report, &report.experiment.metrics[0], Some(Value(10.0)), Size::Wide), None);
     }
 }

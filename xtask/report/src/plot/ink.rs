@@ -1,7 +1,7 @@
-//! What a colour means.
+//! Meanings of colours.
 //!
 //! plotters passes colours through to its backend, so an [`Ink`]'s number travels as one, and comes
-//! out as the class whose colour the page's style sheet sets. Nothing is told by colour alone.
+//! out as the class whose colour the page's style sheet sets. No meaning is shown by colour alone.
 
 use plotters::style::Color;
 use plotters_backend::BackendColor;
@@ -11,26 +11,26 @@ use crate::document::Mode;
 /// Something that has a colour of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ink {
-    /// Text that matters.
+    /// Text in the foreground.
     Text,
     /// Axes and their numbers.
     Axis,
     /// Lines behind everything.
     Grid,
-    /// What belongs to a mode.
+    /// A mode's line.
     Mode(Mode),
     /// A second line of it.
     Second(Mode),
     /// The same, for surfaces.
     Shade(Mode),
-    /// A curve to hold the others against.
+    /// A curve to compare the others with.
     Reference(u8),
     /// A stage of a fault.
     Stage(u8),
 }
 
-/// Curves of reference that can be told apart.
-const REFERENCES: u8 = 3;
+/// References that look different.
+pub const REFERENCES: u8 = 3;
 /// Stages of a fault.
 const STAGES: u8 = 4;
 

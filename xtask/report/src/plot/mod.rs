@@ -1,12 +1,12 @@
 //! Pictures, drawn by plotters as SVG that takes its colours from the page around it.
 //!
-//! - [`ink`]: what a colour means; the page says how it looks, by light and by night
+//! - [`ink`]: meanings of colours; the page says how they look, by light and by night
 //! - [`svg`]: plotters' backend for that
 //! - [`axis`]: linear, logarithmic and log-percentile axes
-//! - [`frame`]: axes, grid, lines that end where they are labelled
+//! - [`frame`]: axes, grid, lines with their names where they end
 //! - [`curves`]: a metric along the variable
 //! - [`percentiles`]: distributions overlaid
-//! - [`stages`]: where the time of a fault goes
+//! - [`stages`]: the time that each stage of a fault takes
 //! - [`timeline`]: faults outstanding
 pub mod axis;
 pub mod curves;
@@ -37,7 +37,7 @@ impl Size {
     }
 }
 
-/// The unit in which so many µs are neither large nor small, and its µs.
+/// The unit in which this many µs are neither large nor small, and its µs.
 #[must_use]
 pub fn unit(us: f64) -> (&'static str, f64) {
     match us {

@@ -1,40 +1,40 @@
-//! Distributions overlaid: how long it took, against the share that took no longer.
+//! Distributions overlaid: durations by the share that took no longer.
 
 use super::Size;
 use super::axis::Axis;
 use super::frame::{Outline, picture};
 use super::ink::Ink;
+use crate::Report;
 use crate::distribution::Distribution;
-use crate::document::{Document, Mode};
+use crate::document::Mode;
 use crate::points::Point;
 
-/// Times that lie further apart than this factor need a logarithmic axis.
+/// Times further apart than this factor need a logarithmic axis.
 const LOGARITHMIC_FROM: f64 = 6.0;
 
-/// What only a smaller share undercuts is drawn as if it were no less: a single early value must
-/// not take half of the picture.
+/// Smallest share that is drawn: a single early value must not take half of the picture.
 const LEAST: f64 = 0.005;
 
 /// One of the lines of a picture.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// How the faults waited.
+    /// Its mode.
     pub mode: Mode,
-    /// Whether it is drawn in the way of a mode's second line.
+    /// It is drawn as a mode's second line.
     pub second: bool,
-    /// What stands beside it.
+    /// Its name.
     pub name: String,
-    /// What it shows.
+    /// Its values.
     pub distribution: Distribution,
 }
 
-/// What of a point is shown in one picture, by the pictures' names: each distribution in all modes
-/// that have it. Of a fault's stages only the totals; the others have pictures of their own.
+/// Names and lines of a point's pictures: each distribution in all modes that have it. Of a fault's
+/// stages only the totals; the others have pictures of their own.
 #[must_use]
-pub fn groups(document: &Document, point: Point) -> Vec<(String, Vec<Line>)> {
+pub fn groups(report: &Report, point: Point) -> Vec<(String, Vec<Line>)> {
     let mut groups: Vec<(String, Vec<Line>)> = Vec::new();
-    for mode in document.modes() {
-        for (name, distribution) in document.distributions(point, mode) {
+    for &mode in report.modes() {
+        for (name, distribution) in report.distributions(point, mode) {
             let (group, line, second) = match super::stages::wait_and_stage(&name) {
                 Some((wait, "total")) => {
                     let line =
@@ -55,7 +55,7 @@ pub fn groups(document: &Document, point: Point) -> Vec<(String, Vec<Line>)> {
             }
         }
     }
-    // What every mode has comes first.
+    // Pictures with lines of every mode come first.
     groups.sort_by_key(|(_, lines)| std::cmp::Reverse(lines.len()));
     groups
 }
@@ -118,10 +118,10 @@ mod tests {
     use crate::example;
 
     #[test]
-    fn modes_are_overlaid_and_what_all_have_comes_first() {
-        let document = example::overlap(1);
-        let point = *document.points().iter().last().unwrap();
-        let groups = groups(&document, point);
+    fn modes_are_overlaid_and_pictures_of_all_modes_come_first() {
+        let report = example::report(example::overlap(1));
+        let point = report.points().last().unwrap();
+        let groups = groups(&report, point);
         let names: Vec<Vec<&str>> =
             groups.iter().map(|(_, lines)| lines.iter().map(|line| line.name.as_str()).collect()).collect();
         assert_eq!(names, [vec!["blocked", "halt", "async"], vec!["halt", "async schedule"]]);

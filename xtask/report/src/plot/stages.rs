@@ -1,4 +1,4 @@
-//! Where the time of a fault goes: its stages one after the other.
+//! The time that each stage of a fault takes, one after the other.
 
 use plotters::style::text_anchor::{HPos, VPos};
 
@@ -6,8 +6,9 @@ use super::Size;
 use super::axis::Axis;
 use super::frame::{Outline, picture, px};
 use super::ink::Ink;
-use crate::distribution::Distribution;
-use crate::document::{Document, Mode};
+use crate::Report;
+use crate::distribution::Distributions;
+use crate::document::Mode;
 use crate::number;
 use crate::points::Point;
 
@@ -28,7 +29,7 @@ pub struct Row {
     pub place: String,
     /// As [`STAGES`].
     pub means: [f64; 4],
-    /// How many waits.
+    /// Number of waits.
     pub count: u64,
 }
 
@@ -42,29 +43,29 @@ pub fn wait_and_stage(name: &str) -> Option<(&str, &str)> {
 
 /// A row for each kind of wait in each mode at these points.
 #[must_use]
-pub fn rows(document: &Document, points: &[Point]) -> Vec<Row> {
+pub fn rows(report: &Report, points: &[Point]) -> Vec<Row> {
     let mut rows = Vec::new();
     for &point in points {
-        for mode in document.modes() {
+        for &mode in report.modes() {
+            let all = report.distributions(point, mode);
             for wait in ["schedule", "halt"] {
-                rows.extend(row(document, point, mode, wait));
+                rows.extend(row(report.place(point), &all, mode, wait));
             }
         }
     }
     rows
 }
 
-fn row(document: &Document, point: Point, mode: Mode, wait: &str) -> Option<Row> {
-    let all = document.distributions(point, mode);
-    let of = |stage: &str| all.get(&format!("{wait} {stage}")).map(Distribution::mean);
+fn row(place: String, all: &Distributions, mode: Mode, wait: &str) -> Option<Row> {
+    let of = |stage: &str| all.get(&format!("{wait} {stage}")).map(|stage| stage.mean());
     let (parked, host) = (of("fault→parked")?, of("host")?);
     let (service, running) = (of("ready→service")?, of("ready→running")?);
     let kind = if mode.name() == wait { wait.to_owned() } else { format!("{} {wait}", mode.name()) };
     Some(Row {
         kind,
-        place: document.place(point),
-        // Where readies come before their waiters sleep, these are parked, as far as this goes,
-        // until then: all stages together are the whole.
+        place,
+        // Where ready events come before their waiters sleep, the waiters count as parked until
+        // then: all stages together are the whole.
         means: [parked.min(host), host - parked.min(host), service, (running - service).max(0.0)],
         count: all.get(&format!("{wait} total"))?.count(),
     })
@@ -118,9 +119,9 @@ mod tests {
 
     #[test]
     fn stages_add_up_to_the_total() {
-        let document = example::overlap(1);
-        let points: Vec<Point> = document.points().into_iter().collect();
-        let rows = rows(&document, &points[8..9]);
+        let report = example::report(example::overlap(1));
+        let points: Vec<Point> = report.points().collect();
+        let rows = rows(&report, &points[8..9]);
         let kinds: Vec<&str> = rows.iter().map(|row| row.kind.as_str()).collect();
         assert_eq!(kinds, ["halt", "async schedule"]);
         assert_eq!(rows[0].place, "tasks that read: 1, page latency in ms: 10");
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn stages_are_the_whole_even_where_readies_come_before_waiters_sleep() {
+    fn stages_are_the_whole_even_where_ready_events_come_before_waiters_sleep() {
         let mut document = example::small().document();
         let late = |name: &str| Some(50_000_000).filter(|_| name.ends_with("fault→parked"));
         for histogram in document.samples.iter_mut().flat_map(|sample| &mut sample.histograms) {
@@ -145,10 +146,11 @@ mod tests {
                 histogram.buckets = vec![(cycles, 64)];
             }
         }
-        let point = document.telling_points()[0];
-        for row in rows(&document, &[point]) {
+        let report = example::report(document);
+        let point = report.telling_points()[0];
+        for row in rows(&report, &[point]) {
             let mode = if row.kind == "halt" { Mode::Halt } else { Mode::Async };
-            let all = document.distributions(point, mode);
+            let all = report.distributions(point, mode);
             let wait = row.kind.split(' ').next_back().unwrap();
             let of = |stage: &str| all[&format!("{wait} {stage}")].mean();
             let (total, whole): (f64, f64) = (row.means.iter().sum(), of("host") + of("ready→running"));

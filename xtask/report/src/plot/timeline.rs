@@ -1,19 +1,20 @@
-//! How many faults were outstanding when.
+//! Faults outstanding over time.
 
 use super::Size;
 use super::axis::Axis;
 use super::frame::{Outline, picture, px};
 use super::ink::Ink;
-use crate::document::{Document, Sample};
+use crate::Report;
+use crate::document::Sample;
 use crate::lives::{Life, outstanding};
 
-/// What the host takes of each core before it stops it.
+/// Faults that the host takes of each core before it stops the core.
 const LIMIT: u32 = 64;
 
-/// Steps that can be told apart in a picture; of more, means are drawn.
+/// Steps that a picture can show; of more, means are drawn.
 const COLUMNS: usize = 300;
 
-/// Whether single steps are too many to be told apart.
+/// Whether there are more steps than a picture can show.
 #[must_use]
 pub fn is_dense(sample: &Sample) -> bool {
     outstanding(&sample.faults).len() > 2 * COLUMNS
@@ -21,15 +22,15 @@ pub fn is_dense(sample: &Sample) -> bool {
 
 /// The picture of a sample; `None` if no single fault was recorded.
 #[must_use]
-pub fn draw(document: &Document, sample: &Sample, size: Size) -> Option<String> {
+pub fn draw(report: &Report, sample: &Sample, size: Size) -> Option<String> {
     let steps = outstanding(&sample.faults);
     let (first, _) = *steps.first()?;
     let last = sample.faults.iter().map(|fault| Life::of(fault).running).max()?;
     let most = steps.iter().map(|(_, count)| *count).max()?;
-    let us = |cycles: u64| cycles as f64 / f64::from(document.setting.tsc_mhz);
+    let us = |cycles: u64| cycles as f64 / f64::from(report.setting.tsc_mhz);
     let (unit, scale) = super::unit(us(last - first));
-    let limit = LIMIT * document.setting.cores;
-    let shown = most * 2 >= limit;
+    let limit = LIMIT.saturating_mul(report.setting.cores);
+    let shown = most >= limit / 2;
     let outline = Outline {
         size,
         height: Some(if size == Size::Wide { 260 } else { 220 }),
@@ -109,11 +110,11 @@ mod tests {
 
     #[test]
     fn a_recorded_sample_has_a_time_line_with_the_limit_where_it_is_near() {
-        let document = example::overlap(1);
-        let recorded: Vec<_> = document.samples.iter().filter(|sample| !sample.faults.is_empty()).collect();
+        let report = example::report(example::overlap(1));
+        let recorded: Vec<_> = report.samples.iter().filter(|sample| !sample.faults.is_empty()).collect();
         assert_eq!(recorded.len(), 3);
         for sample in recorded {
-            let svg = draw(&document, sample, Size::Wide).unwrap();
+            let svg = draw(&report, sample, Size::Wide).unwrap();
             let most = outstanding(&sample.faults).iter().map(|(_, count)| *count).max().unwrap();
             assert_eq!(
                 svg.contains("host&#39;s limit") || svg.contains("host's limit"),
@@ -122,6 +123,6 @@ mod tests {
             );
             assert!(svg.contains("since the first fault") && !svg.contains("NaN"), "{svg}");
         }
-        assert_eq!(draw(&document, &document.samples[1], Size::Wide), None);
+        assert_eq!(draw(&report, &report.samples[1], Size::Wide), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Which part of a fault a function works for.
+//! Parts of a fault's handling, by function.
 
 /// A part of what the guest does about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Part {
     Program,
 }
 
-/// What names contain, the first match counts.
+/// Parts of names; the first match counts.
 const NAMES: [(Part, &[&str]); 6] = [
     (Part::Program, &["unikernel::", "apf_vocabulary::", "serde", "itoa::", "std::", "sys_write"]),
     (

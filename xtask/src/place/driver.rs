@@ -19,7 +19,7 @@ use crate::probe::Verdict;
 use crate::process::{Cmd, Step};
 use crate::setup::Tools;
 
-/// What the driver prints before it leaves with an error.
+/// Start of the line with which the driver reports an error.
 const ERROR_PREFIX: &str = "error: ";
 /// Booting the lab, beside the run itself.
 const LAB_LIMIT: Duration = Duration::from_secs(120);

@@ -1,0 +1,145 @@
+//! `cargo xtask check`: the guest's own checks of what the service does, in a real VM.
+//!
+//! - [`report`]: the document
+
+mod report;
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+
+use crate::drive::evict::Evict;
+use crate::drive::latency::PageLatency;
+use crate::drive::spec::{Spec, System, Vmm};
+use crate::options::{GuestOptions, HostOptions, LatencyOption};
+use crate::place::Place;
+use report::Report;
+
+/// Time from a fault to its page, unless the user says otherwise.
+const PAGE_LATENCY: Duration = Duration::from_millis(3);
+const MEMORY_MIB: u32 = 256;
+/// Pages that the guest fills (`unikernel/src/contexts/bench.rs`), and memory for all else.
+const REGION_PAGES: u32 = 4096;
+const LEAST_MIB: u32 = 64;
+/// Pages that all checks read; most by those of registers, some hundred each.
+const READ: u32 = 3000;
+
+/// `cargo xtask check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Checks by name, or of a group: contexts (each context that a fault can interrupt, on one
+    /// core), cores (what passes between cores) [default: all that fit the number of cores]
+    #[arg(value_name = "contexts|cores|NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    latency: LatencyOption,
+    #[command(flatten)]
+    host: HostOptions,
+    #[command(flatten)]
+    guest: GuestOptions,
+}
+
+/// `cargo xtask check`
+///
+/// # Errors
+/// Something is missing, the guest does not reach its end, a check fails, or the counts of guest and
+/// host differ.
+pub fn run(args: &CheckArgs) -> Result<()> {
+    let cores = args.cores()?;
+    let memory_mib = args.guest.memory_mib(MEMORY_MIB, LEAST_MIB, "the checks")?;
+    let out = args.guest.folder("check", "")?;
+    let file = out.join("report.json");
+    // An old report must not be taken for this call's.
+    let _ = fs::remove_file(&file);
+    let vmm = args.guest.vmm.unwrap_or(Vmm::Uhyve);
+    let place = Place::prepare(&args.host, &[vmm], false)?;
+    let page_latency = args.latency.page_latency.clone();
+    let page_latency = page_latency.unwrap_or_else(|| PageLatency::constant(PAGE_LATENCY));
+    let names = if args.names.is_empty() { "all".to_owned() } else { args.names.join(",") };
+    let log = args.guest.log.as_deref().unwrap_or("info");
+    let own = [format!("--check={names}"), format!("--seed={}", args.guest.seed), format!("--log={log}")];
+    let spec = Spec {
+        vmm,
+        exact: args.host.exact,
+        profile: false,
+        system: System::Hermit,
+        program: place.vmm(vmm)?,
+        image: place.built.image.clone(),
+        loader: place.built.loader.clone(),
+        pager: place.built.pager.clone(),
+        memory_mib,
+        cores,
+        evict: Evict::default(),
+        swap: None,
+        seed: args.guest.seed,
+        work: (page_latency.mean() + Duration::from_millis(5)) * READ * 6,
+        page_latency,
+        region_pages: REGION_PAGES,
+        show_console: args.guest.console,
+        vmm_args: args.guest.vmm_arg.clone(),
+        kernel_args: vec![],
+        guest_args: own.into_iter().chain(args.guest.guest_args.iter().cloned()).collect(),
+    };
+    let outcome = place.drive(&spec, &out.join("run"))?;
+    let report = Report::new(&spec, &place.verdict, outcome);
+    report.write(&file)?;
+    println!("\n{}\n\nreport: {}", report.text(), file.display());
+    let wrong = report.failures();
+    ensure!(wrong.is_empty(), "the result is not right: {}", wrong.join("; "));
+    Ok(())
+}
+
+impl CheckArgs {
+    /// Returns the guest's virtual CPUs.
+    fn cores(&self) -> Result<u32> {
+        let asks_for = |group| self.names.iter().any(|name| name == group);
+        let cores = self.guest.cores(if asks_for("cores") { 2 } else { 1 }, self.host.exact)?;
+        if asks_for("contexts") && cores > 1 {
+            bail!(
+                "--smp {cores} is more than the checks of contexts can judge: they watch who runs on one \
+                 core; check contexts without cores, and without --smp"
+            );
+        }
+        if asks_for("cores") && cores == 1 {
+            bail!("--smp 1 leaves nothing to check between cores: it needs two at least");
+        }
+        Ok(cores)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn groups_of_checks_need_their_number_of_cores() {
+        #[derive(Debug, Parser)]
+        struct Cli {
+            #[command(flatten)]
+            args: CheckArgs,
+        }
+        let cores = |args: &[&str]| Cli::try_parse_from([&["x"], args].concat()).unwrap().args.cores();
+        for (args, number) in [
+            (&[][..], 1),
+            (&["crowd"], 1),
+            (&["cores"], 2),
+            (&["cores", "--smp", "4"], 4),
+            (&["--smp", "2"], 2),
+        ] {
+            assert_eq!(cores(args).unwrap(), number, "{args:?}");
+        }
+        for (args, named) in [
+            (&["contexts", "--smp", "2"][..], "--smp 2"),
+            (&["contexts", "cores"], "without cores"),
+            (&["cores", "--smp", "1"], "two at least"),
+            (&["cores", "--exact"], "one core, not 2"),
+        ] {
+            let error = cores(args).unwrap_err().to_string();
+            assert!(error.contains(named), "{args:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! One VM from its start to its end: the guest's messages, and what each makes the host do.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use apf_report::document::Boot;
+use apf_vocabulary::grid::Point;
+use apf_vocabulary::pager::{Eviction, Latency, Parts};
+use apf_vocabulary::{Counters, Fault, Message, Mode};
+
+use super::guest::{Guest, Line};
+use super::memory::Memory;
+use super::samples::Samples;
+use super::spec::{CONSOLE, Outcome, Spec};
+use super::swap::Swap;
+use super::trace::Trace;
+use super::vmm;
+use crate::dirs;
+
+/// Start of a line that reports progress.
+pub const PROGRESS_PREFIX: &str = "@progress ";
+/// Time between two reports of progress.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Starts the VM of `spec`, and follows it to its end.
+///
+/// # Errors
+/// Anything that keeps the guest from reaching its end.
+pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
+    let scratch = dirs::scratch("drive")?;
+    let socket = scratch.path().join("pager");
+    let trace = Trace::start();
+    let swap = spec.swap.as_deref().map(Swap::start).transpose()?;
+    let start = || Guest::start(vmm::command(spec, &socket), &out.join(CONSOLE));
+    let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
+    let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
+    let mut vm = Vm {
+        spec,
+        out,
+        memory: Memory::new(socket, swap, trace.ok(), guest.id()),
+        guest,
+        outcome: Outcome { host_trace_unavailable: unavailable, ..Outcome::default() },
+        activity: Activity::Preparing,
+        tsc_mhz: 0,
+        served_before: 0,
+        served: 0,
+        last_sign: Instant::now(),
+    };
+    let ended = vm.until_the_end().map_err(|error| vm.guest.explain(error));
+    match &vm.activity {
+        Activity::Checking(check) => ended.with_context(|| format!("the check `{check}` did not end"))?,
+        _ => ended?,
+    }
+    Ok(vm.outcome)
+}
+
+/// Activity of the guest.
+enum Activity {
+    /// It starts, or prepares its next check.
+    Preparing,
+    /// An experiment's samples are under way.
+    Sampling(Box<Samples>),
+    /// The check of this name is under way.
+    Checking(String),
+    /// All of its work is done, and it ends.
+    Done,
+}
+
+/// A VM that runs.
+struct Vm<'a> {
+    spec: &'a Spec,
+    out: &'a Path,
+    memory: Memory,
+    guest: Guest,
+    outcome: Outcome,
+    activity: Activity,
+    /// Frequency of the guest's time-stamp counter.
+    tsc_mhz: u32,
+    /// Pages served before the current eviction.
+    served_before: u64,
+    /// Pages served when the guest was last seen to get on.
+    served: u64,
+    /// When the guest last said anything or touched a page that was out.
+    last_sign: Instant,
+}
+
+impl Vm<'_> {
+    fn until_the_end(&mut self) -> Result<()> {
+        let deadline = Instant::now() + self.spec.limit();
+        loop {
+            if Instant::now() > deadline {
+                bail!("the guest did not end within {} s", self.spec.limit().as_secs());
+            }
+            match self.guest.next(PROGRESS)? {
+                Line::None => self.tell_progress()?,
+                Line::Text(line) => {
+                    self.line(&line)?;
+                    self.last_sign = Instant::now();
+                }
+                Line::End(status) => {
+                    let is_done = matches!(self.activity, Activity::Done);
+                    if !is_done || !vmm::succeeded(self.spec, status) {
+                        let said = if is_done { "" } else { " before its work was done" };
+                        bail!("the VMM ended{said}");
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        match Message::parse(line) {
+            Some(Ok(message)) => self.take(message),
+            Some(Err(error)) => bail!("the guest said something that cannot be read ({error})"),
+            None => {
+                if self.spec.show_console {
+                    println!("{line}");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Hello { tsc_mhz, cores, entry, kernel, .. } => {
+                self.tsc_mhz = tsc_mhz;
+                self.outcome = Outcome { cores, entry, kernel, ..std::mem::take(&mut self.outcome) };
+                progress(&format!("the guest is up: {cores} core(s)"));
+            }
+            Message::ServiceOff { reason } => bail!("the guest's service stayed off: {reason}"),
+            Message::Evict { request, .. } if self.memory.is_swapped() => self.push_out(request)?,
+            Message::Evict { request, only, page_latency_us, seed } => {
+                self.evict(only, page_latency_us, seed, request)?;
+            }
+            Message::Restore { request } => self.restore(request)?,
+            Message::Samples { total } => {
+                let samples = Samples::start(self.spec, self.out, self.tsc_mhz, total)?;
+                self.activity = Activity::Sampling(Box::new(samples));
+            }
+            Message::SampleBegins { mode, point } => self.sample_begins(mode, point)?,
+            Message::SampleMeasured { request } => self.sample_measured(request)?,
+            Message::Sample { mut sample, faults } => {
+                sample.faults = faults.into_iter().map(Fault::from).collect();
+                self.samples()?.sample(*sample)?;
+            }
+            Message::Compared { pages, wrong, counters } => {
+                let Counters { most_waiting, most_outstanding, .. } = counters;
+                let compared =
+                    Boot { compared_pages: pages, wrong_pages: wrong, most_waiting, most_outstanding };
+                self.samples()?.end(compared)?;
+            }
+            Message::CheckBegins { name } => {
+                progress(&format!("check {name}"));
+                self.activity = Activity::Checking(name);
+            }
+            Message::Check(check) => {
+                self.activity = Activity::Preparing;
+                self.outcome.checks.push(check);
+            }
+            Message::Counted { mut counters, played } => {
+                counters.ready -= played;
+                self.outcome.counted = Some((counters, self.memory.traced()?.unwrap_or_default()));
+            }
+            Message::Done => self.activity = Activity::Done,
+        }
+        Ok(())
+    }
+
+    fn samples(&mut self) -> Result<&mut Samples> {
+        match &mut self.activity {
+            Activity::Sampling(samples) => Ok(samples),
+            _ => bail!("the guest sent a sample, but no experiment has started"),
+        }
+    }
+
+    fn evict(&mut self, only: Option<Parts>, micros: Option<u64>, seed: u64, request: u64) -> Result<()> {
+        let spec = self.spec;
+        let eviction = match &self.activity {
+            Activity::Sampling(samples) if samples.is_running() => spec.evict.kind().clone(),
+            // Beside samples the cost of a fault is measured: all goes.
+            Activity::Sampling(_) => Eviction::All,
+            _ => {
+                let what = only.as_ref().map_or("all", |_| "some");
+                progress(&format!("evicting {what} of the guest's memory"));
+                Eviction::All
+            }
+        };
+        let constant = micros.map(|micros| Latency::Constant { micros });
+        let latency = constant.as_ref().unwrap_or(spec.page_latency.model());
+        let (out, counts) = self.memory.evict(only, eviction, latency, spec.seed ^ seed, request)?;
+        self.served_before = counts.pager.served_pages;
+        if let Activity::Sampling(samples) = &mut self.activity {
+            samples.evicted(out, counts);
+        }
+        Ok(())
+    }
+
+    fn push_out(&mut self, request: u64) -> Result<()> {
+        let page_cluster = self.samples()?.parameter("page_cluster");
+        let page_cluster = page_cluster.context("swap takes memory from samples with a page_cluster only")?;
+        let (out, counts) = self.memory.push_out(page_cluster, request)?;
+        self.samples()?.evicted(out, counts);
+        Ok(())
+    }
+
+    fn restore(&mut self, request: u64) -> Result<()> {
+        progress("bringing everything back");
+        if let Activity::Sampling(samples) = &mut self.activity {
+            samples.restoring(self.memory.swapped()?);
+        }
+        self.memory.restore(request)
+    }
+
+    fn sample_begins(&mut self, mode: Mode, point: Point) -> Result<()> {
+        let counts = self.memory.counts()?;
+        let samples = self.samples()?;
+        samples.sample_begins(mode, point, counts);
+        progress(&samples.progress());
+        Ok(())
+    }
+
+    fn sample_measured(&mut self, request: u64) -> Result<()> {
+        self.memory.end_evictions()?;
+        let counts = self.memory.counts()?;
+        self.samples()?.measured(counts);
+        self.memory.acknowledge(request)
+    }
+
+    fn tell_progress(&mut self) -> Result<()> {
+        // While the guest prepares itself there is no pager to ask.
+        if let Some(stats) = self.memory.paged() {
+            let name = match &self.activity {
+                Activity::Sampling(samples) => Some(samples.progress()),
+                Activity::Checking(name) => Some(name.clone()),
+                Activity::Preparing | Activity::Done => None,
+            };
+            if let Some(name) = name {
+                let served = stats.served_pages - self.served_before;
+                progress(&format!("{name}: {served} pages came in, {} under way", stats.in_flight));
+            }
+            if stats.served_pages != self.served {
+                self.served = stats.served_pages;
+                self.last_sign = Instant::now();
+            }
+        }
+        let limit = self.spec.quiet_limit();
+        if self.last_sign.elapsed() > limit {
+            bail!(
+                "the guest hangs: for {} s it has said nothing and touched no page that was out",
+                limit.as_secs()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn progress(text: &str) {
+    println!("{PROGRESS_PREFIX}{text}");
+}

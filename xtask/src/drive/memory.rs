@@ -1,0 +1,122 @@
+//! The guest's memory as the host sees it: evicted and brought back by the pager or by
+//! swap, and the faults that the host counts.
+
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use apf_vocabulary::pager::{Eviction, Latency, Parts, Stats};
+
+use super::pager::Pager;
+use super::samples::Counts;
+use super::spec::HostCounts;
+use super::swap::{Swap, SwapCounts};
+use super::trace::Trace;
+
+/// A page that is looked at all the time is in memory before long.
+const MAILBOX_LIMIT: Duration = Duration::from_secs(20);
+const NO_MAILBOX: &str = "the pager did not find the guest's mailbox in its memory";
+
+/// Memory of one VM.
+pub struct Memory {
+    pager: Pager,
+    /// In place of the pager, which then only acknowledges.
+    swap: Option<Swap>,
+    /// `None` where the host's tracing is not accessible.
+    trace: Option<Trace>,
+    /// The VMM's process.
+    vmm: u32,
+}
+
+impl Memory {
+    /// Memory of the VMM whose pager listens on `socket`, or will.
+    pub fn new(socket: PathBuf, swap: Option<Swap>, trace: Option<Trace>, vmm: u32) -> Self {
+        Self { pager: Pager::new(socket), swap, trace, vmm }
+    }
+
+    /// Returns true if the host's own swap takes the pager's place.
+    pub const fn is_swapped(&self) -> bool {
+        self.swap.is_some()
+    }
+
+    /// Evicts what `eviction` takes of `only`, or of all, and acknowledges `request`. Page-ins
+    /// then take `latency`. Returns how many pages are out, and the pager's counts.
+    pub fn evict(
+        &mut self,
+        only: Option<Parts>,
+        eviction: Eviction,
+        latency: &Latency,
+        seed: u64,
+        request: u64,
+    ) -> Result<(u64, Counts)> {
+        self.pager.attach()?;
+        self.pager.set_latency(latency, seed)?;
+        let evicted = self.pager.evict(only, eviction, seed, request)?;
+        if evicted.mailboxes == 0 {
+            bail!(NO_MAILBOX);
+        }
+        Ok((evicted.evicted_pages, Counts { pager: self.pager.stats()?, ..Counts::default() }))
+    }
+
+    /// Swaps out all that goes, and acknowledges `request`. Swap then reads groups of
+    /// 2^`page_cluster` pages.
+    pub fn push_out(&mut self, page_cluster: f64, request: u64) -> Result<(u64, Counts)> {
+        self.pager.attach()?;
+        let swap = self.swap.as_ref().context("no swap")?;
+        swap.set_page_cluster(page_cluster)?;
+        swap.push_out()?;
+        let counts = swap.counts(self.vmm)?;
+        self.acknowledge(request)?;
+        Ok((counts.out_pages, Counts { swap: Some(counts), ..Counts::default() }))
+    }
+
+    /// Brings everything back and acknowledges `request`.
+    pub fn restore(&mut self, request: u64) -> Result<()> {
+        self.pager.attach()?;
+        match &self.swap {
+            Some(swap) => {
+                swap.bring_back()?;
+                self.acknowledge(request)
+            }
+            None => self.pager.restore(request).map(drop),
+        }
+    }
+
+    /// Ends periodic evictions.
+    pub fn end_evictions(&mut self) -> Result<()> {
+        self.pager.end_evictions()
+    }
+
+    /// Lets the guest go on, which looks at its mailbox all the time.
+    pub fn acknowledge(&mut self, request: u64) -> Result<()> {
+        let started = Instant::now();
+        while !self.pager.acknowledge(request)? {
+            if started.elapsed() > MAILBOX_LIMIT {
+                bail!(NO_MAILBOX);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Counts of the host so far.
+    pub fn counts(&mut self) -> Result<Counts> {
+        Ok(Counts { trace: self.traced()?, pager: self.paged().unwrap_or_default(), swap: self.swapped()? })
+    }
+
+    /// Counts of the pager so far; `None` before the first eviction, when there is none to ask.
+    pub fn paged(&mut self) -> Option<Stats> {
+        self.pager.stats().ok()
+    }
+
+    /// Counts of the host's trace so far.
+    pub fn traced(&self) -> Result<Option<HostCounts>> {
+        self.trace.as_ref().map(|trace| trace.counts(self.vmm)).transpose()
+    }
+
+    /// Counts of swap so far.
+    pub fn swapped(&self) -> Result<Option<SwapCounts>> {
+        self.swap.as_ref().map(|swap| swap.counts(self.vmm)).transpose()
+    }
+}

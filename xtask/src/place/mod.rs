@@ -1,0 +1,67 @@
+//! The place where VMs run, and everything that they are booted from.
+//!
+//! - [`driver`]: the driver's process, on this machine or in the lab
+//! - [`firmware`]: files that QEMU opens beside its libraries
+
+mod driver;
+mod firmware;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::build;
+use crate::drive::spec::{Outcome, Spec, Vmm};
+use crate::options::HostOptions;
+use crate::probe::Verdict;
+use crate::setup::{self, Needs, Tools};
+
+/// A place with everything in it.
+pub struct Place {
+    pub verdict: Verdict,
+    pub tools: Tools,
+    pub built: build::Built,
+    /// The program for Linux and that guest's kernel, if they were asked for.
+    pub linux: Option<(build::linux::Program, PathBuf)>,
+}
+
+impl Place {
+    /// Sets up what is missing and builds what is not up to date, for guests under `vmms`.
+    ///
+    /// # Errors
+    /// Something is missing, or does not compile.
+    pub fn prepare(host: &HostOptions, vmms: &[Vmm], linux: bool) -> Result<Self> {
+        let verdict = host.verdict()?;
+        let tools = setup::ensure(Needs {
+            guest: true,
+            uhyve: vmms.contains(&Vmm::Uhyve),
+            qemu: vmms.contains(&Vmm::Qemu),
+            lab: verdict.is_lab(),
+            linux,
+            grub: false,
+        })?;
+        let built = build::all(&tools)?;
+        let linux =
+            if linux { Some((build::linux::build(&tools)?, tools.linux()?.kernel.clone())) } else { None };
+        Ok(Self { verdict, tools, built, linux })
+    }
+
+    /// The program that boots the guest.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn vmm(&self, vmm: Vmm) -> Result<PathBuf> {
+        Ok(match vmm {
+            Vmm::Uhyve => self.tools.uhyve()?.clone(),
+            Vmm::Qemu => self.tools.qemu()?.path.clone(),
+        })
+    }
+
+    /// Runs the VM of `spec` to its end; what it leaves is in `folder`.
+    ///
+    /// # Errors
+    /// The driver's own error, with the place of the guest's console.
+    pub fn drive(&self, spec: &Spec, folder: &Path) -> Result<Outcome> {
+        driver::drive(spec, &self.verdict, &self.tools, folder)
+    }
+}
