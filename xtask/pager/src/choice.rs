@@ -1,4 +1,4 @@
-//! Which pages an eviction takes, when it does not take all.
+//! Choice of an eviction's pages, when it does not take all.
 
 use rand::Rng;
 use rand::rngs::SmallRng;

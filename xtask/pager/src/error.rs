@@ -1,4 +1,4 @@
-//! What can go wrong, and what the user can do about it.
+//! Errors, with what the user can do about each.
 
 use std::io;
 use thiserror::Error;

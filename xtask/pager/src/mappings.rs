@@ -1,4 +1,4 @@
-//! What kind of memory the guest's RAM is, by `/proc/self/smaps`.
+//! Kinds of memory that the guest's RAM consists of, by `/proc/self/smaps`.
 
 use crate::error::Error;
 use crate::ram::{GuestRam, Piece};
@@ -40,7 +40,7 @@ impl Smaps {
 #[derive(Debug, PartialEq)]
 struct Mapping {
     range: Range<usize>,
-    /// Why it cannot be paged, if so.
+    /// Reason why it cannot be paged, if there is one.
     obstacle: Option<&'static str>,
 }
 
@@ -68,7 +68,7 @@ fn header(line: &str) -> Option<Mapping> {
     Some(Mapping { range, obstacle: (inode != "0").then_some("a file's") })
 }
 
-/// Returns what stands in the pager's way in memory with this flag (Documentation/filesystems/proc.rst).
+/// Returns the reason against paging memory with this flag (Documentation/filesystems/proc.rst).
 fn obstacle(flag: &str) -> Option<&'static str> {
     match flag {
         "ht" => Some("in huge pages of hugetlbfs"),

@@ -1,6 +1,6 @@
 //! Evict, serve, restore.
 //!
-//! What must hold whatever the order of events: no write of the guest's is lost, and no fault waits
+//! In any order of events no write of the guest's is lost, and no fault waits
 //! for ever. All of this runs on one thread, so the only concurrency is with the kernel and with
 //! the threads (and vCPUs) that fault:
 //!
@@ -55,11 +55,11 @@ use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How many pages an eviction or a restore moves at a time. Small enough that faults of other parts
+/// Pages that an eviction or a restore moves at a time. Small enough that faults of other parts
 /// of the VMM are not kept from the address space's lock for long.
 const PAGES_AT_A_TIME: usize = store::READ_PAGES;
-/// When to try again what the kernel refused: soon if it asked for that, later if it is short of
-/// something.
+/// Times until a refused page-in is tried again: soon if the kernel asked for that, later if it is
+/// short of something.
 const SOON: Duration = Duration::from_micros(20);
 const LATER: Duration = Duration::from_millis(10);
 
@@ -75,7 +75,7 @@ pub struct Pager {
     pages: Pages,
     queue: DueQueue,
     recency: Recency,
-    /// Whether the page-ins of now count for it.
+    /// True if page-ins are recorded in `recency`.
     noting: bool,
     periodic: Option<Periodic>,
     stats: Stats,
@@ -138,7 +138,7 @@ impl Pager {
         Stats { in_flight: self.queue.len() as u64, ..self.stats.clone() }
     }
 
-    /// When [`Self::serve_due`] or [`Self::evict_again`] has something to do.
+    /// Returns the time at which [`Self::serve_due`] or [`Self::evict_again`] has something to do.
     pub fn next_due(&self) -> Option<Instant> {
         let again = self.periodic.as_ref().map(Periodic::next);
         self.queue.next_due().into_iter().chain(again).min()
@@ -170,8 +170,8 @@ impl Pager {
         }
     }
 
-    /// Somebody waits, or has waited, for a page that is not the pager's: back already, or dropped
-    /// by the VMM itself (a balloon), which leaves zeros.
+    /// Releases the waiters of a page that the pager does not hold: it is back already, or the VMM
+    /// itself has dropped it (a balloon), which leaves zeros.
     fn release(&mut self, page: usize) {
         self.stats.stale_messages += 1;
         match self.uffd.copy(self.ram.address(page), &[0; PAGE_BYTES]) {
@@ -213,7 +213,7 @@ impl Pager {
         }
     }
 
-    /// Puts up to `count` pages in place and wakes their waiters. Tells how many: at least one.
+    /// Puts up to `count` pages in place and wakes their waiters. Returns their number, at least one.
     fn bring_back(&mut self, page: usize, count: usize) -> io::Result<usize> {
         let address = self.ram.address(page);
         let count = count.min(self.ram.end_of_piece(page) - page);
@@ -254,7 +254,7 @@ impl Pager {
         })
     }
 
-    /// What is due for pages that are back already is due no longer.
+    /// Removes the due times of pages that are back already.
     fn forget_served(&mut self) {
         let pages = &self.pages;
         self.queue.retain(|page| pages.state(page) == PageState::InService);
@@ -274,14 +274,14 @@ impl Pager {
     }
 
     /// Acknowledges that request in the guest's mailboxes, as far as they are in memory or in the
-    /// store. Tells how many.
+    /// store. Returns their number.
     pub fn acknowledge_only(&mut self, ack: u64) -> Result<u64, Error> {
         let mailboxes = self.mailboxes(Some(ack), Pagemap::PRESENT)?;
         self.acknowledge(&mailboxes, Some(ack));
         Ok(mailboxes.len() as u64)
     }
 
-    /// The pages that are mailboxes with this request, in memory (of `those`) or in the store.
+    /// Returns the pages that are mailboxes with this request, in memory (of `those`) or in the store.
     fn mailboxes(&self, request: Option<u64>, those: u64) -> Result<Vec<usize>, Error> {
         let Some(request) = request else { return Ok(Vec::new()) };
         let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! From requests to answers.
+//! Execution of requests.
 
 use crate::error::Error;
 use crate::handles::Handles;
@@ -15,7 +15,7 @@ pub struct Service {
     handles: Result<Option<Handles>, String>,
     pager: Option<Pager>,
     latency: Sampler,
-    /// Why the last eviction or restore failed.
+    /// Error of the last eviction or restore, if it failed.
     failure: Option<String>,
 }
 
@@ -25,7 +25,7 @@ impl Service {
         Self { handles, pager: None, latency: Sampler::default(), failure: None }
     }
 
-    /// The pager, as soon as there is guest RAM.
+    /// Returns the pager, as soon as there is guest RAM.
     pub fn pager(&self) -> Option<&Pager> {
         self.pager.as_ref()
     }
@@ -40,7 +40,7 @@ impl Service {
         }
     }
 
-    /// Takes in the faults that have arrived.
+    /// Reads the faults that have arrived.
     pub fn take_faults(&mut self) {
         if let Some(pager) = &mut self.pager {
             pager.take_faults(&mut self.latency);
@@ -130,7 +130,7 @@ impl Service {
     }
 }
 
-/// Whether there can be such an eviction; the message names the parameter.
+/// Checks an eviction's parameters; the message names the wrong one.
 fn check(eviction: &Eviction) -> Result<(), String> {
     let (Eviction::Fraction { share } | Eviction::Periodic { share, .. } | Eviction::Lru { share }) =
         eviction

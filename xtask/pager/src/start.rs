@@ -1,4 +1,4 @@
-//! What happens when the library is loaded, before the VMM's `main`.
+//! Start of the pager when the library is loaded, before the VMM's `main`.
 
 use crate::handles::Handles;
 use crate::server;

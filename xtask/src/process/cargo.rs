@@ -26,7 +26,7 @@ fn program() -> PathBuf {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into()).into()
 }
 
-/// Takes the user's settings for compilers out of `cargo`: those in the environment, and with them
+/// Removes the user's settings for compilers from `cargo`: those in the environment, and with them
 /// flags and wrappers in `[build]` tables of configuration files. `RUSTC` and the target are the
 /// caller's.
 pub fn without_user_settings(cargo: Cmd) -> Cmd {
@@ -40,7 +40,8 @@ pub fn without_user_settings(cargo: Cmd) -> Cmd {
         .env("CARGO_INCREMENTAL", "0")
 }
 
-/// What cargo reads besides where and how it fetches crates. A linker is the machine's business.
+/// Tells whether a variable changes what a build makes. Variables for the fetching of crates do not,
+/// and a linker depends on the machine.
 fn changes_builds(name: &OsString) -> bool {
     const FETCHING: [&str; 8] =
         ["HOME", "HTTP_", "NET_", "REGISTRIES_", "REGISTRY_", "SOURCE_", "TERM_", "BUILD_JOBS"];

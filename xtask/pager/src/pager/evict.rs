@@ -1,4 +1,4 @@
-//! What goes out, and how.
+//! Evictions.
 
 use super::{PAGES_AT_A_TIME, Pager, micros};
 use crate::choice;
@@ -16,8 +16,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 impl Pager {
-    /// Pages everything out, or `only` these parts, or of either what `eviction` says. With `ack`,
-    /// acknowledges that request in the guest's mailboxes when all is done.
+    /// Evicts everything, or `only` these parts, or the pages of either that `eviction` chooses. With
+    /// `ack`, acknowledges that request in the guest's mailboxes afterwards.
     pub fn evict(
         &mut self,
         only: Option<&Parts>,
@@ -72,7 +72,7 @@ impl Pager {
         })
     }
 
-    /// The periodic eviction, if its time has come. One that fails is the last one.
+    /// Repeats a periodic eviction when it is due. One that fails is the last one.
     pub fn evict_again(&mut self, latency: &mut Sampler) -> Result<(), Error> {
         let Some(mut periodic) = self.periodic.take_if(|periodic| periodic.next() <= Instant::now()) else {
             return Ok(());
@@ -85,7 +85,7 @@ impl Pager {
         Ok(())
     }
 
-    /// No more of them.
+    /// Ends periodic evictions.
     pub fn end_evictions(&mut self) {
         self.periodic = None;
     }
@@ -94,7 +94,7 @@ impl Pager {
         parts.iter().try_for_each(|part| self.evict_runs(std::slice::from_ref(part), latency))
     }
 
-    /// Pages out those of `pages` that are `chosen`, and brings the others back.
+    /// Evicts the `chosen` ones of `pages`, and brings the others back.
     fn evict_chosen(
         &mut self,
         pages: &[usize],
@@ -108,7 +108,7 @@ impl Pager {
         self.evict_pages(chosen, latency)
     }
 
-    /// Pages these out, whatever lies between them as well protected for the time.
+    /// Evicts these pages.
     fn evict_pages(&mut self, chosen: &[usize], latency: &mut Sampler) -> Result<(), Error> {
         self.evict_runs(&choice::runs(chosen), latency)
     }
@@ -122,14 +122,14 @@ impl Pager {
         parts.ranges.iter().map(|range| self.ram.pages_of(range)).collect()
     }
 
-    /// Pages out these ascending runs, a window of pages after the other.
+    /// Evicts these ascending runs, one window of pages after the other.
     fn evict_runs(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
         let windows = choice::windows(runs, PAGES_AT_A_TIME, |page| self.ram.end_of_piece(page));
         windows.iter().try_for_each(|runs| self.evict_window(runs, latency))
     }
 
-    /// Pages out these runs, which are close to each other. What is between them stays as it is,
-    /// except that writes to it wait for a moment.
+    /// Evicts these runs, which are close to each other. Pages between them stay as they are, except
+    /// that writes to them wait for a moment.
     fn evict_window(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
         let Self { pagemap, ram, pages, .. } = self;
         // Pages appear only through this thread, so the answer stays true.

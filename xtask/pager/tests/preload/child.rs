@@ -1,4 +1,4 @@
-//! What runs under the library: memory like a guest's, threads that work on it like a guest's
+//! The program under the library: memory like a guest's, threads that work on it like a guest's
 //! vCPUs, and commands from the parent on standard input, each answered with one line.
 
 use apf_vocabulary::{PAGE_BYTES, mailbox};
