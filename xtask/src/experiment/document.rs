@@ -10,6 +10,7 @@ use apf_vocabulary::Sample;
 use super::boots::{Boot, Part};
 use super::definition::Definition;
 use crate::drive::record::Record;
+use crate::output::{self, Earlier};
 use crate::process::Cmd;
 
 /// The document's file.
@@ -112,21 +113,24 @@ fn text(document: &Document) -> Result<String> {
     Ok(format!("{{\n{}\n}}\n", members.join(",\n")))
 }
 
-/// Writes the document into `folder`, in one piece; the one that was there
-/// stays under another name.
+/// Checks that a document can be written into `folder`.
+///
+/// # Errors
+/// A file of the user's is in the way.
+pub fn check(folder: &Path) -> Result<()> {
+    output::check(folder, &[FILE, PREVIOUS])
+}
+
+/// Writes the document into `folder`, in one piece; the earlier one stays under another name.
 ///
 /// # Errors
 /// The file cannot be written.
 pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
-    let (file, new) = (folder.join(FILE), folder.join("report.json.new"));
     let text = text(document).context("plain data")?;
-    fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
-    if file.exists() {
-        fs::rename(&file, folder.join(PREVIOUS))
-            .with_context(|| format!("cannot rename {}", file.display()))?;
-    }
-    fs::rename(&new, &file).with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
+    let mut files = vec![(FILE.to_owned(), text.into_bytes())];
+    files.extend(fs::read(folder.join(FILE)).ok().map(|earlier| (PREVIOUS.to_owned(), earlier)));
+    output::write(folder, &files, Earlier::Keep)?;
+    Ok(folder.join(FILE))
 }
 
 #[cfg(test)]
@@ -215,7 +219,8 @@ mod tests {
         let read = |path: &Path| serde_json::from_slice::<Document>(&fs::read(path).unwrap()).unwrap();
         assert_eq!(read(&file), second);
         assert_eq!(read(&scratch.path().join(PREVIOUS)), first);
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2);
+        // Both, and the list of them.
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 3);
         // An error in a sample has its line.
         assert_eq!(
             text(&first).unwrap().lines().filter(|line| line.contains("ms_per_page\":2.5")).count(),

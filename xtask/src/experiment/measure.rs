@@ -16,6 +16,7 @@ use super::plan::{Plan, Work};
 use super::{accounts, cost, peer};
 use crate::drive::record::Record;
 use crate::drive::spec::System;
+use crate::output;
 use crate::place::Place;
 use crate::process::guard;
 use crate::versions::VERSIONS;
@@ -43,6 +44,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
     let name = plan.definition.name;
     takes(place, plan.definition)?;
     let folder = options.guest.folder("experiments", name)?;
+    document::check(&folder)?;
     println!("\n{name}: {}", plan.definition.question);
     let (git_revision, git_modified) = document::revision();
     let setting = Setting {
@@ -85,7 +87,9 @@ fn boot_each(
     let run = folder.join("run");
     // An earlier run's samples must not be taken for this one's.
     for number in 0..plan.boots.len() {
-        crate::drive::clean(&boots::folder(&run, number, plan.boots.len()));
+        let folder = boots::folder(&run, number, plan.boots.len());
+        output::own_folder(&folder)?;
+        crate::drive::clean(&folder);
     }
     let farewell = guard::before_leaving({
         let (sketch, run, folder, boots) =

@@ -25,6 +25,7 @@ use super::options::Options;
 use super::plan::{Plan, Work};
 use crate::drive::record::Record;
 use crate::drive::spec::{PROFILE, Spec, System};
+use crate::output::{self, Earlier};
 use crate::place::Place;
 use functions::{Functions, Instructions};
 use parts::Part;
@@ -97,7 +98,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Resu
             let instructions = few.instructions.until(&many.instructions);
             let faults = many.faults(mode) - few.faults(mode);
             check(mode, pages * f64::from(plan.repetitions), faults, &many.record)?;
-            list(&folder.join(format!("{name}.txt")), mode, &instructions, faults)?;
+            list(folder, format!("{name}.txt"), mode, &instructions, faults)?;
             samples.push(Sample {
                 metrics: metrics(mode, &instructions, faults),
                 parameters: parameters.clone(),
@@ -228,16 +229,16 @@ fn metrics(mode: Mode, instructions: &Instructions, faults: u64) -> BTreeMap<Str
     parts.chain(totals.map(|(name, count)| (name.to_owned(), each(count)))).collect()
 }
 
-/// Writes a list of the functions, the most expensive first.
-fn list(file: &Path, mode: Mode, instructions: &Instructions, faults: u64) -> Result<()> {
+/// Writes the list of functions, the most expensive first.
+fn list(folder: &Path, name: String, mode: Mode, instructions: &Instructions, faults: u64) -> Result<()> {
     let mut lines: Vec<_> = instructions.guest.iter().collect();
     lines.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let line = |(name, count): &(&String, &i64)| {
         format!("{:>10.2}  {:<11}  {name}\n", **count as f64 / faults as f64, part_of(mode, name).name())
     };
     let text: String = lines.iter().map(line).collect();
-    fs::write(file, format!("instructions for each of {faults} faults, part, function\n{text}"))
-        .with_context(|| format!("cannot write {}", file.display()))
+    let text = format!("instructions for each of {faults} faults, part, function\n{text}");
+    output::write(folder, &[(name, text.into_bytes())], Earlier::Keep).map(drop)
 }
 
 fn by_schedule(samples: &[Sample]) -> Option<Claim> {
