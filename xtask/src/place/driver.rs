@@ -123,7 +123,11 @@ fn files(spec: &Spec, driver: PathBuf) -> Result<Files> {
 }
 
 fn own_program() -> Result<PathBuf> {
-    env::current_exe().context("cannot find this program's own file")
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    if !program.is_file() {
+        bail!("{}: a build replaced this program while it ran; start it again", program.display());
+    }
+    Ok(program)
 }
 
 fn kept(folder: &Path) -> String {
