@@ -1,7 +1,7 @@
 //! The loader with the application inside: one ELF file that boots alone.
 //!
-//! The application becomes one more segment of the loader's file, so that whoever
-//! loads the loader loads both.
+//! The application becomes one more segment of the loader's file: loading the loader
+//! loads both.
 
 use anyhow::{Context, Result};
 use apf_loader::memory::LARGE_PAGE;
@@ -10,7 +10,7 @@ use object::elf;
 
 use super::App;
 
-/// Where the loader looks for start and size of the bundled file
+/// Section from which the loader reads start and size of the bundled file
 /// (`images/loader/boot/src/place.rs`).
 const LABEL: &[u8] = b".bundle";
 /// The added section.
@@ -20,7 +20,7 @@ const PAGE: u64 = 4 << 10;
 /// Puts `app` into the file of the `loader`.
 ///
 /// # Errors
-/// The loader's file is not what it should be.
+/// The loader's file is damaged.
 pub fn bundle(loader: &[u8], app: &App) -> Result<Vec<u8>> {
     let mut file = Builder::read(loader).context("the loader's file")?;
     let at = place(app).context("the application is larger than any memory")?;
@@ -48,8 +48,8 @@ pub fn bundle(loader: &[u8], app: &App) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The lowest place that is not in the way of the image itself, which the loader puts
-/// right above itself, or where it was linked to be: the kernel takes all memory
+/// The lowest place that is free of the image itself, which the loader puts right above
+/// itself, or at the address of its linking: the kernel takes all memory
 /// below its end as occupied.
 fn place(app: &App) -> Option<u64> {
     let start = app.linked_at.unwrap_or(LARGE_PAGE).max(LARGE_PAGE);

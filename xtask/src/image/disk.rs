@@ -14,7 +14,7 @@ use crate::dirs;
 use crate::process::{Cmd, command::shell_quote};
 use crate::setup::Grub;
 
-/// What GRUB needs to find the disk and read it.
+/// GRUB's modules for finding and reading the disk.
 const MODULES: [&str; 5] = ["iso9660", "search", "search_fs_file", "multiboot2", "boot"];
 const BIOS_MODULES: [&str; 1] = ["biosdisk"];
 const UEFI_MODULES: [&str; 3] = ["part_msdos", "part_gpt", "fat"];
@@ -54,10 +54,10 @@ pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path)
         .logged(&dirs::log("disk")?)
 }
 
-/// What GRUB does.
+/// GRUB's configuration.
 ///
 /// # Errors
-/// An argument has a character that ends a line or that nobody can see.
+/// An argument has a control character.
 fn configuration(args: &[String]) -> Result<String> {
     let mut line = "multiboot2 /boot/loader --".to_owned();
     for arg in args {
@@ -70,7 +70,7 @@ fn configuration(args: &[String]) -> Result<String> {
     Ok(format!("search --no-floppy --set=root --file /boot/loader\n{line}\nmodule2 /boot/app\nboot\n"))
 }
 
-/// GRUB itself, for one firmware.
+/// Makes GRUB itself, for one firmware.
 fn image(
     grub: &Grub,
     format: &str,
@@ -92,7 +92,7 @@ fn image(
         .with_context(|| format!("GRUB for {platform} cannot be made"))
 }
 
-/// The FAT file system where UEFI looks for a program to start.
+/// Makes the FAT file system from which UEFI starts a program.
 fn uefi_partition(grub: &Grub, program: &Path, out: &Path) -> Result<()> {
     fs::File::create(out)?.set_len(UEFI_PARTITION_KIB << 10)?;
     pin_time(program)?;
@@ -113,7 +113,7 @@ fn uefi_partition(grub: &Grub, program: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One of the unpacked tools, which find their libraries beside them, and no time of day.
+/// One of the unpacked tools, with their libraries and without the time of day.
 fn tool(grub: &Grub, name: &str) -> Cmd {
     Cmd::new(grub.program(name))
         .env("LD_LIBRARY_PATH", grub.libraries())

@@ -1,4 +1,4 @@
-//! `manifest.json`: which images there are, what for, and how to boot each.
+//! `manifest.json`: the images, their purposes, and the commands that boot them.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +27,11 @@ pub struct Image {
     pub files: Vec<Described>,
 }
 
-/// A file and what is in it.
+/// A file and its contents' hash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Described {
     pub file: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: usize,
     pub sha256: String,
 }
@@ -42,7 +42,7 @@ impl Described {
     }
 }
 
-/// What every machine that QEMU makes of these has. Hermit and the loader end it
+/// Options of every QEMU machine for these images. Hermit and the loader end it
 /// through the last: with 3 after success, 33 to 53 if the loader refuses.
 const QEMU: &str = "qemu-system-x86_64 -accel kvm -cpu host -m 256M -nodefaults -display none -no-reboot \
                     -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=0x04";

@@ -1,9 +1,9 @@
-//! `cargo xtask image`: everything that boots a Hermit application, described.
+//! `cargo xtask image`: boot images of a Hermit application, with a manifest.
 //!
 //! - [`bundle`]: the loader with the application inside
 //! - [`disk`]: a disk that boots under a BIOS and under UEFI
-//! - [`manifest`]: which images there are, what for, and how to boot each
-//! - [`time`]: how long each takes to the program's first line
+//! - [`manifest`]: the images, their purposes, and the commands that boot them
+//! - [`time`]: time from each command to the program's first line
 
 mod bundle;
 mod disk;
@@ -33,14 +33,14 @@ pub struct ImageArgs {
     /// Folder for the images [default: target/apf/image]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Boot each image this often, and say how long it takes to the program's first line
+    /// Boot each image this many times and print the time to the program's first line
     #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u8).range(1..=50))]
     time: Option<u8>,
-    /// Where they are booted
+    /// Host on which they are booted
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
-    /// Arguments for the program: the disk image carries them, for the others the
-    /// manifest says where they go
+    /// Arguments for the program: part of the disk image, and of the manifest's commands
+    /// for the others
     #[arg(last = true)]
     args: Vec<String>,
 }
@@ -58,9 +58,9 @@ struct App {
 /// `cargo xtask image`
 ///
 /// # Errors
-/// The application is none for the loader, the folder cannot be written, or a tool fails.
+/// The loader refuses the application, a file of the user's is in the way, the folder cannot be written, or a tool fails.
 pub fn run(args: &ImageArgs) -> Result<()> {
-    // A user's mistake is told before anything is installed, built or written.
+    // Mistakes of the user are found before anything is installed, built or written.
     if let Some(app) = &args.app {
         App::read(app)?;
     }
@@ -108,7 +108,7 @@ const DISK: &str = "disk.img";
 const MANIFEST: &str = "manifest.json";
 
 impl App {
-    /// Reads the file with the loader's own eyes.
+    /// Reads the file with the loader's own code.
     fn read(path: &Path) -> Result<Self> {
         let bytes =
             fs::read(path).with_context(|| format!("cannot read the application {}", path.display()))?;
@@ -124,7 +124,7 @@ impl App {
 
 /// The memory that an application takes, and its address if that is fixed.
 ///
-/// `hermit-entry` takes a damaged file with a panic. The loader reports that as
+/// `hermit-entry` panics at a damaged file. The loader reports that as
 /// malformed, and so does this.
 fn judge(bytes: &[u8]) -> Result<(u64, Option<u64>)> {
     let hook = panic::take_hook();

@@ -1,4 +1,4 @@
-//! How long each image takes from its command to the program's first line.
+//! Time from each image's command to the program's first line.
 //!
 //! The commands are the manifest's own, so this also shows that they work.
 
@@ -30,11 +30,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct TimeArgs {
     /// The folder with the images
     folder: PathBuf,
-    /// How often each is booted
+    /// Number of boots of each
     runs: usize,
 }
 
-/// Boots the images in `out` where the verdict says, `runs` times each, in turn.
+/// Boots the images in `out` on the host of the verdict, `runs` times each, in turn.
 ///
 /// # Errors
 /// One does not boot.
