@@ -239,7 +239,7 @@ impl Made {
         let cycles = |us: f64| (us * f64::from(TSC_MHZ)) as u64;
         let mut free = vec![0.0f64; tasks as usize];
         let mut faults = Vec::new();
-        // One core: it serves one fault after the other, whoever's turn comes first.
+        // One core serves one fault after the other, the first task that is free.
         let mut core = 0.0f64;
         for token in 0..self.pages {
             let next = free.iter_mut().min_by(|a, b| a.total_cmp(b)).expect("a task");

@@ -109,7 +109,7 @@ impl Change {
 
 /// Draws everything, and checks what came out.
 fn draw(report: &Report, other: &Report) {
-    let mut terminal = text::summary(report, Look::Plain);
+    let mut terminal = text::summary(report, Look::Plain) + &report.brief().unwrap_or_default();
     for (a, b) in [(report, other), (other, report)] {
         terminal += &match Comparison::new(a, b, 0.05) {
             Ok(comparison) => comparison.text(Look::Plain),
@@ -158,7 +158,9 @@ proptest! {
         seed in 0u64..4,
         changes in prop::collection::vec(change(), 1..6),
     ) {
-        let made = example::Made { seed, pages: 4, repetitions: 3, ..example::small() }.document();
+        // With one value of the variable, there is a brief as well.
+        let tasks = if seed == 0 { vec![32] } else { vec![1, 32] };
+        let made = example::Made { seed, tasks, pages: 4, repetitions: 3, ..example::small() }.document();
         let mut value = serde_json::to_value(&made).expect("plain data");
         changes.into_iter().for_each(|change| change.apply(&mut value));
         match Report::parse(Path::new("report.json"), value.to_string().as_bytes()) {
