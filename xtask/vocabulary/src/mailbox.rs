@@ -61,11 +61,6 @@ pub fn asks_for(header: &[u8], request: u64) -> bool {
     header[..16] == MAGIC && header[REQUEST_OFFSET..HEADER_BYTES] == request.to_le_bytes()
 }
 
-/// Acknowledges `request` in a mailbox page.
-pub fn acknowledge(page: &mut [u8], request: u64) {
-    page[ACK_OFFSET..ACK_OFFSET + 8].copy_from_slice(&request.to_le_bytes());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,16 +83,8 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_touches_nothing_else() {
-        let mut acknowledged = page(7);
-        assert!(asks_for(&acknowledged, 7));
-        acknowledge(&mut acknowledged, 7);
-        assert_eq!(acknowledged[24..32], 7u64.to_le_bytes());
-        assert_eq!((&acknowledged[..24], &acknowledged[32..]), (&page(7)[..24], &[0; 32][..]));
-    }
-
-    #[test]
     fn a_page_without_the_request_is_no_mailbox_for_it() {
+        assert!(asks_for(&page(7), 7));
         assert!(!asks_for(&page(6), 7));
         assert!(!asks_for(&[0; 64], 0));
     }

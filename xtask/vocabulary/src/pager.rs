@@ -57,13 +57,12 @@ pub enum Request {
     Stats {},
 }
 
-/// Parts of the guest's RAM, by guest-physical addresses, in whole pages. RAM may start anywhere,
-/// but has no gap, which holds up to 2 GiB.
+/// Parts of the guest's RAM, by guest-physical addresses, in whole pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Parts {
-    /// Address of the mailbox with the request to acknowledge. The pager finds the mailbox by its
-    /// contents, and so learns where RAM starts.
+    /// Address of the mailbox with the request to acknowledge, as the guest sees it. The pager
+    /// compares it with the mailbox that it has found: a mistake evicts nothing.
     pub mailbox: u64,
     /// Addresses of each part; the end is excluded.
     pub ranges: Vec<Range<u64>>,
@@ -172,7 +171,7 @@ pub enum Response {
 /// State of the pager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
-    /// Size of the guest's RAM; 0 until the VMM has mapped it.
+    /// Size of the guest's RAM; 0 until the VMM has given it to KVM.
     pub ram_bytes: u64,
     /// Size of a page.
     pub page_bytes: u64,
