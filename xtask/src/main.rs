@@ -3,7 +3,7 @@
 //! One file or folder per verb, and the parts that verbs share:
 //!
 //! - [`dirs`], [`versions`]: paths; versions of the tools
-//! - `print`: lines on standard output, also where nobody reads them
+//! - `print`: lines on standard output, which may be closed
 //! - [`output`]: files in a folder of the user's choice
 //! - [`process`]: other programs, none of which outlives this one
 //! - [`patches`]: a series of patches, applied to a source tree
@@ -70,7 +70,7 @@ enum Verb {
     Image(image::ImageArgs),
     /// Boots the guest, evicts its memory, and reports the gain from async page faults
     Run(run::RunArgs),
-    /// Runs the guest's own checks: each context that a fault can interrupt, and between cores
+    /// Runs the guest's own checks: of each context that a fault can interrupt, and across cores
     Check(check::CheckArgs),
     /// Runs latency experiments: many interleaved samples, one document per experiment
     Experiment(experiment::ExperimentArgs),

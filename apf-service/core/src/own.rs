@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::classify::{Wait, Waits};
 use crate::event::Generation;
 use crate::policy::Policy;
-use crate::slots::Stages;
+use crate::slot::Stages;
 use crate::time::Tsc;
 
 /// A number that one core alone reads and writes, with interrupts off. It lies in memory

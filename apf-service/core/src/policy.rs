@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::classify::Wait;
-use crate::slots::Stages;
+use crate::slot::Stages;
 use crate::time::Tsc;
 
 /// A new value counts for one part in so many of a mean.

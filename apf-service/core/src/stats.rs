@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::classify::{HaltReason, Wait};
 use crate::histogram::Histogram;
-use crate::slots::Stages;
+use crate::slot::Stages;
 
 use crate::time::Tsc;
 

@@ -13,7 +13,7 @@ pub struct Handles {
     pub uffd: Uffd,
     pub pagemap: Pagemap,
     pub smaps: Smaps,
-    /// Where evicted pages are kept.
+    /// File for evicted pages.
     pub store: File,
 }
 

@@ -1,4 +1,4 @@
-//! `ioctl`, interposed: how the pager learns where the guest's RAM is.
+//! Interposed `ioctl`, which shows the pager the guest's RAM.
 //!
 //! A VMM gives KVM each piece of its guest's RAM as a memory slot: the guest-physical address and the
 //! VMM's own. That covers RAM of any size and in any number of pieces. Slots come and go while
@@ -11,7 +11,7 @@ use libc::{c_int, c_ulong, c_void};
 
 /// `KVM_SET_USER_MEMORY_REGION` and its successor, which begins with the same fields (linux/kvm.h).
 const SET_MEMORY: [c_ulong; 2] = [0x4020_ae46, 0x40a0_ae49];
-/// The guest cannot write to the slot: ROM.
+/// Flag of a slot that the guest cannot write to: ROM.
 const READONLY: u32 = 1 << 1;
 
 static GUEST_RAM: Mutex<GuestRam> = Mutex::new(GuestRam::empty());
@@ -32,8 +32,8 @@ pub fn guest_ram() -> GuestRam {
     GUEST_RAM.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Notes the RAM of a slot that is about to be set. KVM's answer does not matter: a VMM whose slot
-/// is refused ends.
+/// Records the RAM of a slot that is about to be set. KVM's answer does not matter: a VMM whose
+/// slot is refused ends.
 fn note(region: MemoryRegion) {
     if region.memory_size > 0 && region.flags & READONLY == 0 {
         let MemoryRegion { guest_phys_addr: guest, memory_size, userspace_addr, .. } = region;
@@ -42,8 +42,8 @@ fn note(region: MemoryRegion) {
     }
 }
 
-/// The C library's `ioctl`, for every program and library of the process. That one takes variable
-/// arguments; on x86-64 they are passed like these.
+/// Replaces the C library's `ioctl` in the whole process. That function has variable arguments,
+/// which x86-64 passes like these.
 ///
 /// # Safety
 ///
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_voi
         // SAFETY: the caller passes KVM a pointer to this structure, or to one that begins with it.
         note(unsafe { argument.cast::<MemoryRegion>().read_unaligned() });
     }
-    // SAFETY: the caller's arguments and obligations, handed on. Sets `errno` as `ioctl` does.
+    // SAFETY: the caller's arguments and obligations. Sets `errno` as `ioctl` does.
     unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) as c_int }
 }
 
@@ -71,7 +71,7 @@ mod tests {
         slot(0, 0, 0, 0xa_0000, 0x7000_0000);
         slot(1, READONLY, 0xf_0000, 0x1_0000, 0x7800_0000);
         slot(2, 0, 0, 0, 0);
-        // RAM that firmware takes away and makes writable again.
+        // RAM that firmware removes and makes writable again.
         slot(0, 0, 0xa_0000, 0, 0x7000_0000);
         slot(3, 1, 0xc_0000, 0x4_0000, 0x700c_0000);
         let ram = guest_ram();

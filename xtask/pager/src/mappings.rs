@@ -1,4 +1,4 @@
-//! What kind of memory the guest's RAM is, by `/proc/self/smaps`.
+//! The kind of memory that the guest's RAM is, from `/proc/self/smaps`.
 
 use crate::error::Error;
 use crate::ram::{GuestRam, Piece};
@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
-/// `/proc/self/smaps`, opened before the VMM might lose sight of `/proc`.
+/// `/proc/self/smaps`, opened before a sandbox of the VMM may hide `/proc`.
 #[derive(Debug)]
 pub struct Smaps(File);
 
@@ -19,7 +19,7 @@ impl Smaps {
     /// Checks that all of `ram` is memory that the pager can page.
     ///
     /// # Errors
-    /// The error names the first range that is not.
+    /// A range is not; the error names the first one.
     pub fn check(&self, ram: &GuestRam) -> Result<(), Error> {
         check(ram, &mappings(&self.read().map_err(Error::NoSmaps)?))
     }
@@ -36,15 +36,15 @@ impl Smaps {
     }
 }
 
-/// One mapping of the VMM's.
+/// A mapping of the VMM.
 #[derive(Debug, PartialEq)]
 struct Mapping {
     range: Range<usize>,
-    /// Why it cannot be paged, if so.
+    /// Reason why it cannot be paged.
     obstacle: Option<&'static str>,
 }
 
-/// Reads `7f00-7f80 rw-p 00000000 00:00 0 …` and the `VmFlags:` that follow each.
+/// Parses the lines `7f00-7f80 rw-p 00000000 00:00 0 …`, each with its `VmFlags:`.
 fn mappings(smaps: &str) -> Vec<Mapping> {
     let mut mappings: Vec<Mapping> = Vec::new();
     for line in smaps.lines() {
@@ -68,7 +68,8 @@ fn header(line: &str) -> Option<Mapping> {
     Some(Mapping { range, obstacle: (inode != "0").then_some("a file's") })
 }
 
-/// Returns what stands in the pager's way in memory with this flag (Documentation/filesystems/proc.rst).
+/// Returns the reason why memory with this flag cannot be paged
+/// (Documentation/filesystems/proc.rst).
 fn obstacle(flag: &str) -> Option<&'static str> {
     match flag {
         "ht" => Some("in huge pages of hugetlbfs"),
@@ -125,7 +126,7 @@ mod tests {
             check(&ram, &mappings).map_err(|error| error.to_string())
         };
         assert_eq!(checked(0x1000, 0x3000), Ok(()));
-        for (range, said) in [
+        for (range, reason) in [
             (0x2000..0x4000, "0x103000..0x104000: it is locked"),
             (0x5000..0x6000, "0x105000..0x106000: it is shared"),
             (0x6000..0x7000, "0x106000..0x107000: it is a file's"),
@@ -134,7 +135,7 @@ mod tests {
             (0x1000..0x5000, "locked"),
         ] {
             let error = checked(range.start, range.end).unwrap_err();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(reason), "{error}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! `/proc/self/pagemap`: which pages are in memory. `mincore` would not do: it takes pages that the
-//! host has swapped out for pages that are not there.
+//! The pages that are in memory, from `/proc/self/pagemap`. `mincore` is no alternative: for it, a
+//! page that the host has swapped out is absent.
 
 use crate::error::Error;
 use crate::ram::GuestRam;
@@ -14,17 +14,18 @@ pub struct Pagemap(File);
 
 impl Pagemap {
     const ENTRY_BYTES: usize = size_of::<u64>();
-    /// Pages in memory.
+    /// Bit of pages in memory.
     pub const PRESENT: u64 = 1 << 63;
-    /// And those that the host has swapped out.
+    /// Bits of pages in memory, or swapped out by the host.
     pub const PRESENT_OR_SWAPPED: u64 = Self::PRESENT | 1 << 62;
 
     pub fn open() -> Result<Self, Error> {
         File::open("/proc/self/pagemap").map(Self).map_err(Error::NoPagemap)
     }
 
-    /// Calls `each` for every one of `pages` of `ram`, in order, with whether it is one of `those`.
-    /// Present or swapped, it has contents in the mapping: reading it does not end in userfaultfd.
+    /// Calls `each` for every one of `pages` of `ram`, in order, with whether it has one of the bits
+    /// `those`. A page that is present or swapped has contents in the mapping: reading it does not
+    /// cause a fault in userfaultfd.
     pub fn scan(
         &self,
         ram: &GuestRam,
@@ -54,7 +55,7 @@ mod tests {
     use crate::ram::Piece;
 
     #[test]
-    fn present_pages_are_told_from_absent_ones() {
+    fn a_scan_reports_pages_that_are_present() {
         let page = Box::new([[1u8; PAGE_BYTES]; 3]);
         let start = page.as_ptr().addr().next_multiple_of(PAGE_BYTES);
         let mut ram = GuestRam::empty();

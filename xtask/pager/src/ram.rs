@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// RAM without a gap, neither for the guest nor in the VMM.
+/// A range of RAM that is contiguous for the guest and in the VMM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
     /// Guest-physical address.
@@ -21,7 +21,7 @@ impl Piece {
         self.start..self.start + self.bytes
     }
 
-    /// Returns the part of it that has these addresses in this process.
+    /// Returns the part with these addresses in this process.
     fn part(&self, range: Range<usize>) -> Self {
         Self { guest: self.guest + (range.start - self.start) as u64, start: range.start, bytes: range.len() }
     }
@@ -31,7 +31,7 @@ impl Piece {
 /// gaps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuestRam {
-    /// By guest-physical address.
+    /// Sorted by guest-physical address.
     pieces: Vec<Piece>,
 }
 
@@ -40,7 +40,7 @@ impl GuestRam {
         Self { pieces: Vec::new() }
     }
 
-    /// Adds the part of `piece` that is not there yet.
+    /// Adds the part of `piece` that is not yet known.
     pub fn add(&mut self, piece: Piece) {
         let mut known: Vec<Range<usize>> = self.pieces.iter().map(Piece::range).collect();
         known.sort_by_key(|range| range.start);
@@ -93,12 +93,12 @@ impl GuestRam {
         piece.start + (page - pages.start) * PAGE_BYTES
     }
 
-    /// Returns the page behind the last one of the piece with `page`: so far memory has no gap.
+    /// Returns the page after the last one of the piece with `page`: memory has no gap before it.
     pub fn end_of_piece(&self, page: usize) -> usize {
         self.piece(page).1.end
     }
 
-    /// Returns the first page of a piece for which `offset` has an answer, counted on by that many bytes.
+    /// Returns the page at `offset` bytes in the first piece for which that is a valid offset.
     fn find(&self, offset: impl Fn(&Piece) -> Option<usize>) -> Option<usize> {
         let mut first = 0;
         for piece in &self.pieces {
@@ -129,7 +129,7 @@ impl GuestRam {
         }
         let (first, last) = (self.page_at(bytes.start), self.page_at(bytes.end - 1));
         let pages = first.ok_or_else(bad)?..last.ok_or_else(bad)? + 1;
-        // Numbers have no gaps, so a gap in memory shows in their count.
+        // Page numbers have no gaps, so a gap in memory makes the counts differ.
         let count = ((bytes.end - bytes.start) / PAGE_BYTES as u64) as usize;
         if pages.len() == count { Ok(pages) } else { Err(bad()) }
     }
@@ -138,16 +138,16 @@ impl GuestRam {
     ///
     /// # Safety
     ///
-    /// The pages must be present (or the pager's thread waits for itself), and nobody may be able to
-    /// write to them or drop them as long as the result is used.
+    /// The pages must be present (or the pager's thread waits for itself), and must not be written or
+    /// dropped while the result is used.
     pub unsafe fn contents(&self, pages: &Range<usize>) -> &[u8] {
         assert!(pages.end <= self.end_of_piece(pages.start));
         let start = self.address(pages.start) as *const u8;
-        // SAFETY: mapped memory of one piece, which stays and does not change, as the caller promises.
+        // SAFETY: mapped memory of one piece; the caller guarantees that it stays and does not change.
         unsafe { std::slice::from_raw_parts(start, pages.len() * PAGE_BYTES) }
     }
 
-    /// Tells whether `page` is a mailbox with this request, while the guest runs.
+    /// Returns whether `page` is a mailbox with this request, while the guest runs.
     ///
     /// # Safety
     ///
@@ -155,31 +155,33 @@ impl GuestRam {
     pub unsafe fn asks_for(&self, page: usize, request: u64) -> bool {
         let mut header = [0; mailbox::HEADER_BYTES];
         for (index, word) in header.chunks_exact_mut(8).enumerate() {
-            // SAFETY: as the caller promises.
+            // SAFETY: the caller's obligation.
             let value = unsafe { self.word(page, index * 8) }.load(Ordering::Acquire);
             word.copy_from_slice(&value.to_ne_bytes());
         }
         mailbox::asks_for(&header, request)
     }
 
-    /// Acknowledges in a mailbox, while the guest runs.
+    /// Writes an acknowledgement to a mailbox, while the guest runs.
     ///
     /// # Safety
     ///
     /// The page must be present and not write-protected, or the pager's thread waits for itself;
     /// and it must be a mailbox, whose acknowledgement the guest leaves to the pager.
     pub unsafe fn acknowledge(&self, page: usize, request: u64) {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller's obligation.
         unsafe { self.word(page, mailbox::ACK_OFFSET) }.store(request.to_le(), Ordering::Release);
     }
 
+    /// Returns a word of a page.
+    ///
     /// # Safety
     ///
-    /// The page must be mapped as long as the result is used.
+    /// The page must be mapped while the result is used.
     unsafe fn word(&self, page: usize, offset: usize) -> &AtomicU64 {
         assert!(offset < PAGE_BYTES && offset.is_multiple_of(8));
-        // SAFETY: aligned, mapped as the caller promises, and the guest's accesses count as those
-        // of another thread.
+        // SAFETY: aligned; mapped, as the caller guarantees; the guest's accesses count as those of
+        // another thread.
         unsafe { AtomicU64::from_ptr((self.address(page) + offset) as *mut u64) }
     }
 
@@ -187,11 +189,11 @@ impl GuestRam {
     ///
     /// # Safety
     ///
-    /// The contents are gone: the caller must have them, and bring them back at a fault.
+    /// The contents are lost: the caller must have a copy, and bring it back at a fault.
     pub unsafe fn drop(&self, pages: &Range<usize>) -> io::Result<()> {
         assert!(pages.end <= self.end_of_piece(pages.start));
         let (start, bytes) = (self.address(pages.start), pages.len() * PAGE_BYTES);
-        // SAFETY: the range is in the guest's RAM; that it may go is the caller's promise.
+        // SAFETY: the range is in the guest's RAM; the caller has a copy of its contents.
         match unsafe { libc::madvise(start as *mut _, bytes, libc::MADV_DONTNEED) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -231,7 +233,7 @@ mod tests {
     #[test]
     fn ranges_are_whole_pages_of_the_ram() {
         let mut ram = ram();
-        assert_eq!(ram.pages_of(&(0x8000..0xa000)).unwrap(), 1..3, "over the border of two pieces");
+        assert_eq!(ram.pages_of(&(0x8000..0xa000)).unwrap(), 1..3, "across two pieces");
         ram.add(Piece { guest: 0x1_0000, start: 0x30_0000, bytes: PAGE_BYTES });
         for bad in
             [0x8000..0xc000, 0x8000..0x8800, 0x7800..0x8000, 0x8000..0x8000, 0x6000..0x8000, 0xa000..0x1_1000]
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn ram_counts_once_however_often_it_is_given() {
+    fn ram_that_is_added_twice_counts_once() {
         let piece = |guest, start: usize, pages: usize| Piece { guest, start, bytes: pages * PAGE_BYTES };
         let mut ram = GuestRam::empty();
         ram.add(piece(0x5000, 0x10_5000, 2));
@@ -251,8 +253,8 @@ mod tests {
         ram.add(piece(0x2000, 0x10_2000, 3));
         assert_eq!(ram.pages(), 8, "a part of a slot");
         ram.add(piece(0x9000, 0x10_9000, 1));
-        assert_eq!(ram.pieces(), [piece(0x1000, 0x10_1000, 9)], "a neighbour");
+        assert_eq!(ram.pieces(), [piece(0x1000, 0x10_1000, 9)], "an adjacent slot");
         ram.add(piece(0xa000, 0x20_0000, 1));
-        assert_eq!(ram.pieces().len(), 2, "a neighbour for the guest only");
+        assert_eq!(ram.pieces().len(), 2, "adjacent for the guest only");
     }
 }

@@ -1,4 +1,4 @@
-//! From requests to answers.
+//! Requests and their answers.
 
 use crate::error::Error;
 use crate::handles::Handles;
@@ -8,14 +8,14 @@ use crate::pager::Pager;
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
 
-/// The pager, and what a controller can do with it before there is any.
+/// The pager, and its state before there is guest RAM.
 #[derive(Debug)]
 pub struct Service {
-    /// Until there is guest RAM to use them on. An error stays.
+    /// Kept until there is guest RAM. An error stays.
     handles: Result<Option<Handles>, String>,
     pager: Option<Pager>,
     latency: Sampler,
-    /// Why the last eviction or restore failed.
+    /// Error of the last eviction or restore.
     failure: Option<String>,
 }
 
@@ -25,12 +25,12 @@ impl Service {
         Self { handles, pager: None, latency: Sampler::default(), failure: None }
     }
 
-    /// The pager, as soon as there is guest RAM.
+    /// Returns the pager, once there is guest RAM.
     pub fn pager(&self) -> Option<&Pager> {
         self.pager.as_ref()
     }
 
-    /// Serves what is due, and evicts again if it is time.
+    /// Serves faults that are due, and does a periodic eviction that is due.
     pub fn serve_due(&mut self) {
         if let Some(pager) = &mut self.pager {
             pager.serve_due();
@@ -40,14 +40,14 @@ impl Service {
         }
     }
 
-    /// Takes in the faults that have arrived.
+    /// Reads the faults that have arrived.
     pub fn take_faults(&mut self) {
         if let Some(pager) = &mut self.pager {
             pager.take_faults(&mut self.latency);
         }
     }
 
-    /// Answers one line.
+    /// Answers one line with a request.
     pub fn answer(&mut self, line: &[u8]) -> Response {
         match serde_json::from_slice(line) {
             Ok(request) => self.execute(request).unwrap_or_else(|error| Response::Error { error }),
@@ -99,8 +99,7 @@ impl Service {
         result
     }
 
-    /// Makes the pager, if there is none yet and all it needs is there, and checks that it has all of
-    /// the guest's RAM.
+    /// Makes the pager, if there is none yet and there is guest RAM, and sets its RAM.
     fn attach(&mut self) -> Result<(), String> {
         let handles = self.handles.as_mut().map_err(|error| error.clone())?;
         let ram = hook::guest_ram();
@@ -130,7 +129,10 @@ impl Service {
     }
 }
 
-/// Whether there can be such an eviction; the message names the parameter.
+/// Checks an eviction's parameters.
+///
+/// # Errors
+/// A parameter is impossible; the message names it.
 fn check(eviction: &Eviction) -> Result<(), String> {
     let (Eviction::Fraction { share } | Eviction::Periodic { share, .. } | Eviction::Lru { share }) =
         eviction

@@ -1,8 +1,8 @@
-//! The contents of evicted pages.
+//! The store of evicted pages' contents.
 //!
-//! They are in a file in memory that is not mapped: room that a page leaves is given back without
-//! a flush of TLBs, which would interrupt every vCPU. So a page takes memory once, in the guest's
-//! RAM or here, and a page of zeros takes none.
+//! It is a file in memory that is not mapped: a page's space is freed without a flush of TLBs,
+//! which would interrupt every vCPU. So a page takes memory once, in the guest's RAM or here, and a
+//! page of zeros takes none.
 
 use crate::error::Error;
 use apf_vocabulary::{PAGE_BYTES, mailbox};
@@ -13,15 +13,15 @@ use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 
-/// The most pages that [`Store::read`] returns at a time.
+/// Maximum number of pages that [`Store::read`] returns.
 pub const READ_PAGES: usize = 512;
 
-/// Makes the file. The VMM's sandbox might not permit it later.
+/// Makes the file, before the VMM's sandbox may forbid it.
 pub fn file() -> Result<File, Error> {
     // SAFETY: the name is a C string, and the call touches no other memory.
     match unsafe { libc::memfd_create(c"apf-pager".as_ptr(), libc::MFD_CLOEXEC) } {
         -1 => Err(Error::NoStore(io::Error::last_os_error())),
-        // SAFETY: a file descriptor that was just made, and nobody else knows.
+        // SAFETY: a new file descriptor, owned by nothing else.
         fd => Ok(unsafe { File::from_raw_fd(fd) }),
     }
 }
@@ -30,29 +30,29 @@ pub fn file() -> Result<File, Error> {
 #[derive(Debug)]
 pub struct Store {
     file: File,
-    /// Pages that have contents other than zeros.
+    /// For each page, whether it has contents other than zeros.
     written: Vec<bool>,
-    /// Those of them that look like mailboxes.
+    /// Pages that start like a mailbox.
     mailboxes: BTreeSet<usize>,
     buffer: Box<[u8]>,
 }
 
 impl Store {
-    /// A store of no pages.
+    /// Makes a store without pages.
     pub fn new(file: File) -> Self {
         let buffer = vec![0; READ_PAGES * PAGE_BYTES].into_boxed_slice();
         Self { file, written: Vec::new(), mailboxes: BTreeSet::new(), buffer }
     }
 
-    /// Makes it one of so many pages, new ones with zeros.
+    /// Sets the number of pages; new ones are zeros.
     pub fn resize(&mut self, pages: usize) {
         self.written.resize(pages, false);
     }
 
-    /// Returns the contents of so many pages, at most [`READ_PAGES`].
+    /// Reads `count` pages, at most [`READ_PAGES`].
     pub fn read(&mut self, page: usize, count: usize) -> io::Result<&[u8]> {
         let buffer = &mut self.buffer[..count * PAGE_BYTES];
-        // Zeros beyond the end of what was ever written.
+        // Beyond the end of the file there are zeros.
         let mut done = 0;
         while done < buffer.len() {
             match self.file.read_at(&mut buffer[done..], offset(page) + done as u64)? {
@@ -66,7 +66,7 @@ impl Store {
         Ok(buffer)
     }
 
-    /// Takes new contents of pages from `first` on.
+    /// Writes new contents of the pages from `first` on.
     pub fn put(&mut self, first: usize, contents: &[u8]) -> io::Result<()> {
         let pages: Vec<&[u8]> = contents.chunks(PAGE_BYTES).collect();
         let mut page = first;
@@ -90,14 +90,14 @@ impl Store {
         Ok(())
     }
 
-    /// Makes them pages of zeros, and gives their memory back.
+    /// Makes pages zeros, and frees their memory.
     pub fn clear(&mut self, pages: Range<usize>) -> io::Result<()> {
         if !self.written[pages.clone()].contains(&true) {
             return Ok(());
         }
         let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         let (start, length) = (offset(pages.start) as i64, offset(pages.len()) as i64);
-        // SAFETY: the call changes a file that is mapped nowhere.
+        // SAFETY: the call changes a file that is not mapped.
         if unsafe { libc::fallocate(self.file.as_raw_fd(), mode, start, length) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -108,12 +108,12 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the memory that it takes, in bytes.
+    /// Returns the memory of the stored pages, in bytes.
     pub fn bytes(&self) -> usize {
         self.written.iter().filter(|written| **written).count() * PAGE_BYTES
     }
 
-    /// Tells whether `page` is a mailbox with this request.
+    /// Returns whether `page` is a mailbox with this request.
     pub fn asks_for(&self, page: usize, request: u64) -> bool {
         let mut header = [0; mailbox::HEADER_BYTES];
         self.mailboxes.contains(&page)
@@ -121,7 +121,7 @@ impl Store {
             && mailbox::asks_for(&header, request)
     }
 
-    /// Acknowledges in a mailbox.
+    /// Writes an acknowledgement to a mailbox.
     pub fn acknowledge(&self, page: usize, request: u64) -> io::Result<()> {
         self.file.write_all_at(&request.to_le_bytes(), offset(page) + mailbox::ACK_OFFSET as u64)
     }
@@ -156,12 +156,12 @@ mod tests {
         assert_eq!(store.read(1, 4).unwrap(), contents);
         assert_eq!(store.read(7, 1).unwrap(), [0; PAGE_BYTES], "never written");
         store.put(2, &[0; PAGE_BYTES]).unwrap();
-        assert_eq!(store.read(2, 1).unwrap(), [0; PAGE_BYTES], "zeros replace what was there");
+        assert_eq!(store.read(2, 1).unwrap(), [0; PAGE_BYTES], "zeros replace the old contents");
         assert_eq!(store.read(4, 1).unwrap(), [6; PAGE_BYTES], "and nothing else");
     }
 
     #[test]
-    fn the_store_takes_memory_for_what_it_holds() {
+    fn the_store_uses_memory_only_for_the_pages_that_it_holds() {
         let mut store = store();
         let taken = |store: &Store| store.file.metadata().unwrap().blocks() * 512;
         store.put(0, &[1; 8 * PAGE_BYTES]).unwrap();

@@ -25,6 +25,10 @@ pub struct Program<'a> {
     pub target: &'a str,
     /// The parts of std that it uses.
     pub std: &'a str,
+    /// Profile of the workspace.
+    pub profile: &'a str,
+    /// Features of the package.
+    pub features: &'a str,
 }
 
 impl Program<'_> {
@@ -35,7 +39,8 @@ impl Program<'_> {
     pub fn build(&self, tools: &Tools, env: &[(&str, &Path)]) -> Result<PathBuf> {
         let target_dir = dirs::apf().join(self.folder);
         let mut cargo = cargo(tools.toolchain()?)
-            .args(["build", "--locked", "--release", "--bin", self.binary, "--target", self.target])
+            .args(["build", "--locked", "--profile", self.profile, "--features", self.features])
+            .args(["--bin", self.binary, "--target", self.target])
             .arg(format!("-Zbuild-std={}", self.std))
             .args(["-Zbuild-std-features=compiler-builtins-mem", "--target-dir"])
             .arg(&target_dir)
@@ -52,7 +57,7 @@ impl Program<'_> {
         cargo
             .logged(&dirs::log(&format!("{}-build", self.folder))?)
             .with_context(|| format!("{} cannot be built", self.what))?;
-        command::must_exist(target_dir.join(self.target).join("release").join(self.binary), self.what)
+        command::must_exist(target_dir.join(self.target).join(self.profile).join(self.binary), self.what)
     }
 }
 

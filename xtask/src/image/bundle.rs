@@ -11,7 +11,7 @@ use object::elf;
 use super::App;
 
 /// Where the loader looks for start and size of the bundled file
-/// (`images/loader/boot/src/place.rs`).
+/// (`images/loader/src/boot/place.rs`).
 const LABEL: &[u8] = b".bundle";
 /// The added section.
 const SECTION: &[u8] = b".image";

@@ -1,4 +1,4 @@
-//! What goes out, and how.
+//! Evictions: the choice of pages, and their move to the store.
 
 use super::{PAGES_AT_A_TIME, Pager, micros};
 use crate::choice;
@@ -16,8 +16,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 impl Pager {
-    /// Pages everything out, or `only` these parts, or of either what `eviction` says. With `ack`,
-    /// acknowledges that request in the guest's mailboxes when all is done.
+    /// Evicts all pages, or `only` these parts, or the share of either that `eviction` sets. With
+    /// `ack`, acknowledges that request in the guest's mailboxes at the end.
     pub fn evict(
         &mut self,
         only: Option<&Parts>,
@@ -72,7 +72,7 @@ impl Pager {
         })
     }
 
-    /// The periodic eviction, if its time has come. One that fails is the last one.
+    /// Does the periodic eviction if it is due. After a failure there is no further one.
     pub fn evict_again(&mut self, latency: &mut Sampler) -> Result<(), Error> {
         let Some(mut periodic) = self.periodic.take_if(|periodic| periodic.next() <= Instant::now()) else {
             return Ok(());
@@ -85,7 +85,7 @@ impl Pager {
         Ok(())
     }
 
-    /// No more of them.
+    /// Ends periodic evictions.
     pub fn end_evictions(&mut self) {
         self.periodic = None;
     }
@@ -94,7 +94,7 @@ impl Pager {
         parts.iter().try_for_each(|part| self.evict_runs(std::slice::from_ref(part), latency))
     }
 
-    /// Pages out those of `pages` that are `chosen`, and brings the others back.
+    /// Evicts those of `pages` that are `chosen`, and brings the others back.
     fn evict_chosen(
         &mut self,
         pages: &[usize],
@@ -108,12 +108,12 @@ impl Pager {
         self.evict_pages(chosen, latency)
     }
 
-    /// Pages these out, whatever lies between them as well protected for the time.
+    /// Evicts ascending pages.
     fn evict_pages(&mut self, chosen: &[usize], latency: &mut Sampler) -> Result<(), Error> {
         self.evict_runs(&choice::runs(chosen), latency)
     }
 
-    /// Returns the pages of `parts`, if one of `mailboxes` is where the guest says.
+    /// Returns the pages of `parts`, if one of `mailboxes` is at the address that the guest has sent.
     fn locate(&self, parts: &Parts, mailboxes: &[usize]) -> Result<Vec<Range<usize>>, Error> {
         let page = self.ram.page_at(parts.mailbox).ok_or(Error::NoMailbox)?;
         if !mailboxes.contains(&page) {
@@ -122,17 +122,17 @@ impl Pager {
         parts.ranges.iter().map(|range| self.ram.pages_of(range)).collect()
     }
 
-    /// Pages out these ascending runs, a window of pages after the other.
+    /// Evicts these ascending runs, one window of pages after the other.
     fn evict_runs(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
         let windows = choice::windows(runs, PAGES_AT_A_TIME, |page| self.ram.end_of_piece(page));
         windows.iter().try_for_each(|runs| self.evict_window(runs, latency))
     }
 
-    /// Pages out these runs, which are close to each other. What is between them stays as it is,
-    /// except that writes to it wait for a moment.
+    /// Evicts these runs, which are close to each other. Pages between them do not change, but
+    /// writes to them wait for a moment.
     fn evict_window(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
         let Self { pagemap, ram, pages, .. } = self;
-        // Pages appear only through this thread, so the answer stays true.
+        // Pages appear only through this thread, so the result stays true.
         let (mut present, mut untouched) = (Vec::new(), Vec::new());
         for run in runs {
             pagemap.scan(ram, run.clone(), Pagemap::PRESENT_OR_SWAPPED, |page, is_present| {
@@ -142,7 +142,7 @@ impl Pager {
                     // Never touched, or dropped by the VMM.
                     untouched.push(page);
                 }
-                // Else it is in the store, and nowhere else.
+                // Else it is in the store only.
             })?;
         }
         let cleared = choice::runs(&untouched).into_iter().try_for_each(|run| self.store.clear(run));
@@ -158,30 +158,30 @@ impl Pager {
         let (address, bytes) = (self.ram.address(window.start), window.len() * PAGE_BYTES);
         self.uffd.write_protect(address, bytes).map_err(Error::WriteProtect)?;
         let copied = runs.iter().try_for_each(|run| {
-            // SAFETY: present, and write-protected: it neither goes nor changes.
+            // SAFETY: the run is present and write-protected, so it is neither dropped nor changed.
             self.store.put(run.start, unsafe { self.ram.contents(run) })
         });
-        // Read, so as to count them, before the drop. They are entered after it.
-        let mut held_up = Vec::new();
-        self.uffd.read_faults(&mut held_up);
+        // Read before the drop, to be counted; queued after it.
+        let mut waiting = Vec::new();
+        self.uffd.read_faults(&mut waiting);
         let arrival = Instant::now();
         let dropped = copied.map_err(|error| self.store_failed(error)).and_then(|()| {
-            // Also if a drop fails, perhaps half-way: a page that is present but marked is found
-            // present when it is to be brought back, and stays as it is.
+            // Marked even if a drop fails half-way: a marked page that is present is found so when
+            // it is to be brought back, and is not changed.
             runs.iter().for_each(|run| self.pages.evict(run.clone()));
-            // SAFETY: the store has every page, copied after it could no longer be written. Faults
-            // are served from it.
+            // SAFETY: the store has every page, copied while it was write-protected. Faults are
+            // served from the store.
             runs.iter().try_for_each(|run| unsafe { self.ram.drop(run) }).map_err(Error::Drop)
         });
         if dropped.is_err() {
-            // Wakes those held up, and they go on, or come back with a new message.
+            // Wakes the writers that waited: they continue, or send a new message.
             let _ = self.uffd.write_unprotect(address, bytes);
         } else if runs != [window] {
-            // Those held up at a page that stays are released by their messages.
+            // Writers that wait at a page that stays are released through their messages.
             self.uffd.write_unprotect_quietly(address, bytes).map_err(Error::WriteProtect)?;
         }
-        self.stats.write_protect_waits += held_up.iter().filter(|fault| fault.write_protect).count() as u64;
-        for fault in held_up {
+        self.stats.write_protect_waits += waiting.iter().filter(|fault| fault.write_protect).count() as u64;
+        for fault in waiting {
             self.enqueue(fault, arrival, latency);
         }
         dropped?;

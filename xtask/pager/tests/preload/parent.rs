@@ -1,5 +1,5 @@
-//! Starts the child under the library, talks to it through its standard streams and to the pager
-//! through the socket.
+//! The parent: starts the child under the library, sends commands to it through its standard
+//! streams, and requests to the pager through the socket.
 
 use crate::child;
 use apf_vocabulary::PAGE_BYTES;
@@ -25,15 +25,15 @@ pub struct Vmm {
 }
 
 impl Vmm {
-    /// A guest with all of its RAM in one piece. `None`, with a loud line, if this machine does not
-    /// permit it.
+    /// Starts a guest with all of its RAM in one piece. `None`, with a message, if this machine does
+    /// not permit it.
     pub fn start(name: &str) -> Option<Self> {
         let mut vmm = Self::start_with(name, "whole")?;
         assert_eq!(vmm.status().ram_bytes, (child::PAGES * PAGE_BYTES) as u64);
         Some(vmm)
     }
 
-    /// A guest with RAM of a kind that the child knows.
+    /// Starts a guest with RAM of a kind that the child knows.
     pub fn start_with(name: &str, kind: &str) -> Option<Self> {
         let socket = env::temp_dir().join(format!("apf-pager-{}-{name}.sock", process::id()));
         let mut child = Command::new(env::current_exe().unwrap())
@@ -55,7 +55,7 @@ impl Vmm {
                 }
             }
         });
-        // Before the child has mapped anything: connecting works from the beginning.
+        // Before the child has mapped anything: the library listens from the start.
         let pager = (0..500).find_map(|_| {
             thread::sleep(Duration::from_millis(10));
             UnixStream::connect(&socket).ok()
@@ -64,12 +64,12 @@ impl Vmm {
         let mut vmm = Self { child, answers, socket, pager };
         assert!(vmm.status().error.is_some(), "there is no RAM yet");
         assert_eq!(
-            vmm.tell(&format!("map {kind}")),
+            vmm.command(&format!("map {kind}")),
             "clean",
             "the variables must not reach the VMM's children"
         );
         if let Some(error) = vmm.status().error.filter(|error| error.contains("userfaultfd")) {
-            // Not `eprintln`: the test harness would keep that to itself.
+            // Not `eprintln`, which the test harness captures.
             io::stderr().write_all(format!("SKIPPED: {name}: {error}\n").as_bytes()).unwrap();
             return None;
         }
@@ -83,17 +83,17 @@ impl Vmm {
         }
     }
 
-    /// The memory that the guest's pages take in the VMM, and in the pager's store, in bytes.
+    /// Returns the memory of the guest's pages in the VMM, and in the pager's store, in bytes.
     pub fn memory(&self) -> (u64, u64) {
         memory_of(self.child.id())
     }
 
-    /// Gives the child a command and waits until it is done.
-    pub fn tell(&mut self, command: &str) -> String {
+    /// Sends the child a command and waits for its answer.
+    pub fn command(&mut self, command: &str) -> String {
         writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
         let answer = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|_| {
             let stats = self.stats();
-            panic!("`{command}` does not come to its end; {stats:?}")
+            panic!("`{command}` does not end; {stats:?}")
         });
         assert!(!answer.starts_with("WRONG"), "{command}: {answer}");
         answer
@@ -110,7 +110,7 @@ impl Vmm {
         serde_json::from_str(&answer).unwrap()
     }
 
-    /// A controller that goes away in the middle of a request, and the next one.
+    /// Disconnects in the middle of a request, and connects again.
     pub fn reconnect(&mut self) {
         self.pager.get_mut().write_all(b"{\"request\":").unwrap();
         self.pager = BufReader::new(connected(UnixStream::connect(&self.socket).unwrap()));
@@ -129,7 +129,7 @@ impl Vmm {
         self.evict_as(Eviction::All, 0, only, ack)
     }
 
-    /// Asks for an eviction that must fail.
+    /// Requests an eviction that must fail, and returns the error.
     pub fn refused(&mut self, only: Option<Parts>, ack: Option<u64>) -> String {
         match self.ask(&Request::Evict { ack, only, eviction: Eviction::All, seed: 0 }) {
             Response::Error { error } => error,
@@ -137,7 +137,7 @@ impl Vmm {
         }
     }
 
-    /// The most memory that was seen while `action` ran.
+    /// Returns the maximum of the memory while `action` ran.
     pub fn most_memory_while(&mut self, action: impl FnOnce(&mut Self)) -> u64 {
         let (process, done) = (self.child.id(), AtomicBool::new(false));
         thread::scope(|scope| {
@@ -175,7 +175,7 @@ impl Vmm {
         }
     }
 
-    /// Waits until the counts are as they should be.
+    /// Waits until the counts satisfy `done`.
     pub fn wait_until(&mut self, done: impl Fn(&Stats) -> bool) {
         let started = Instant::now();
         loop {
@@ -204,8 +204,8 @@ impl Drop for Vmm {
     }
 }
 
-/// The two change while they are read, so a reading counts if the store was the same, or nearly so,
-/// before and after.
+/// Reads both memory sizes. They change meanwhile, so a reading is used only if the store's size
+/// was nearly the same before and after.
 fn memory_of(process: u32) -> (u64, u64) {
     const CLOSE: u64 = 4 << 20;
     loop {
@@ -232,8 +232,8 @@ fn connected(stream: UnixStream) -> UnixStream {
     stream
 }
 
-/// Cargo builds the library for its integration tests, beside the test; `cargo build` puts it one
-/// folder above.
+/// Finds the library. Cargo builds it for integration tests beside the test; `cargo build` puts it
+/// one folder above.
 fn library() -> PathBuf {
     let test = env::current_exe().unwrap();
     let folders = test.ancestors().skip(1).take(2);
