@@ -67,11 +67,31 @@ impl Xtask {
     /// Calls the program and waits for its end.
     #[must_use]
     pub fn call(&self, args: &[&str]) -> Ended {
-        let child = self.command(args).spawn().expect("cargo xtask starts");
-        let Output { status, stdout, stderr } = wait(child, LIMIT);
-        let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
-        println!("{text}");
-        Ended { status, text: text.into_owned() }
+        self.call_with(&[], args)
+    }
+
+    /// Calls the program with variables in its environment and waits for its end.
+    #[must_use]
+    pub fn call_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        ended(command.spawn().expect("cargo xtask starts"))
+    }
+
+    /// Calls the program with nobody to read its standard output, and waits for its end.
+    #[must_use]
+    pub fn call_unread(&self, args: &[&str]) -> Ended {
+        let mut child = self.command(args).spawn().expect("cargo xtask starts");
+        drop(child.stdout.take());
+        ended(child)
+    }
+
+    /// Runs a shell's script, with the program as `$0` and `arg` as `$1`.
+    #[must_use]
+    pub fn in_shell(&self, script: &str, arg: &str) -> Ended {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(&self.program).arg(arg);
+        ended(shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a shell starts"))
     }
 
     /// Calls `cargo xtask run` with the folder of this test.
@@ -94,6 +114,12 @@ impl Xtask {
         let out = self.out.to_str().expect("a UTF-8 path");
         let args = [&["run", "--out", out], args].concat();
         self.command(&args).spawn().expect("cargo xtask starts")
+    }
+
+    /// Returns the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Returns the folder of this test.
@@ -160,6 +186,13 @@ impl Xtask {
         }
         false
     }
+}
+
+fn ended(child: Child) -> Ended {
+    let Output { status, stdout, stderr } = wait(child, LIMIT);
+    let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
+    println!("{text}");
+    Ended { status, text: text.into_owned() }
 }
 
 /// Waits for a child's end, and ends it after `limit`.

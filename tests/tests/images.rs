@@ -161,3 +161,20 @@ fn a_folder_that_cannot_be_made_is_named() {
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     assert!(ended.text.contains(out.to_str().expect("a UTF-8 path")), "{}", ended.text);
 }
+
+#[test]
+fn an_application_in_the_folder_of_its_images_stays() {
+    let Some(xtask) = Xtask::find("image-foreign") else { return };
+    let folder = xtask.folder().join("out");
+    fs::create_dir(&folder).expect("a folder");
+    let app = folder.join("app.elf");
+    fs::copy(Built::new(&xtask).file("unikernel"), &app).expect("the unikernel was built");
+    fs::write(folder.join("disk.new"), "the user's").expect("a file");
+    let before = fs::read(&app).expect("the application");
+    let (ended, _) = make(&xtask, "out", Some(&app));
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("app.elf is in the way"), "{}", ended.text);
+    assert!(
+        fs::read(&app).expect("it stays") == before && fs::read_dir(&folder).expect("a folder").count() == 2
+    );
+}

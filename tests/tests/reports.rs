@@ -40,10 +40,10 @@ fn a_report_is_drawn_in_every_format() {
     let trace: Value =
         serde_json::from_slice(&fs::read(folder.join("trace.json")).expect("a trace")).expect("JSON");
     assert!(trace["traceEvents"].as_array().is_some_and(|events| events.len() > 64));
-    let pictures = fs::read_dir(folder.join("svg")).expect("a folder").count();
+    // Without the list of them.
+    let pictures = names(&folder.join("svg")).len() - 1;
     assert_eq!(page.matches("<figure").count(), pictures);
-    let hgrm = fs::read_dir(folder.join("hgrm")).expect("a folder").count();
-    assert_eq!(hgrm, 26);
+    assert_eq!(names(&folder.join("hgrm")).len(), 26 + 1);
 }
 
 #[test]
@@ -143,4 +143,96 @@ fn compare_refuses_documents_that_are_not_comparable() {
     let ended = xtask.call(&["compare", &first, &first, "--limit", "five"]);
     assert_eq!(ended.code(), 2, "{}", ended.text);
     assert!(ended.text.contains("as in 5%"), "{}", ended.text);
+}
+
+/// Names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = entries.map(|name| name.into_string().expect("UTF-8")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_report_replaces_and_removes_no_file_of_the_users() {
+    let Some(xtask) = Xtask::find("report-foreign") else { return };
+    let (folder, name) = folder(&xtask, &made_up());
+    let draw = || xtask.call(&["report", &name, "--format", "svg,hgrm,csv"]);
+    assert_eq!(draw().code(), 0);
+    let before = names(&folder.join("svg"));
+    for file in ["svg/mine.svg", "hgrm/mine.hgrm"] {
+        fs::write(folder.join(file), "the user's").expect("a file");
+    }
+    // A document with one picture less.
+    let fewer = made_up().replacen("\"better\":\"higher\"", "\"better\":\"neither\"", 1);
+    fs::write(folder.join("report.json"), fewer).expect("a document");
+    assert_eq!(draw().code(), 0);
+    let after = names(&folder.join("svg"));
+    assert_eq!(after.len(), before.len(), "one less, and the user's: {after:?}");
+    for file in ["svg/mine.svg", "hgrm/mine.hgrm"] {
+        assert_eq!(fs::read_to_string(folder.join(file)).expect("it stays"), "the user's");
+    }
+    fs::write(folder.join("samples.csv"), "edited").expect("a file");
+    let ended = draw();
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(
+        ended.text.contains("samples.csv is in the way") && ended.text.contains("--out"),
+        "{}",
+        ended.text
+    );
+    assert_eq!(fs::read_to_string(folder.join("samples.csv")).expect("it stays"), "edited");
+}
+
+#[test]
+fn two_reports_of_one_name_are_not_drawn_over_each_other() {
+    let Some(xtask) = Xtask::find("report-collision") else { return };
+    let out = xtask.folder().join("out");
+    let places = ["a/overlap", "b/overlap"].map(|below| {
+        let folder = xtask.folder().join(below);
+        fs::create_dir_all(&folder).expect("a folder");
+        fs::write(folder.join("report.json"), made_up()).expect("a document");
+        folder.to_str().expect("a UTF-8 path").to_owned()
+    });
+    let args = ["report", &places[0], &places[1], "--out", out.to_str().expect("a UTF-8 path")];
+    let ended = xtask.call(&args);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("would both be drawn into") && !out.exists(), "{}", ended.text);
+    // One document named twice is no collision.
+    let ended = xtask.call(&["report", &places[0], &places[0]]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+}
+
+#[test]
+fn a_report_is_complete_or_absent_where_the_disk_is_full() {
+    let Some(xtask) = Xtask::find("report-full") else { return };
+    let (folder, name) = folder(&xtask, &made_up());
+    fs::create_dir(folder.join("svg")).expect("a folder");
+    // No file may be longer than 8 KiB, which the page is; the signal of that is ignored.
+    let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" report \"$1\" --format html,svg";
+    let ended = xtask.in_shell(script, &name);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("report.html") && !ended.text.contains("panicked"), "{}", ended.text);
+    assert_eq!(names(&folder), ["report.json", "svg"]);
+}
+
+#[test]
+fn a_program_whose_reader_has_gone_ends_quietly() {
+    let Some(xtask) = Xtask::find("reader-gone") else { return };
+    let (_, name) = folder(&xtask, &made_up());
+    for args in [&["report", &name][..], &["compare", &name, &name], &["experiment", "list"]] {
+        let ended = xtask.call_unread(args);
+        assert_eq!((ended.code(), ended.text.as_str()), (141, ""), "{args:?}");
+    }
+}
+
+#[test]
+fn text_of_a_document_does_not_command_the_terminal() {
+    let Some(xtask) = Xtask::find("report-escapes") else { return };
+    let (_, name) = folder(&xtask, &made_up().replace("tasks that read", "\\u001b[2J\\u0007tasks"));
+    for args in [&["report", &name, "--format", "text,csv"][..], &["compare", &name, &name]] {
+        let ended = xtask.call(args);
+        assert_eq!(ended.code(), 0, "{}", ended.text);
+        assert!(ended.text.contains("\\u{1b}[2J\\u{7}tasks"), "{}", ended.text);
+        assert!(!ended.text.contains(['\u{1b}', '\u{7}']), "{}", ended.text);
+    }
 }

@@ -115,3 +115,12 @@ fn an_interrupted_run_leaves_nothing_behind() {
         assert!(xtask.document("run").is_none());
     }
 }
+
+/// A VMM that runs as another user has its sockets and files there.
+#[test]
+fn the_labs_folder_for_temporary_files_is_open_to_every_user() {
+    let Some(xtask) = Xtask::find("lab-tmp") else { return };
+    let ended = xtask.call(&["lab", "--", "stat", "--format=mode %a", "/tmp"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    assert!(ended.text.lines().any(|line| line.trim() == "mode 1777"), "{}", ended.text);
+}

@@ -14,7 +14,7 @@ use crate::drive::spec::Vmm;
 use crate::probe::{self, Host, Verdict};
 
 /// Most memory that the guest's kernel can have evicted.
-const MOST_MIB: u64 = 2048;
+pub const MOST_MIB: u32 = 2048;
 
 /// Place where guests run.
 #[derive(Clone, Debug, Args)]
@@ -99,7 +99,7 @@ impl GuestOptions {
             "--memory {mib}MiB is too small for {needs}: give the guest at least {least}MiB"
         );
         ensure!(
-            mib <= MOST_MIB,
+            mib <= u64::from(MOST_MIB),
             "--memory {mib}MiB is more than a guest of this kernel can have evicted: at most 2GiB"
         );
         Ok(u32::try_from(mib)?)

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
+use crate::dirs;
 use crate::process::Scratch;
 
 /// Name of the list.
@@ -20,7 +21,7 @@ const LIST: &str = ".made-by-apf.sha256";
 /// A file: its name, without folders, and its contents.
 pub type File = (String, Vec<u8>);
 
-/// What happens to files of the list that are not written again.
+/// Treatment of files of the list that are not written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Earlier {
     /// They stay.
@@ -85,6 +86,29 @@ pub fn write(folder: &Path, files: &[File], earlier: Earlier) -> Result<Vec<Path
 pub fn check(folder: &Path, names: &[&str]) -> Result<()> {
     let list = List::read(folder);
     names.iter().try_for_each(|name| list.permits(folder, name, None))
+}
+
+/// Makes a folder in which this program may replace and remove any file.
+///
+/// # Errors
+/// It has files of the user's, or cannot be made.
+pub fn own_folder(folder: &Path) -> Result<()> {
+    let own = || -> io::Result<bool> {
+        fs::create_dir_all(folder)?;
+        let mine =
+            folder.join(LIST).is_file() || folder.canonicalize()?.starts_with(dirs::apf().canonicalize()?);
+        if !mine && fs::read_dir(folder)?.next().is_some() {
+            return Ok(false);
+        }
+        fs::OpenOptions::new().create(true).append(true).open(folder.join(LIST)).map(|_| true)
+    };
+    match own().with_context(|| format!("cannot make the folder {}", folder.display()))? {
+        true => Ok(()),
+        false => bail!(
+            "{} has files that this program did not make; move them away, or choose another folder with --out",
+            folder.display()
+        ),
+    }
 }
 
 /// The SHA-256 of some bytes, as sha256sum prints it.
@@ -159,7 +183,7 @@ mod tests {
 
     #[test]
     fn output_replaces_its_own_files_and_no_others() {
-        let scratch = crate::dirs::scratch("output-own").unwrap();
+        let scratch = dirs::scratch("output-own").unwrap();
         let folder = scratch.path().join("new/folder");
         write(&folder, &[file("a", "1"), file("b", "1")], Earlier::Keep).unwrap();
         write(&folder, &[file("a", "2")], Earlier::Keep).unwrap();
@@ -182,7 +206,7 @@ mod tests {
 
     #[test]
     fn output_removes_earlier_files_of_its_own_only() {
-        let scratch = crate::dirs::scratch("output-earlier").unwrap();
+        let scratch = dirs::scratch("output-earlier").unwrap();
         let folder = scratch.path();
         write(folder, &[file("1.svg", "x"), file("2.svg", "x"), file("3.svg", "x")], Earlier::Remove)
             .unwrap();
@@ -195,7 +219,7 @@ mod tests {
 
     #[test]
     fn output_does_not_follow_links_or_lists_out_of_its_folder() {
-        let scratch = crate::dirs::scratch("output-links").unwrap();
+        let scratch = dirs::scratch("output-links").unwrap();
         let (folder, outside) = (scratch.path().join("in"), scratch.path().join("outside"));
         fs::create_dir(&folder).unwrap();
         fs::write(&outside, "user's").unwrap();
@@ -212,13 +236,25 @@ mod tests {
 
     #[test]
     fn output_that_cannot_be_written_is_named_and_leaves_nothing() {
-        let scratch = crate::dirs::scratch("output-refused").unwrap();
+        let scratch = dirs::scratch("output-refused").unwrap();
         let long = "x".repeat(300);
         let error = write(scratch.path(), &[file("a", "1"), file(&long, "1")], Earlier::Keep).unwrap_err();
         assert!(format!("{error:#}").contains(&long), "{error:#}");
         assert_eq!(names(scratch.path()), [""; 0]);
         let error = write(Path::new("/proc/nothing"), &[file("a", "1")], Earlier::Keep).unwrap_err();
         assert!(format!("{error:#}").starts_with("cannot make the folder /proc/nothing: "), "{error:#}");
+    }
+
+    #[test]
+    fn a_folder_with_files_of_the_users_is_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = scratch.path().join("run");
+        own_folder(&folder).unwrap();
+        fs::write(folder.join("log"), "1").unwrap();
+        own_folder(&folder).unwrap();
+        fs::remove_file(folder.join(LIST)).unwrap();
+        let error = own_folder(&folder).unwrap_err();
+        assert!(error.to_string().contains("did not make"), "{error}");
     }
 
     #[test]

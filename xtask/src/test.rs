@@ -103,13 +103,13 @@ fn fuzz(count: &mut Count) -> Result<()> {
     println!("\n== fuzzing, {RUNS} runs");
     let folder = dirs::sub("fuzz")?;
     let build = cargo()
-        .args(["build", "--locked", "--release", "--target", TARGET])
-        .args(["--manifest-path", "apf-service/core/fuzz/Cargo.toml", "--target-dir"])
+        .args(["build", "--locked", "--profile", "fuzz", "--target", TARGET])
+        .args(["--package", "apf-core-fuzz", "--features", "libfuzzer", "--target-dir"])
         .arg(&folder)
         .env("RUSTFLAGS", COVERAGE);
     let found = folder.join("found");
     std::fs::create_dir_all(&found).with_context(|| format!("cannot make the folder {}", found.display()))?;
-    let run = Cmd::new(folder.join(TARGET).join("release/events"))
+    let run = Cmd::new(folder.join(TARGET).join("fuzz/events"))
         .args([&format!("-runs={RUNS}"), "-seed=1", "-max_len=1028", "-verbosity=0", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/", found.display()))
         // New inputs are written to the first folder, which git ignores.

@@ -137,8 +137,21 @@ fn draw(report: &Report, other: &Report) {
     }
 }
 
+#[test]
+fn extreme_settings_are_drawn() {
+    let mut document = example::small().document();
+    let report = example::report(document.clone());
+    (document.setting.cores, document.setting.memory_mib) = (u32::MAX, u32::MAX);
+    for sample in &mut document.samples {
+        sample.metrics.values_mut().for_each(|value| *value = 5e-324);
+        sample.histograms.iter_mut().for_each(|it| it.buckets = vec![(0, 1), (u64::MAX, 1)]);
+        sample.faults.iter_mut().for_each(|fault| fault.running = u64::MAX);
+    }
+    draw(&example::report(document), &report);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_document_is_refused_or_drawn_whatever_is_in_it(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::dirs;
+use crate::process::cargo::without_user_settings;
 use crate::process::{Cmd, command};
 use crate::setup::{Toolchain, Tools};
 
@@ -63,21 +64,12 @@ impl Program<'_> {
 
 /// The guest's cargo, by path, independent of the toolchain that runs this program.
 pub fn cargo(toolchain: &Toolchain) -> Cmd {
-    let mut cmd = Cmd::new(&toolchain.cargo)
+    without_user_settings(Cmd::new(&toolchain.cargo))
+        // Set by `cargo run` for the host's compiler.
+        .env_remove("CARGO")
+        .env_remove("RUSTUP_TOOLCHAIN")
         .env("RUSTC", &toolchain.rustc)
         // Building std is an unstable option of a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
-        .timeout(LIMIT);
-    // Set by `cargo run` or the user for the host's compiler.
-    for name in [
-        "CARGO",
-        "RUSTUP_TOOLCHAIN",
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-    ] {
-        cmd = cmd.env_remove(name);
-    }
-    cmd
+        .timeout(LIMIT)
 }

@@ -14,6 +14,7 @@ use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
 use crate::options::{GuestOptions, HostOptions, LatencyOption};
+use crate::output;
 use crate::place::Place;
 use report::Report;
 
@@ -50,9 +51,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let cores = args.cores()?;
     let memory_mib = args.guest.memory_mib(MEMORY_MIB, LEAST_MIB, "the checks")?;
     let out = args.guest.folder("check", "")?;
-    let file = out.join("report.json");
-    // An old report must not be taken for this call's.
-    let _ = fs::remove_file(&file);
+    output::check(&out, &[report::FILE])?;
     let vmm = args.guest.vmm.unwrap_or(Vmm::Uhyve);
     let place = Place::prepare(&args.host, &[vmm], false)?;
     let page_latency = args.latency.page_latency.clone();
@@ -82,9 +81,12 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         kernel_args: vec![],
         guest_args: own.into_iter().chain(args.guest.guest_args.iter().cloned()).collect(),
     };
+    // An old report must not be taken for this call's.
+    let file = out.join(report::FILE);
+    let _ = fs::remove_file(&file);
     let outcome = place.drive(&spec, &out.join("run"))?;
     let report = Report::new(&spec, &place.verdict, outcome);
-    report.write(&file)?;
+    report.write(&out)?;
     println!("\n{}\n\nreport: {}", report.text(), file.display());
     let wrong = report.failures();
     ensure!(wrong.is_empty(), "the result is not right: {}", wrong.join("; "));

@@ -1,6 +1,5 @@
 //! Document of the guest's checks, and the same for a person.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,8 +8,12 @@ use apf_vocabulary::message::Check;
 use serde::Serialize;
 
 use crate::drive::spec::{HostCounts, Outcome, Spec};
+use crate::output::{self, Earlier};
 use crate::probe::Verdict;
 use crate::versions::VERSIONS;
+
+/// Name of the document's file.
+pub const FILE: &str = "report.json";
 
 /// Version of the document's layout.
 const SCHEMA: u32 = 1;
@@ -93,16 +96,13 @@ impl Report {
         Self { passed, failed: checks.len() - passed, checks, counted, host_trace, ..self }
     }
 
-    /// Writes the document in one piece.
+    /// Writes the document into `folder`, in one piece.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&self, file: &Path) -> Result<()> {
-        let new = file.with_extension("json.new");
-        let text = serde_json::to_string_pretty(self).context("plain data")?;
-        fs::write(&new, text + "\n")
-            .and_then(|()| fs::rename(&new, file))
-            .with_context(|| format!("cannot write {}", file.display()))
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).context("plain data")? + "\n";
+        output::write(folder, &[(FILE.to_owned(), text.into_bytes())], Earlier::Keep).map(drop)
     }
 
     /// A line for each check.

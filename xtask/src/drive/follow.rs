@@ -17,7 +17,6 @@ use super::swap::Swap;
 use super::trace::Trace;
 use super::vmm;
 use crate::dirs;
-use crate::process::command;
 
 /// Start of a line that reports progress.
 pub const PROGRESS_PREFIX: &str = "@progress ";
@@ -48,7 +47,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
         served: 0,
         last_sign: Instant::now(),
     };
-    let ended = vm.until_the_end();
+    let ended = vm.until_the_end().map_err(|error| vm.guest.explain(error));
     match &vm.activity {
         Activity::Checking(check) => ended.with_context(|| format!("the check `{check}` did not end"))?,
         _ => ended?,
@@ -103,7 +102,7 @@ impl Vm<'_> {
                     let is_done = matches!(self.activity, Activity::Done);
                     if !is_done || !vmm::succeeded(self.spec, status) {
                         let said = if is_done { "" } else { " before its work was done" };
-                        bail!("the VMM ended{said} ({})", command::describe(status));
+                        bail!("the VMM ended{said}");
                     }
                     return Ok(());
                 }
@@ -162,7 +161,10 @@ impl Vm<'_> {
                 self.outcome.checks.push(check);
             }
             Message::Counted { mut counters, played } => {
-                counters.ready -= played;
+                counters.ready = counters
+                    .ready
+                    .checked_sub(played)
+                    .context("the guest counted fewer ready events than it raised itself")?;
                 self.outcome.counted = Some((counters, self.memory.traced()?.unwrap_or_default()));
             }
             Message::Done => self.activity = Activity::Done,

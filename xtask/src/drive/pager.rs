@@ -111,11 +111,11 @@ impl Pager {
         let stream = self.stream.as_mut().context("the pager is not attached yet")?;
         let mut line = serde_json::to_string(request).context("plain data")?;
         line.push('\n');
-        stream.get_mut().write_all(line.as_bytes()).context("the pager is gone; the VMM must have ended")?;
+        stream.get_mut().write_all(line.as_bytes()).context("the VMM has ended, and the pager with it")?;
         line.clear();
         let read = stream.read_line(&mut line).context("the pager does not answer")?;
         if read == 0 {
-            bail!("the pager is gone; the VMM must have ended");
+            bail!("the VMM has ended, and the pager with it");
         }
         match serde_json::from_str(&line).with_context(|| format!("the pager said {line:?}"))? {
             Response::Error { error } => bail!("the pager cannot do it: {error}"),

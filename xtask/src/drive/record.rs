@@ -11,8 +11,7 @@ use apf_report::document::Boot;
 use apf_vocabulary::Sample;
 use serde::{Deserialize, Serialize};
 
-use super::spec::{HostCounts, Spec};
-use super::swap::SwapCounts;
+use super::spec::Spec;
 use crate::process::Cmd;
 
 /// The record's file: one [`Entry`] a line.
@@ -30,7 +29,7 @@ pub enum Entry {
         tsc_mhz: u32,
     },
     /// A sample has ended.
-    Sample(Box<SampleOutcome>),
+    Sample(Box<Sample>),
     /// All samples have, and all memory has been compared.
     End(Boot),
 }
@@ -41,33 +40,6 @@ pub struct Machine {
     pub processor: String,
     pub kernel: String,
     pub vmm_version: String,
-}
-
-/// A sample as guest and host saw it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SampleOutcome {
-    pub sample: Sample,
-    /// `None` where the host's tracing is not accessible.
-    pub host: Option<HostCounts>,
-    pub paged: Paged,
-}
-
-/// Origin of page-ins, and its counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Paged {
-    /// This project's pager.
-    Pager {
-        /// Pages that it brought back because they were touched, whether the
-        /// guest took an async fault or its core was stopped.
-        served_pages: u64,
-        /// Evictions, periodic ones included.
-        evictions: u64,
-        /// Pages that the first one left out of memory, and those that the others took out again.
-        evicted_pages: u64,
-    },
-    /// The host's own swap.
-    Swap(SwapCounts),
 }
 
 impl Machine {
@@ -118,7 +90,7 @@ impl Recorder {
 pub struct Record {
     pub machine: Machine,
     pub tsc_mhz: u32,
-    pub samples: Vec<SampleOutcome>,
+    pub samples: Vec<Sample>,
     /// `None` if the guest did not reach its end.
     pub end: Option<Boot>,
 }
@@ -159,10 +131,15 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_left_out() {
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
-        let sample = SampleOutcome {
-            sample: Sample::new(Mode::Halt, Point::from([("tasks".into(), 4.0)])),
-            host: None,
-            paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
+        let sample = Sample {
+            mode: Mode::Halt,
+            parameters: Point::from([("tasks".into(), 4.0)]),
+            repetition: 1,
+            boot: 0,
+            metrics: Point::new(),
+            counts: [("host_served_pages".into(), 7)].into(),
+            histograms: vec![],
+            faults: vec![],
         };
         let end = Boot { compared_pages: 9, ..Boot::default() };
         let entries = [
@@ -174,8 +151,8 @@ mod tests {
         let lines = entries.map(|entry| serde_json::to_string(&entry).unwrap() + "\n");
         let whole = Record::parse(&lines.concat()).unwrap();
         assert_eq!((whole.tsc_mhz, whole.samples.len(), whole.end), (2000, 1, Some(end)));
-        assert_eq!(whole.samples[0].sample.parameters["tasks"], 4.0);
-        assert!(matches!(whole.samples[0].paged, Paged::Pager { served_pages: 7, .. }));
+        assert_eq!(whole.samples[0].parameters["tasks"], 4.0);
+        assert_eq!(whole.samples[0].counts["host_served_pages"], 7);
         let lines = lines[..3].concat();
         let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
         assert_eq!((torn.samples.len(), torn.end), (0, None));

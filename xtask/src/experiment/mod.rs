@@ -33,8 +33,6 @@ mod swap;
 mod sweep;
 mod tail;
 
-use std::io::Write;
-
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
@@ -78,8 +76,7 @@ enum What {
 pub fn verb(args: &ExperimentArgs) -> Result<()> {
     match &args.what {
         What::List => {
-            // Whoever reads it may have seen enough.
-            let _ = writeln!(std::io::stdout(), "{}", catalogue::list());
+            println!("{}", catalogue::list());
             Ok(())
         }
         What::Run { names, options } => {

@@ -12,11 +12,10 @@ use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
 use super::options::Options;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
+use crate::options::MOST_MIB;
 use crate::place::Place;
 use crate::{guest_memory, lab};
 
-/// Memory that a guest needs beside what it fills: image, page tables, stacks.
-const BESIDE_MIB: u32 = 48;
 /// The least that Debian's kernel needs for everything.
 const LINUX_MIB: u32 = 128;
 
@@ -247,17 +246,20 @@ fn modes(definition: &Definition, options: &Options) -> Result<Vec<Mode>> {
 
 fn memory_mib(definition: &Definition, options: &Options, region_mib: u32, tasks: f64) -> Result<u32> {
     let name = definition.name;
-    let least = region_mib + BESIDE_MIB;
-    let least = if definition.has_linux() { least.max(LINUX_MIB) } else { least };
-    let default = definition.memory_mib.max(guest_memory::for_tasks(tasks as u16)).max(least);
-    let needs = format!("{name}, which fills {region_mib} MiB (--region-mib of `run`)");
-    let mib = options.guest.memory_mib(default, least, &needs)?;
-    let room = guest_memory::room(mib);
+    let room = guest_memory::room(MOST_MIB);
     ensure!(
         tasks <= room,
-        "{name}: {tasks} tasks are more than {mib} MiB have room for ({room:.0}): give --memory or fewer"
+        "{name}: {tasks} tasks are more than the largest guest, of {MOST_MIB} MiB, has room for: at most {room:.0}"
     );
-    Ok(mib)
+    let least = guest_memory::least(region_mib, tasks);
+    let least = if definition.has_linux() { least.max(LINUX_MIB) } else { least };
+    ensure!(
+        least <= MOST_MIB,
+        "{name}: {region_mib} MiB (--region-mib of `run`) take a guest of {least} MiB, and the largest has {MOST_MIB}"
+    );
+    let default = definition.memory_mib.max(least.next_multiple_of(64)).min(MOST_MIB);
+    let needs = format!("{name}, which fills {region_mib} MiB (--region-mib of `run`) and has {tasks} tasks");
+    options.guest.memory_mib(default, least, &needs)
 }
 
 #[cfg(test)]
@@ -317,7 +319,7 @@ mod tests {
     fn what_does_not_fit_is_refused_and_named() {
         for (args, named) in [
             (["--at", "task=1"], "no such parameter, but page_latency_ms, tasks"),
-            (["--at", "tasks=9999"], "at most 2GiB"),
+            (["--at", "tasks=9999"], "has room for: at most 1607"),
             (["--memory", "3GiB"], "2GiB"),
             (["--modes", "async,linux"], "--modes linux: overlap has no such mode, but blocked, halt, async"),
             (["--at", "page_latency_ms=20000"], "10s"),

@@ -8,9 +8,9 @@ use apf_loader::memory::LARGE_PAGE;
 use object::build::elf::{Builder, SectionData};
 use object::elf;
 
-use super::App;
+use super::app::App;
 
-/// Where the loader looks for start and size of the bundled file
+/// Section with start and size of the bundled file, for the loader
 /// (`images/loader/src/boot/place.rs`).
 const LABEL: &[u8] = b".bundle";
 /// The added section.

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use std::{env, ffi::OsString, fs};
+use std::{env, ffi::OsString};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,6 +15,7 @@ use crate::drive::{
     spec::{CONSOLE, Outcome, PROFILE, Spec, Vmm},
 };
 use crate::lab::{self, Files, Time};
+use crate::output;
 use crate::probe::Verdict;
 use crate::process::{Cmd, Step};
 use crate::setup::Tools;
@@ -32,7 +33,7 @@ const EXACT_SECOND: u32 = 60;
 /// # Errors
 /// The driver's own error, with the place of the guest's console.
 pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools, folder: &Path) -> Result<Outcome> {
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    output::own_folder(folder)?;
     drive::clean(folder);
     spec.write(&folder.join("spec.json"))?;
     let mut listener = Listener::new();
@@ -122,7 +123,11 @@ fn files(spec: &Spec, driver: PathBuf) -> Result<Files> {
 }
 
 fn own_program() -> Result<PathBuf> {
-    env::current_exe().context("cannot find this program's own file")
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    if !program.is_file() {
+        bail!("{}: a build replaced this program while it ran; start it again", program.display());
+    }
+    Ok(program)
 }
 
 fn kept(folder: &Path) -> String {

@@ -320,7 +320,6 @@ fn circles(mut uses: Uses) -> Vec<String> {
 }
 
 #[test]
-#[ignore = "holds once the work that is under way is merged"]
 fn no_two_files_use_each_other() {
     let parse = |(file, text): (PathBuf, String)| match syn::parse_file(&text) {
         Ok(parsed) => (file, parsed),

@@ -39,9 +39,16 @@ impl FromStr for Axis {
             .split_once('=')
             .filter(|(name, _)| !name.is_empty())
             .ok_or_else(|| format!("`{text}` is not of the form tasks=1,2,4"))?;
+        // Only times and rates have fractions; the others count tasks, percents, …
+        let (fractions, number) = match name.ends_with("_ms") || name.ends_with("_per_second") {
+            true => (true, "number"),
+            false => (false, "whole number"),
+        };
         let values = values.split(',').map(|value| match value.parse::<f64>() {
-            Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
-            _ => Err(format!("{name}: `{value}` is not a number from 0 on")),
+            Ok(parsed) if parsed.is_finite() && parsed >= 0.0 && (fractions || parsed.fract() == 0.0) => {
+                Ok(parsed)
+            }
+            _ => Err(format!("{name}: `{value}` is not a {number} from 0 on")),
         });
         Ok(Self { name: name.into(), values: values.collect::<Result<_, _>>()? })
     }
@@ -78,6 +85,16 @@ mod tests {
             assert!(error.contains(named), "{error}");
         }
         assert!("tasks=-1".parse::<Axis>().is_err() && "tasks=inf".parse::<Axis>().is_err());
+    }
+
+    #[test]
+    fn an_axis_that_counts_takes_whole_numbers_only() {
+        for text in ["tasks=1,1.5", "guarded_percent=1.5", "helpers=0.1"] {
+            let error = text.parse::<Axis>().unwrap_err();
+            assert!(error.contains("is not a whole number from 0 on"), "{error}");
+        }
+        assert!("page_latency_ms=1.5".parse::<Axis>().is_ok());
+        assert!("requests_per_second=0.5".parse::<Axis>().is_ok());
     }
 
     #[test]

@@ -3,8 +3,7 @@
 //! Four bytes are one step: the same steps, decoded the same way, as in the
 //! million random schedules of `tests/fake_host`, but chosen by coverage.
 //!
-//! `cargo xtask test` runs it shortly over the corpus. At length, where
-//! cargo-fuzz is installed: `cargo fuzz run events`, in `apf-service`.
+//! `cargo xtask test` runs it briefly over the corpus; docs/testing.md has longer runs.
 
 #![no_main]
 

@@ -6,7 +6,7 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, Value
 
 use crate::number;
 
-/// Values that lie further apart than this factor need a logarithmic axis.
+/// Values further apart than this factor need a logarithmic axis.
 const LOGARITHMIC_FROM: f64 = 20.0;
 
 /// Numbers on a logarithmic axis: as many as can be read.
@@ -33,7 +33,7 @@ pub struct Axis {
     inset: f64,
 }
 
-/// So that marks do not lie on the other axis.
+/// Room between marks and the other axis.
 const INSET: f64 = 0.035;
 
 impl Axis {
@@ -65,7 +65,7 @@ impl Axis {
         }
     }
 
-    /// For what was measured.
+    /// For measured values.
     #[must_use]
     pub fn measured(low: f64, high: f64) -> Self {
         if low > 0.0 && high / low >= LOGARITHMIC_FROM {
@@ -78,7 +78,9 @@ impl Axis {
     /// Equal differences, from 0 where nothing is below.
     #[must_use]
     pub fn linear(low: f64, high: f64) -> Self {
-        let (low, high) = (low.min(0.0), if high > low.min(0.0) { high } else { low.min(0.0) + 1.0 });
+        let low = low.min(0.0);
+        // A fifth of a smaller difference may be none.
+        let high = if high - low > f64::MIN_POSITIVE { high } else { low + 1.0 };
         let rough = (high - low) / 5.0;
         let unit = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * unit).into_iter().find(|&s| s >= rough * 0.999);
@@ -88,7 +90,7 @@ impl Axis {
         Self { scale: Scale::Linear, low: first as f64 * step, high: last as f64 * step, ticks, inset: 0.0 }
     }
 
-    /// From 0, and no longer than what is on it.
+    /// From 0 to the largest value.
     #[must_use]
     pub fn until(high: f64) -> Self {
         let mut axis = Self::linear(0.0, high);
@@ -122,7 +124,7 @@ impl Axis {
         Self { scale: Scale::Log, low, high, ticks, inset: 0.0 }
     }
 
-    /// Percentiles from 0 up to the one behind which a single value of `count` lies.
+    /// Percentiles from 0 up to the one beyond which a single value of `count` lies.
     #[must_use]
     pub fn percentiles(count: u64) -> Self {
         let high = 1.0 - 1.0 / (count.max(20) as f64);
@@ -143,7 +145,7 @@ impl Axis {
         Self { scale: Scale::Linear, low: 0.0, high: count, ticks: Vec::new(), inset: 0.0 }
     }
 
-    /// How far along the axis, 0 to 1; outside of it, outside of that.
+    /// Position along the axis, from 0 to 1; a value beyond the axis has one beyond these.
     #[must_use]
     pub fn position(&self, value: f64) -> f64 {
         let along = |f: fn(f64) -> f64| (f(value) - f(self.low)) / (f(self.high) - f(self.low));
@@ -154,7 +156,8 @@ impl Axis {
             Scale::LogAfterZero => along(f64::ln),
             Scale::Nines => along(|value| -(1.0 - value).max(1e-12).ln()),
         };
-        self.inset + position * (1.0 - 2.0 * self.inset)
+        // Far beyond the axis, a place must still be a number.
+        self.inset + position.clamp(-1e4, 1e4) * (1.0 - 2.0 * self.inset)
     }
 
     /// Leaves out numbers that would touch others on an axis of this length, each as wide as
@@ -207,7 +210,7 @@ impl Ranged for Axis {
     }
 
     fn key_points<Hint: KeyPointHint>(&self, hint: Hint) -> Vec<f64> {
-        // Asked for few ones first, for the grid's strong lines, then for more, which there are not.
+        // plotters first asks for few, for the grid's strong lines, then for more; there are no more.
         if hint.weight().allow_light_points() {
             vec![]
         } else {
@@ -259,6 +262,7 @@ mod tests {
 
     #[test]
     fn measured_values_get_round_numbers() {
+        assert_eq!(labels(&Axis::linear(0.0, 5e-324)), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(labels(&Axis::measured(1.0, 9.3)), ["0", "2", "4", "6", "8", "10"]);
         assert_eq!(labels(&Axis::measured(0.03, 0.9)), ["0.05", "0.1", "0.2", "0.5", "1"]);
         assert_eq!(labels(&Axis::log(1.1, 4.0)), ["1", "1.5", "2", "3", "4"]);
@@ -267,6 +271,13 @@ mod tests {
         assert_eq!(labels(&Axis::until(9.3)), ["0", "2", "4", "6", "8"]);
         assert_eq!(labels(&Axis::counts(2)), ["0", "1", "2"]);
         assert_eq!(labels(&Axis::measured(-3.0, 3.0)), ["−4", "−2", "0", "2", "4"]);
+    }
+
+    #[test]
+    fn an_axis_has_a_place_for_any_value() {
+        let axis = Axis::linear(0.0, 1e-9);
+        assert_eq!(axis.map(&-1e300, (0, 9600)), -96_000_000);
+        assert_eq!(axis.map(&1e300, (9600, 0)), 9600 - 96_000_000);
     }
 
     #[test]

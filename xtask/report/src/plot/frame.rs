@@ -16,7 +16,7 @@ use super::ink::Ink;
 use super::svg::{self, SCALE, Svg, text_width};
 use crate::document::Mode;
 
-/// What drawing returns: memory takes everything.
+/// Result of drawing, which never fails: memory takes everything.
 pub type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<Infallible>>;
 
 /// A place in the picture, in plotters' pixels.
@@ -35,14 +35,14 @@ pub const fn px(css: i32) -> i32 {
     css * SCALE
 }
 
-/// What a picture has around its plot.
+/// A picture's surroundings of its plot.
 #[derive(Clone, Debug)]
 pub struct Outline {
     /// Wide or narrow.
     pub size: Size,
     /// Height in CSS pixels, where it is not the size's own.
     pub height: Option<u32>,
-    /// What it shows, for those who cannot see it.
+    /// A description for those who cannot see it.
     pub label: String,
     /// The horizontal axis and its name.
     pub x: (Axis, String),
@@ -123,7 +123,7 @@ impl<'a> Frame<'a> {
         Ok(frame)
     }
 
-    /// Where a value is drawn.
+    /// The place of a value.
     #[must_use]
     pub fn at(&self, x: f64, y: f64) -> Place {
         self.chart.backend_coord(&(x, y))
@@ -148,7 +148,7 @@ impl<'a> Frame<'a> {
         Ok(visible)
     }
 
-    /// What tells that a line goes on beyond the plot.
+    /// A mark for a line that goes on beyond the plot.
     #[must_use]
     pub fn beyond(&self, (_, y): (f64, f64)) -> &'static str {
         match self.axes.1.position(y) {
@@ -183,7 +183,7 @@ impl<'a> Frame<'a> {
         self.root.draw(&Rectangle::new([from, to], ink.filled()))
     }
 
-    /// A mode's mark: told by its shape as well as by its colour.
+    /// A mode's mark, with a shape and a colour of its own.
     ///
     /// # Errors
     /// None: memory takes everything.
@@ -213,12 +213,12 @@ impl<'a> Frame<'a> {
         self.root.draw_text(text, &style(ink).pos(Pos::new(h, v)), place)
     }
 
-    /// Names what ends here beside the plot.
+    /// Names a line beside the plot, at its end.
     pub fn name(&mut self, end: Place, name: &str, ink: Ink) {
         self.names.push((end, name.to_owned(), ink));
     }
 
-    /// Tells this to a pointer that rests here.
+    /// Adds a hint for a pointer that rests here.
     pub fn hint(&mut self, place: Place, text: String) {
         self.hints.push((place, text));
     }
@@ -280,7 +280,7 @@ fn cut(points: &[(f64, f64)]) -> Vec<Vec<(f64, f64)>> {
     let mut parts: Vec<Vec<(f64, f64)>> = Vec::new();
     for pair in points.windows(2) {
         let ((x0, y0), (x1, y1)) = (pair[0], pair[1]);
-        // Where along the segment it comes in and goes out.
+        // Shares of the segment at which it comes in and goes out.
         let (mut from, mut to) = (0.0f64, 1.0f64);
         if y0 == y1 {
             if !(0.0..=1.0).contains(&y0) {

@@ -12,7 +12,7 @@ use plotters_backend::{
 
 use super::ink::Ink;
 
-/// plotters counts whole pixels; this many of its make one of CSS.
+/// plotters counts whole pixels; this many of them make one of CSS.
 pub const SCALE: i32 = 10;
 
 /// A drawing in memory.
@@ -22,7 +22,7 @@ pub struct Svg<'a> {
 }
 
 impl<'a> Svg<'a> {
-    /// Begins a drawing of this size in CSS pixels; `label` says what it shows to who cannot see it.
+    /// Starts a drawing of this size in CSS pixels; `label` describes it to those who cannot see it.
     pub fn new(text: &'a mut String, size: (u32, u32), label: &str) -> Self {
         let (width, height) = size;
         let _ = write!(
@@ -119,7 +119,7 @@ impl DrawingBackend for Svg<'_> {
             HPos::Center => "middle",
             HPos::Right => "end",
         };
-        // What `dominant-baseline` would say; not every reader of SVG knows it.
+        // In place of `dominant-baseline`, which not every reader of SVG knows.
         let down = match anchor.v_pos {
             VPos::Top => 0.8,
             VPos::Center => 0.34,
@@ -148,7 +148,7 @@ impl DrawingBackend for Svg<'_> {
     }
 }
 
-/// Adds what a pointer is told where it rests to a finished drawing.
+/// Adds hints to a finished drawing, for a pointer that rests there.
 pub fn hint(text: &mut String, hints: &[(BackendCoord, String)]) {
     let body = text.trim_end_matches("</svg>").len();
     text.truncate(body);
@@ -164,7 +164,7 @@ pub fn hint(text: &mut String, hints: &[(BackendCoord, String)]) {
     text.push_str("</svg>");
 }
 
-/// About the width of a text in a sans-serif font of this size, in the size's unit.
+/// Approximate width of a text in a sans-serif font of this size, in the size's unit.
 #[must_use]
 pub fn text_width(text: &str, size: f64) -> f64 {
     let wide = |c: char| match c {
@@ -175,7 +175,7 @@ pub fn text_width(text: &str, size: f64) -> f64 {
     text.chars().map(wide).sum::<f64>() * size
 }
 
-/// In CSS pixels.
+/// A length in CSS pixels.
 fn css(length: i32) -> f64 {
     f64::from(length) / f64::from(SCALE)
 }
@@ -209,7 +209,7 @@ fn data(points: impl IntoIterator<Item = BackendCoord>) -> String {
     path
 }
 
-/// Text that is not taken for markup.
+/// Text with escapes in place of markup.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")

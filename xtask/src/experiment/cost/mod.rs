@@ -23,8 +23,9 @@ use super::boots::Boot;
 use super::definition::{Definition, LATENCY, PAGES_TO_READ as PAGES, fixed, varied};
 use super::options::Options;
 use super::plan::{Plan, Work};
-use crate::drive::record::{Record, SampleOutcome};
+use crate::drive::record::Record;
 use crate::drive::spec::{PROFILE, Spec, System};
+use crate::output::{self, Earlier};
 use crate::place::Place;
 use functions::{Functions, Instructions};
 use parts::Part;
@@ -97,7 +98,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Resu
             let instructions = few.instructions.until(&many.instructions);
             let faults = many.faults(mode) - few.faults(mode);
             check(mode, pages * f64::from(plan.repetitions), faults, &many.record)?;
-            list(&folder.join(format!("{name}.txt")), mode, &instructions, faults)?;
+            list(folder, format!("{name}.txt"), mode, &instructions, faults)?;
             samples.push(Sample {
                 metrics: metrics(mode, &instructions, faults),
                 parameters: parameters.clone(),
@@ -144,16 +145,16 @@ impl Counted {
         Ok(Self { instructions: functions.count(&profile)?, record })
     }
 
-    fn first(&self) -> Result<&SampleOutcome> {
+    fn first(&self) -> Result<&Sample> {
         self.record.samples.first().context("the guest measured nothing")
     }
 
     /// Of all repetitions, as all their instructions are counted. Linux does not count
     /// its faults, nor can a guest that is stopped by them; there is one for each page.
     fn faults(&self, mode: Mode) -> u64 {
-        let of = |outcome: &SampleOutcome| match mode {
-            Mode::Halt | Mode::Async => outcome.sample.counters().not_present,
-            _ => outcome.sample.metrics["pages"] as u64,
+        let of = |sample: &Sample| match mode {
+            Mode::Halt | Mode::Async => sample.counters().not_present,
+            _ => sample.metrics["pages"] as u64,
         };
         self.record.samples.iter().map(of).sum()
     }
@@ -188,15 +189,15 @@ fn part_of(mode: Mode, function: &str) -> Part {
 /// Checks that there was one fault for each page, and that each waited as the mode says: only
 /// then is there a figure for a fault.
 fn check(mode: Mode, pages: f64, faults: u64, record: &Record) -> Result<()> {
-    let sum = |of: &dyn Fn(&SampleOutcome) -> u64| record.samples.iter().map(of).sum::<u64>();
-    let wrong = sum(&|outcome| outcome.sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
+    let sum = |of: &dyn Fn(&Sample) -> u64| record.samples.iter().map(of).sum::<u64>();
+    let wrong = sum(&|sample| sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
     ensure!(wrong == 0, "{wrong} pages had a wrong content");
     ensure!((faults as f64 - pages).abs() < pages / 100.0, "{faults} faults for {pages} pages");
     let [halt, schedule, ready, read] = [
-        sum(&|outcome| outcome.sample.counters().halt_waits),
-        sum(&|outcome| outcome.sample.counters().schedule_waits),
-        sum(&|outcome| outcome.sample.counters().ready),
-        sum(&|outcome| outcome.sample.metrics["pages"] as u64),
+        sum(&|sample| sample.counters().halt_waits),
+        sum(&|sample| sample.counters().schedule_waits),
+        sum(&|sample| sample.counters().ready),
+        sum(&|sample| sample.metrics["pages"] as u64),
     ];
     let (as_told, otherwise) = match mode {
         Mode::Halt => (halt, schedule),
@@ -228,16 +229,16 @@ fn metrics(mode: Mode, instructions: &Instructions, faults: u64) -> BTreeMap<Str
     parts.chain(totals.map(|(name, count)| (name.to_owned(), each(count)))).collect()
 }
 
-/// Writes a list of the functions, the most expensive first.
-fn list(file: &Path, mode: Mode, instructions: &Instructions, faults: u64) -> Result<()> {
+/// Writes the list of functions, the most expensive first.
+fn list(folder: &Path, name: String, mode: Mode, instructions: &Instructions, faults: u64) -> Result<()> {
     let mut lines: Vec<_> = instructions.guest.iter().collect();
     lines.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     let line = |(name, count): &(&String, &i64)| {
         format!("{:>10.2}  {:<11}  {name}\n", **count as f64 / faults as f64, part_of(mode, name).name())
     };
     let text: String = lines.iter().map(line).collect();
-    fs::write(file, format!("instructions for each of {faults} faults, part, function\n{text}"))
-        .with_context(|| format!("cannot write {}", file.display()))
+    let text = format!("instructions for each of {faults} faults, part, function\n{text}");
+    output::write(folder, &[(name, text.into_bytes())], Earlier::Keep).map(drop)
 }
 
 fn by_schedule(samples: &[Sample]) -> Option<Claim> {
