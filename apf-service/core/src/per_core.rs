@@ -110,6 +110,7 @@ impl Core {
 
     /// Sets which waits the program wants, before a generation starts, and below which
     /// latency in cycles [`Waits::Auto`] may halt.
+    #[inline]
     pub fn set_waits(&self, waits: Waits, halt_below: u64) {
         self.own.set_waits(waits, halt_below);
     }
@@ -356,6 +357,7 @@ impl Core {
     }
 
     /// Returns, once, whether an event found the queue full. For the service thread.
+    #[inline]
     pub(crate) fn take_overflow(&self) -> bool {
         // A load first: mostly there is none, and the exchange is a locked one.
         let overflowed = &self.shared.overflowed;
@@ -363,6 +365,7 @@ impl Core {
     }
 
     /// Returns whether there is anything for the service thread to do here.
+    #[inline]
     pub fn has_events(&self) -> bool {
         !self.shared.events.is_empty() || self.shared.overflowed.load(Relaxed)
     }
@@ -373,6 +376,7 @@ impl Core {
     }
 
     /// Ends a wait: counts its stages, returns its slot, and reports the whole fault.
+    #[inline]
     pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
         let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);
@@ -385,16 +389,19 @@ impl Core {
 
     /// Notes that a context starts to halt: until it [stops](Self::stop_halting), nothing
     /// but interrupts runs on this core.
+    #[inline]
     pub fn start_halting(&self) {
         self.own.start_halting();
     }
 
     /// Notes that the innermost halting context goes on.
+    #[inline]
     pub fn stop_halting(&self) {
         self.own.stop_halting();
     }
 
     /// Returns whether any context halts on this core.
+    #[inline]
     pub fn is_halting(&self) -> bool {
         self.own.is_halting()
     }

@@ -108,11 +108,13 @@ pub struct Stages {
 impl Slot {
     /// The futex word. It equals [`waiting_value`](Self::waiting_value) while
     /// there is something to wait for.
+    #[inline]
     pub fn word(&self) -> &AtomicU32 {
         &self.word
     }
 
     /// The task that sleeps on the word.
+    #[inline]
     pub fn sleeper(&self) -> &Sleeper {
         &self.sleeper
     }
@@ -124,25 +126,30 @@ impl Slot {
     }
 
     /// Returns whether the wait is over.
+    #[inline]
     pub fn is_ready(&self, ticket: Ticket) -> bool {
         self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
     }
 
     /// Returns the token waited for, and the instruction that touched its page.
+    #[inline]
     pub fn origin(&self) -> (Token, u64) {
         (Token(self.token.load(Relaxed)), self.rip.load(Relaxed))
     }
 
     /// Notes that the waiter is about to block or halt.
+    #[inline]
     pub fn park(&self, now: Tsc) {
         self.parked.store(now.0, Relaxed);
     }
 
     /// Returns when the #PF was delivered.
+    #[inline]
     pub fn since(&self) -> Tsc {
         Tsc(self.fault.load(Relaxed))
     }
 
+    #[inline]
     pub(crate) fn stages(&self) -> Stages {
         let at = |t: &AtomicU64| Tsc(t.load(Relaxed));
         Stages {
@@ -156,12 +163,14 @@ impl Slot {
     /// Returns the wait word while it waits.
     ///
     /// Acquire: token and times are those of the wait that the word stands for.
+    #[inline]
     pub(crate) fn waits(&self) -> Option<u32> {
         let word = self.word.load(Acquire);
         wait_of(word).map(|_| word)
     }
 
     /// Returns the wait word while it waits for `token`.
+    #[inline]
     pub(crate) fn waits_for(&self, token: Token) -> Option<u32> {
         self.waits().filter(|_| self.token.load(Relaxed) == token.0)
     }

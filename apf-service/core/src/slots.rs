@@ -48,6 +48,7 @@ impl Default for Slots {
 
 impl Slots {
     /// Takes a free slot for a wait; `None` when there is none for this kind.
+    #[inline]
     pub fn take(&self, new: NewWait) -> Option<Ticket> {
         let (state, limit) = match new.wait {
             Wait::Schedule => (State::Schedule, SLOTS - HALT_RESERVE),
@@ -74,6 +75,7 @@ impl Slots {
     }
 
     /// Marks a slot as used or free: load and store, since one core alone writes.
+    #[inline]
     fn mark(&self, index: usize, used: bool) {
         let (block, bit) = (&self.used[index / 64], 1 << (index % 64));
         let (bits, in_use) = (block.load(Relaxed), self.in_use.load(Relaxed));
@@ -82,6 +84,7 @@ impl Slots {
     }
 
     /// Returns the slot of a ticket.
+    #[inline]
     pub fn get(&self, ticket: Ticket) -> &Slot {
         &self.slots[ticket.index()]
     }
@@ -90,6 +93,7 @@ impl Slots {
     /// to look first; if another token has taken it, all slots in use are looked through.
     /// A wait that is over may still hold a slot with the same token: tokens recur, and
     /// of nested halts the innermost goes on first. It is passed over.
+    #[inline]
     fn find(&self, token: Token) -> Option<(&Slot, u32)> {
         let found = |slot: &'_ Slot| slot.waits_for(token);
         let hinted = self.hinted(token);
@@ -99,6 +103,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     fn hinted(&self, token: Token) -> &Slot {
         &self.slots[usize::from(self.by_token[place(token)].load(Relaxed)) % SLOTS]
     }
@@ -108,12 +113,14 @@ impl Slots {
     ///
     /// Called for another core's slots, it may meet one that has just moved on, and
     /// then does nothing to it: the wait for `token` was over.
+    #[inline]
     pub fn release(&self, token: Token, ready: Tsc, now: Tsc) -> Option<(&Slot, Wait)> {
         let (slot, word) = self.find(token)?;
         slot.end(word, ready, now).map(|wait| (slot, wait))
     }
 
     /// Ends the wait for `token` if it is by halt.
+    #[inline]
     pub fn release_halting(&self, token: Token, now: Tsc) -> bool {
         let found = self.find(token).filter(|&(_, word)| wait_of(word) == Some(Wait::Halt));
         found.is_some_and(|(slot, word)| slot.end(word, now, now).is_some())
@@ -122,6 +129,7 @@ impl Slots {
     /// Ends the wait under whose token the host has just named another fault, which would
     /// take its place: it retries, which is always safe. Found by the hint only, since a
     /// host that counts its faults does not do this.
+    #[inline]
     pub fn displace(&self, token: Token, now: Tsc) -> Option<(&Slot, Wait)> {
         let slot = self.hinted(token);
         let word = slot.waits_for(token)?;
@@ -145,6 +153,7 @@ impl Slots {
     }
 
     /// Ends a wait by schedule that has lasted longer than `limit` cycles, if there is one.
+    #[inline]
     pub fn release_overdue(&self, now: Tsc, limit: u64) -> Option<&Slot> {
         self.used().find(|slot| {
             let word = slot.waits().filter(|&word| wait_of(word) == Some(Wait::Schedule));
@@ -155,6 +164,7 @@ impl Slots {
 
     /// Returns a slot whose wait is over, and reports its stages. (In which order does not
     /// matter: no other core takes slots here, and interrupts are off.)
+    #[inline]
     pub fn finish(&self, ticket: Ticket) -> Stages {
         let slot = self.get(ticket);
         let stages = slot.stages();
@@ -169,6 +179,7 @@ impl Slots {
     }
 
     /// Returns the number of slots in use.
+    #[inline]
     pub fn in_use(&self) -> usize {
         self.in_use.load(Relaxed) as usize
     }
