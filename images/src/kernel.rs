@@ -8,8 +8,8 @@ pub const LINKER_SCRIPT: &str = include_str!("../kernel/link.ld");
 /// Features of the kernel that the image is built with.
 pub const FEATURES: [&str; 4] = ["acpi", "fsgsbase", "pci", "smp"];
 
-/// Whether a global symbol of the kernel keeps its name. All others become
-/// local to the archive, or they would clash with the program's own copies of
+/// Returns whether a global symbol of the kernel keeps its name. All others become
+/// local to the archive, since they would clash with the program's own copies of
 /// `core` and `alloc`.
 #[must_use]
 pub fn is_exported(symbol: &str) -> bool {

@@ -67,7 +67,15 @@ impl Xtask {
     /// Calls the program and waits for its end.
     #[must_use]
     pub fn call(&self, args: &[&str]) -> Ended {
-        ended(self.command(args).spawn().expect("cargo xtask starts"))
+        self.call_with(&[], args)
+    }
+
+    /// Calls the program with variables in its environment and waits for its end.
+    #[must_use]
+    pub fn call_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
+        let mut command = self.command(args);
+        command.envs(variables.iter().copied());
+        ended(command.spawn().expect("cargo xtask starts"))
     }
 
     /// Calls the program with nobody to read its standard output, and waits for its end.
@@ -106,6 +114,12 @@ impl Xtask {
         let out = self.out.to_str().expect("a UTF-8 path");
         let args = [&["run", "--out", out], args].concat();
         self.command(&args).spawn().expect("cargo xtask starts")
+    }
+
+    /// Returns the program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Returns the folder of this test.

@@ -1,9 +1,9 @@
-//! Every context that a fault can interrupt, in a real VM.
+//! The guest's own checks in real VMs: each context that a fault can interrupt, and several cores.
 
 use tests::{Xtask, number};
 
-/// Each of these is a check of the guest's own (`unikernel/src/contexts`), and
-/// would fail, or hang and be named, if its context were handled wrongly.
+/// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
+/// if its context were handled wrongly.
 const CHECKS: [&str; 15] = [
     "application",
     "two_at_once",
@@ -39,11 +39,11 @@ fn every_interrupted_context_is_resumed_as_it_was() {
         assert!(check["counts"][counted].as_u64() > Some(0), "no fault in {check}");
     }
     let console = xtask.console();
-    assert!(console.contains("page_fault_linear_address = 0x300000000000"), "not handed on: {console}");
+    assert!(console.contains("page_fault_linear_address = 0x300000000000"), "not passed on: {console}");
     assert!(console.contains("near the host's limit of outstanding faults"), "no warning: {console}");
 }
 
-/// A host that injects while interrupts are disabled: the guest stops and names it.
+/// Would fail if a guest did not stop and name a host that injects while interrupts are disabled.
 #[test]
 fn a_broken_host_is_named_in_the_guests_last_words() {
     let Some(xtask) = Xtask::find("contexts-interrupts-off") else { return };
@@ -55,16 +55,26 @@ fn a_broken_host_is_named_in_the_guests_last_words() {
 }
 
 #[test]
-fn contexts_are_judged_on_one_core() {
+fn the_checks_of_contexts_are_refused_on_two_cores() {
     let Some(xtask) = Xtask::find("contexts-smp") else { return };
     let ended = xtask.check(&["contexts", "--smp", "2"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     assert!(ended.text.contains("--smp 2"), "{}", ended.text);
 }
 
-/// Wake-ups across cores, which would hang if one could fall between a core's
-/// look at its input and its halt; and a ready on another core than its fault,
-/// which would leave its waiter halting, or to the watchdog.
+/// Would fail if an unknown name were ignored.
+#[test]
+fn a_check_that_does_not_exist_fails_and_others_run() {
+    let Some(xtask) = Xtask::find("check-unknown") else { return };
+    let ended = xtask.check(&["aplication", "guard"]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    let report = xtask.report().expect("a report");
+    assert_eq!((number(&report, "passed"), number(&report, "failed")), (1.0, 1.0));
+    assert!(ended.text.contains("check aplication: no check of contexts"), "{}", ended.text);
+}
+
+/// Would hang if a wake-up could arrive between a core's check of its input and its halt. Would fail
+/// if a ready event on another core than its fault left the waiter halting, or to the watchdog.
 #[test]
 fn cores_wake_each_other_and_each_others_waiters() {
     let Some(xtask) = Xtask::find("cores") else { return };
@@ -74,15 +84,4 @@ fn cores_wake_each_other_and_each_others_waiters() {
     assert_eq!((number(&report, "passed"), number(&report, "cores")), (3.0, 2.0));
     let ended = xtask.check(&["cores", "--smp", "1"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
-}
-
-/// Would fail if a name that no check has were taken for nothing to do.
-#[test]
-fn a_check_that_does_not_exist_fails_and_others_run() {
-    let Some(xtask) = Xtask::find("check-unknown") else { return };
-    let ended = xtask.check(&["aplication", "guard"]);
-    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
-    let report = xtask.report().expect("a report");
-    assert_eq!((number(&report, "passed"), number(&report, "failed")), (1.0, 1.0));
-    assert!(ended.text.contains("check aplication: no check of contexts"), "{}", ended.text);
 }

@@ -11,11 +11,10 @@ use tests::{Xtask, number, samples, wait};
 const FEW: [&str; 8] =
     ["overlap", "--quick", "--repetitions", "1", "--at", "tasks=1,32", "--at", "page_latency_ms=10"];
 
-/// Would fail if a mode, a point or a count were missing, a page were wrong, the
-/// host were not slowed down, halts were not all halts, or 32 tasks did not
-/// overlap their waits.
+/// Would fail if a mode, a point or a count were missing, a page had wrong data, the page-in latency
+/// were not applied, a wait in mode `halt` were none, or 32 tasks did not overlap their waits.
 #[test]
-fn a_quick_overlap_leaves_a_document_that_says_what_overlaps() {
+fn an_overlap_experiment_documents_waits_that_overlap() {
     let Some(xtask) = Xtask::find("experiment") else { return };
     let ended = xtask.experiment(&FEW);
     assert_eq!(ended.code(), 0, "{}", ended.text);
@@ -62,8 +61,7 @@ fn a_quick_overlap_leaves_a_document_that_says_what_overlaps() {
     assert_eq!(document["references"].as_array().map(Vec::len), Some(2));
 }
 
-/// Would fail if Ctrl-C lost the samples that were finished, or left the
-/// document of an earlier run in their place.
+/// Would fail if Ctrl-C lost finished samples, or kept the document of an earlier run instead.
 #[test]
 fn an_interrupted_experiment_keeps_its_finished_samples() {
     let Some(xtask) = Xtask::find("experiment-interrupted") else { return };
@@ -100,10 +98,10 @@ fn an_experiment_that_cannot_be_run_is_refused_before_anything_starts() {
     }
 }
 
-/// Would fail if a fraction or a period were ignored by the driver or the pager: a page that
-/// was not out would be counted, or nothing would go out again.
+/// Would fail if driver or pager ignored a share or a period: a page that was not evicted would be
+/// counted, or there would be no second eviction.
 #[test]
-fn evictions_take_what_they_are_told_and_come_again() {
+fn an_eviction_takes_its_share_and_a_periodic_one_repeats() {
     const REGION_PAGES: f64 = 4096.0;
     let Some(xtask) = Xtask::find("experiment-evictions") else { return };
     let of = |kind: &str| {
@@ -117,7 +115,7 @@ fn evictions_take_what_they_are_told_and_come_again() {
         assert_eq!(
             document["claims"].as_array().map(Vec::len),
             Some(0),
-            "they are of memory that is all out"
+            "claims apply only to memory that is evicted completely"
         );
         document
     };
@@ -126,7 +124,7 @@ fn evictions_take_what_they_are_told_and_come_again() {
         assert_eq!(number(sample, "counts.host_evicted_pages"), REGION_PAGES / 4.0);
         assert_eq!(number(sample, "counts.host_evictions"), 1.0);
         let out = number(sample, "counts.host_served_pages") / number(sample, "metrics.pages");
-        assert!(out > 0.1 && out < 0.4, "a quarter of what was read was out, not {out}: {sample}");
+        assert!(out > 0.1 && out < 0.4, "a quarter of the pages read was evicted, not {out}: {sample}");
     }
     let document = of("periodic:100ms,0.25");
     for sample in samples(&document) {
@@ -135,9 +133,8 @@ fn evictions_take_what_they_are_told_and_come_again() {
     }
 }
 
-/// Would fail if nothing were swapped out, a page came back wrong, no fault became an
-/// async one, the guest counted one that the host knows nothing of, or the host read ahead
-/// where it is told not to, or did not where it is.
+/// Would fail if nothing were swapped out, a page had wrong data, no fault were async, the guest
+/// counted a fault that the host did not, or the host read ahead against its setting.
 #[test]
 fn the_hosts_own_swap_raises_async_faults_and_reads_ahead() {
     let Some(xtask) = Xtask::find("experiment-swap") else { return };
@@ -154,7 +151,7 @@ fn the_hosts_own_swap_raises_async_faults_and_reads_ahead() {
             assert_eq!(count(sample, "not_present"), count(sample, "host_not_present"), "{sample}");
         }
     }
-    // How far the host reads ahead is its own choice, and differs from sample to sample.
+    // The host decides how far it reads ahead, so single samples differ.
     for (page_cluster, reads_ahead) in [(0.0, false), (3.0, true)] {
         let sum = |name| -> f64 {
             let of = |sample: &&Value| number(sample, "parameters.page_cluster") == page_cluster;

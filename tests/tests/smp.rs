@@ -1,10 +1,9 @@
-//! Several cores, under both VMMs.
+//! `cargo xtask run` with several cores, under both VMMs.
 
 use tests::{Xtask, number, sample};
 
-/// Each core is armed on itself, and every fault of every core is accounted
-/// for. Would fail, or hang, if a wake-up between cores were lost, or a core
-/// were left out.
+/// Checks that each core is armed and every fault of every core is counted. Would fail, or hang, if a
+/// wake-up between cores were lost, or a core were left out.
 fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
     let Some(xtask) = Xtask::find(name) else { return };
     let smp = cores.to_string();
@@ -24,8 +23,7 @@ fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
     for core in 0..cores {
         assert!(console.contains(&format!("async PF set up for core {core}")), "{console}");
         assert!(console.contains(&format!("async PF unregistered for core {core}")), "{console}");
-        // The kernel's own count at its end: the tasks are spread over the cores, and so are
-        // their faults.
+        // The kernel's own count at its end: tasks, and so faults, are spread over the cores.
         let count = console.lines().find_map(|line| line.strip_prefix(&format!("[{core}][async PF]: ")));
         let interrupts: Option<u32> = count.and_then(|count| count.trim().parse().ok());
         assert!(interrupts > Some(100), "{interrupts:?} ready interrupts on core {core}: {console}");

@@ -1,4 +1,4 @@
-//! Real VMs, natively or in the lab, as the machine has it.
+//! `cargo xtask run` in real VMs, natively or in the lab.
 
 use std::thread;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Xtask, family, number, sample, wait};
 
-/// Would fail if a wake-up were lost, a page came back wrong, or guest and
-/// host disagreed on a single event.
+/// Would fail if a wake-up were lost, a page had wrong data, or guest and host counted a different
+/// number of events.
 #[test]
 fn every_page_is_right_and_every_event_is_accounted_for() {
     let Some(xtask) = Xtask::find("accounts") else { return };
@@ -32,9 +32,9 @@ fn every_page_is_right_and_every_event_is_accounted_for() {
     }
 }
 
-/// Readies come as fast as they can; would hang if one fell between.
+/// Would hang if a ready event were lost when they arrive as fast as possible.
 #[test]
-fn pages_that_come_at_once_lose_no_wake_up() {
+fn pages_without_latency_lose_no_wake_up() {
     let Some(xtask) = Xtask::find("zero-latency") else { return };
     let ended = xtask.run(&["--pages", "4096", "--page-latency", "0ms", "--seed", "7"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
@@ -45,7 +45,7 @@ fn pages_that_come_at_once_lose_no_wake_up() {
 
 /// Would fail if the service's events did not reach the console.
 #[test]
-fn the_service_tells_what_it_does_at_the_chosen_level() {
+fn the_service_logs_its_events_at_the_chosen_level() {
     let Some(xtask) = Xtask::find("tracing") else { return };
     let ended = xtask.run(&["--pages", "64", "--page-latency", "1ms", "--log", "debug"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
@@ -56,7 +56,7 @@ fn the_service_tells_what_it_does_at_the_chosen_level() {
 }
 
 #[test]
-fn a_guest_that_gives_up_is_reported_in_one_line() {
+fn a_guest_that_exits_early_is_reported_in_one_line() {
     let Some(xtask) = Xtask::find("guest-gives-up") else { return };
     let ended = xtask.run(&["--", "--frobnicate"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
@@ -74,7 +74,7 @@ fn a_vmm_that_ends_early_is_reported_in_one_line() {
     assert!(xtask.console().contains("Usage"), "the console is kept");
 }
 
-/// uhyve waits for a debugger that never comes, so the guest never says a word.
+/// uhyve waits for a debugger that never connects, so the guest prints nothing.
 #[test]
 fn a_guest_that_hangs_is_ended_and_reported() {
     let Some(xtask) = Xtask::find("guest-hangs") else { return };
@@ -92,7 +92,7 @@ fn a_guest_that_hangs_is_ended_and_reported() {
     assert!(xtask.document("run").is_none());
 }
 
-/// Ctrl-C at any moment leaves nothing running.
+/// Would fail if Ctrl-C, before or during the work, left a process running.
 #[test]
 fn an_interrupted_run_leaves_nothing_behind() {
     let Some(xtask) = Xtask::find("interrupted") else { return };
@@ -103,7 +103,7 @@ fn an_interrupted_run_leaves_nothing_behind() {
         let members = family(id);
         kill(Pid::from_raw(id.cast_signed()), Signal::SIGINT).expect("it runs");
         let output = wait(child, Duration::from_secs(30));
-        assert!(reached, "the guest never said {moment}");
+        assert!(reached, "the guest never printed {moment}");
         assert_eq!(output.status.code(), Some(130));
         thread::sleep(Duration::from_millis(200));
         for (id, command) in &members[1..] {
@@ -111,7 +111,16 @@ fn an_interrupted_run_leaves_nothing_behind() {
                 .is_ok_and(|now| now.replace('\0', " ") == *command && !now.is_empty());
             assert!(!alive, "{command} is still running");
         }
-        assert!(members.len() > 1, "there was something to leave behind");
+        assert!(members.len() > 1, "the run had started no process");
         assert!(xtask.document("run").is_none());
     }
+}
+
+/// A VMM that runs as another user has its sockets and files there.
+#[test]
+fn the_labs_folder_for_temporary_files_is_open_to_every_user() {
+    let Some(xtask) = Xtask::find("lab-tmp") else { return };
+    let ended = xtask.call(&["lab", "--", "stat", "--format=mode %a", "/tmp"]);
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    assert!(ended.text.lines().any(|line| line.trim() == "mode 1777"), "{}", ended.text);
 }

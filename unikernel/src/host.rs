@@ -1,4 +1,4 @@
-//! Talking to the host.
+//! Messages to the host, and its answers.
 
 use std::io::Write;
 use std::thread;
@@ -17,42 +17,42 @@ static MAILBOX: Mailbox = Mailbox::new();
 const POLL: Duration = Duration::from_millis(10);
 
 /// Prints a message in one write.
-pub fn tell(message: &Message) {
+pub fn send(message: &Message) {
     let line = format!("{PREFIX}{}\n", serde_json::to_string(message).expect("messages are plain data"));
     let mut out = std::io::stdout().lock();
-    // Nobody listens any more: the host has ended the run, so will we.
+    // An error means that the host has ended the run: the program will end as well.
     let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Says that the program runs, with a region of so many pages.
+/// Reports that the program runs, with a region of so many pages.
 pub fn hello(region_pages: usize) {
     let cores = thread::available_parallelism().map_or(1, |n| n.get());
     let (tsc_mhz, kernel) = (platform::tsc_mhz(), platform::kernel_code());
-    tell(&Message::Hello { tsc_mhz, cores, region_pages, entry: entry(), kernel });
+    send(&Message::Hello { tsc_mhz, cores, region_pages, entry: entry(), kernel });
 }
 
-/// Where the kernel's entry point is: the ELF header's, and how far the VMM has moved it.
+/// Address of the kernel's entry point: the ELF header's, moved by the VMM.
 fn entry() -> u64 {
     unsafe extern "C" {
-        // What the linker was told to begin with.
+        // The linker's entry symbol.
         fn _start();
     }
     _start as *const () as u64
 }
 
-/// Has all memory paged out.
+/// Asks the host to evict all memory.
 pub fn evict() {
     evict_all(None, 0);
 }
 
-/// The same; page-ins take `latency` from now on, or as long as the run was
-/// told; a random course of them begins at `seed`.
+/// Asks the host to evict all memory. From now on page-ins take `latency`, or the time that the run
+/// has set; `seed` is for random ones.
 pub fn evict_all(latency: Option<Duration>, seed: u64) {
     let page_latency_us = latency.map(micros);
     ask(|request| Message::Evict { request, only: None, page_latency_us, seed });
 }
 
-/// The same with only the memory of `region`: code and stacks stay.
+/// Asks the host to evict only the memory of `region`; code and stacks stay.
 pub fn evict_only(region: &Region, latency: Option<Duration>, seed: u64) {
     let page_latency_us = latency.map(micros);
     ask(|request| {
@@ -67,25 +67,25 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Has all memory brought back.
+/// Asks the host to bring all memory back.
 pub fn restore() {
     ask(|request| Message::Restore { request });
 }
 
-/// Has the host end its counts of a sample.
+/// Asks the host to end its counts of a sample.
 pub fn measured() {
     ask(|request| Message::SampleMeasured { request });
 }
 
 fn ask(message: impl FnOnce(u64) -> Message) {
     let request = MAILBOX.next_request();
-    tell(&message(request));
+    send(&message(request));
     while !MAILBOX.is_acknowledged(request) {
         thread::sleep(POLL);
     }
 }
 
-/// What the service has counted on all cores, or the kernel where that is its business.
+/// Returns the counts of the service on all cores; of Linux, those of its kernel.
 pub fn counters() -> Counters {
     let mut counters = Counters::sum(apf_service::stats().map(|(_, core)| core));
     counters.ready += platform::ready_interrupts();

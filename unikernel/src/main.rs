@@ -60,8 +60,8 @@ fn work() -> ExitCode {
     if options.check.is_empty() {
         experiments::run(&options.plan);
     } else if let Err(error) = contexts::run(options.plan.seed, &options.check) {
-        host::tell(&Message::ServiceOff { reason: error.to_string() });
+        host::send(&Message::ServiceOff { reason: error.to_string() });
     }
-    host::tell(&Message::Done);
+    host::send(&Message::Done);
     ExitCode::SUCCESS
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::process::Scratch;
+use crate::process::lock::{self, Lock};
 
 /// The workspace's root.
 ///
@@ -24,6 +25,19 @@ pub fn root() -> PathBuf {
 /// `target/apf`: the products of set-up and builds. Read-only in the lab.
 pub fn apf() -> PathBuf {
     root().join("target/apf")
+}
+
+/// Waits until this process is the only one that writes below `target/apf`. In the lab it is.
+///
+/// # Errors
+/// This program belongs to another checkout, or the folder cannot be written.
+pub fn lock() -> Result<Option<Lock>> {
+    if env::var_os("APF_LAB").is_some() {
+        return Ok(None);
+    }
+    let here = env::current_dir().context("the current folder is gone")?;
+    lock::check_place(&root(), &env::current_exe()?, &here)?;
+    Lock::take(&sub("")?.join("lock"), |line| println!("{line}")).map(Some)
 }
 
 /// The folder for logs, results and temporary files: `target/apf`, in the lab the

@@ -3,7 +3,7 @@
 //! One file or folder per verb, and the parts that verbs share:
 //!
 //! - [`dirs`], [`versions`]: paths; versions of the tools
-//! - `print`: lines on standard output, also where nobody reads them
+//! - `print`: lines on standard output, which may be closed
 //! - [`output`]: files in a folder of the user's choice
 //! - [`process`]: other programs, none of which outlives this one
 //! - [`patches`]: a series of patches, applied to a source tree
@@ -12,7 +12,7 @@
 //! - [`lab`]: real KVM in an emulated machine, for machines without it
 //! - [`build`]: kernel archive, unikernel, loader, pager
 //! - [`image`]: boot images of a Hermit application, with a manifest
-//! - [`guest_memory`]: memory that a number of tasks needs
+//! - [`guest_memory`]: memory that a guest needs
 //! - [`drive`]: one VM, from power-on to its end
 //! - [`options`]: options that verbs share
 //! - [`place`]: the place where VMs run, with everything that is booted
@@ -70,7 +70,7 @@ enum Verb {
     Image(image::ImageArgs),
     /// Boots the guest, evicts its memory, and reports the gain from async page faults
     Run(run::RunArgs),
-    /// Runs the guest's own checks: each context that a fault can interrupt, and between cores
+    /// Runs the guest's own checks: of each context that a fault can interrupt, and across cores
     Check(check::CheckArgs),
     /// Runs latency experiments: many interleaved samples, one document per experiment
     Experiment(experiment::ExperimentArgs),
@@ -100,6 +100,21 @@ enum Verb {
 }
 
 impl Verb {
+    /// Tells whether it writes below `target/apf`. The tests call other verbs, and the hidden
+    /// verbs are parts of others.
+    const fn writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Setup(_)
+                | Self::Build(_)
+                | Self::Image(_)
+                | Self::Run(_)
+                | Self::Check(_)
+                | Self::Experiment(_)
+                | Self::Lab(_)
+        )
+    }
+
     /// Runs the verb and returns the exit code.
     fn run(self) -> Result<u8> {
         match self {
@@ -123,7 +138,10 @@ impl Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = process::guard::install().and_then(|()| cli.verb.run());
+    let result = process::guard::install().and_then(|()| {
+        let _lock = cli.verb.writes().then(dirs::lock).transpose()?;
+        cli.verb.run()
+    });
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

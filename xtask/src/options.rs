@@ -14,12 +14,12 @@ use crate::drive::spec::Vmm;
 use crate::probe::{self, Host, Verdict};
 
 /// Most memory that the guest's kernel can have evicted.
-const MOST_MIB: u64 = 2048;
+pub const MOST_MIB: u32 = 2048;
 
 /// Place where guests run.
 #[derive(Clone, Debug, Args)]
 pub struct HostOptions {
-    /// Where guests run
+    /// Place where guests run
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
     /// One instruction is one nanosecond, whatever else the machine does: slow, in the lab
@@ -32,7 +32,7 @@ impl HostOptions {
     /// Decides where guests run, and says so.
     ///
     /// # Errors
-    /// What was asked for does not work.
+    /// The requested place does not work.
     pub fn verdict(&self) -> Result<Verdict> {
         let verdict = if self.exact { probe::choose_exact(self.host) } else { probe::choose(self.host) }?;
         println!("host: {verdict}");
@@ -43,7 +43,7 @@ impl HostOptions {
 /// The guest's machine and its program.
 #[derive(Clone, Debug, Args)]
 pub struct GuestOptions {
-    /// What boots the guest [default: uhyve; beside Linux qemu]
+    /// VMM that boots the guest [default: uhyve; beside Linux qemu]
     #[arg(long, value_enum)]
     pub vmm: Option<Vmm>,
     /// The guest's virtual CPUs [default: 1; for `check cores` 2]
@@ -99,7 +99,7 @@ impl GuestOptions {
             "--memory {mib}MiB is too small for {needs}: give the guest at least {least}MiB"
         );
         ensure!(
-            mib <= MOST_MIB,
+            mib <= u64::from(MOST_MIB),
             "--memory {mib}MiB is more than a guest of this kernel can have evicted: at most 2GiB"
         );
         Ok(u32::try_from(mib)?)
@@ -133,7 +133,7 @@ pub struct LatencyOption {
 pub struct PagingOptions {
     #[command(flatten)]
     pub latency: LatencyOption,
-    /// Which pages an eviction takes, and how often: all, fraction:0.25, periodic:500ms,
+    /// Choice of evicted pages, and period: all, fraction:0.25, periodic:500ms,
     /// periodic:500ms,0.25, lru:0.5
     #[arg(long, value_name = "KIND", default_value = "all")]
     pub evict: Evict,

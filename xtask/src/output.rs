@@ -21,7 +21,7 @@ const LIST: &str = ".made-by-apf.sha256";
 /// A file: its name, without folders, and its contents.
 pub type File = (String, Vec<u8>);
 
-/// What happens to files of the list that are not written again.
+/// Treatment of files of the list that are not written again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Earlier {
     /// They stay.

@@ -55,6 +55,9 @@ pub struct Lab {
 pub struct LabQemu {
     /// Debian suite that its source comes from.
     pub suite: String,
+    /// Upstream's version, as Debian names its archive.
+    pub version: String,
+    pub sha256: String,
 }
 
 /// `[debian]`
@@ -85,6 +88,9 @@ pub struct Packages {
 pub struct LabPackages {
     pub kernel: String,
     pub busybox: String,
+    /// Versions that the tests have passed with.
+    pub kernel_version: String,
+    pub busybox_version: String,
 }
 
 /// Packages that are only unpacked, for disk images.

@@ -17,9 +17,9 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
-/// Events that [`Exports::apf_events`] takes from the queues at once.
+/// Reports of one [`Exports::apf_serve`].
 pub const BATCH: usize = 64;
 
 /// Calls `$callback! { [$extra] … }` with the functions that the archive exports to
@@ -40,8 +40,19 @@ macro_rules! for_each_export {
             fn apf_disarm() -> i32, absent $crate::abi::ArmError::NotArmed as i32;
             /// Moves the oldest recorded fault of `core` to `fault`; `false` if there is none.
             fn apf_recorded(core: u32, fault: &mut $crate::record::Fault) -> bool, absent false;
-            /// Moves events of all cores to `events`, the oldest first; returns how many.
-            fn apf_events(events: &mut [$crate::event::Event; $crate::abi::BATCH]) -> usize, absent 0;
+            /// Keeps from now on up to `capacity` finished faults of each core for the log,
+            /// until `apf_logged` takes them; none if that is 0. Allocates.
+            fn apf_log(capacity: usize), absent ();
+            /// Moves the oldest fault of `core` that was kept for the log to `fault`; `false`
+            /// if there is none.
+            fn apf_logged(core: u32, fault: &mut $crate::record::Fault) -> bool, absent false;
+            /// Does the service thread's work: decides about the events of all cores, and
+            /// retries waits by schedule that have lasted longer than `overdue` cycles
+            /// ([`u64::MAX`] is for ever). Returns the number of reports.
+            fn apf_serve(
+                overdue: u64,
+                reports: &mut [$crate::report::Report; $crate::abi::BATCH]
+            ) -> usize, absent 0;
             /// Returns how often there was work for the service thread, to be given to `apf_sleep`.
             fn apf_work() -> u32, absent 0;
             /// Blocks until there is more work than `seen`, or `limit_us` microseconds
@@ -49,13 +60,6 @@ macro_rules! for_each_export {
             fn apf_sleep(seen: u32, limit_us: u64), absent ();
             /// Makes the service thread look, as if there were work.
             fn apf_wake_service(), absent ();
-            /// Ends the wait of `ticket` on `core`, whose page was ready at `ready`.
-            fn apf_release(core: u32, ticket: $crate::slots::Ticket, ready: $crate::time::Tsc), absent ();
-            /// Says whether the wait by schedule of `ticket` on `core` goes on.
-            fn apf_waits(core: u32, ticket: $crate::slots::Ticket) -> bool, absent false;
-            /// Sets whether ready interrupts may release scheduled waiters themselves, on
-            /// all cores that have ever been armed.
-            fn apf_allow_hand_off(allow: bool), absent ();
             /// Keeps the running task from being switched away from, until `apf_guard_exit`.
             fn apf_guard_enter(), absent ();
             /// Ends one `apf_guard_enter`.
@@ -104,8 +108,8 @@ macro_rules! for_each_hook {
             fn apf_hook_set_priority(priority: u8);
             /// Changes the running task's count of `NonPreemptible` guards; returns the new count.
             fn apf_hook_critical(change: i32) -> u32;
-            /// Counts the interrupt, and ends it at the local APIC unless its end is `told` already.
-            fn apf_hook_end_of_interrupt(vector: u8, told: bool);
+            /// Counts the interrupt, and ends it at the local APIC unless its end is `signalled` already.
+            fn apf_hook_end_of_interrupt(vector: u8, signalled: bool);
             /// Points the #PF gate and `vector`'s gate at the given entries. The #PF
             /// handler that was there is stored to `previous` before its gate changes.
             /// Returns `false`, and does nothing, if `vector` is in use.
@@ -229,12 +233,10 @@ impl ArmError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
     use crate::for_each_counter;
     use crate::record::Fault;
-    use crate::slots::Ticket;
+    use crate::report::Report;
     use crate::stats::{CoreStats, StageHistograms};
-    use crate::time::Tsc;
     use core::mem::offset_of;
 
     #[test]
@@ -265,11 +267,9 @@ mod tests {
     fn fingerprint() -> u64 {
         let layouts = offsets! {
             Fault { core, halt, token, rip, fault, parked, ready, released, running }
-            Event { kind, token, ticket, core, generation, at, rip }
             CoreStats { not_present, schedule, halt }
             StageHistograms { fault_to_parked, host, ready_to_service, ready_to_running, total }
-            Ticket {}
-            Tsc {}
+            Report {}
         };
         let signatures = for_each_export!(signatures []);
         let names = signatures.iter().chain(&for_each_counter!(counter_names)).flat_map(|name| name.bytes());
@@ -286,7 +286,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (1, 6_056_305_705_807_258_699),
+            (2, 1_280_058_468_355_668_814),
             "raise VERSION, and write down both"
         );
     }

@@ -1,4 +1,4 @@
-//! How an interrupted context may wait.
+//! Classification of interrupted contexts: wait by schedule or by halt.
 #![forbid(unsafe_code)]
 
 use core::ops::Range;
@@ -12,21 +12,21 @@ pub enum Wait {
     Halt,
 }
 
-/// Why a context must keep its core.
+/// Reason why a context must keep its core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Because {
+pub enum HaltReason {
     /// Kernel code: it may hold any of the kernel's locks.
     KernelText,
     /// The idle task, which must never block.
     Idle,
     /// A `NonPreemptible` guard. The service thread
-    /// holds one for all its life.
+    /// holds one while it runs.
     Guard,
     /// A stack that is not the running task's own.
     ForeignStack,
 }
 
-/// Which of the two a program wants. Crosses into the kernel archive as a number.
+/// The kinds of wait that a program wants. Crosses into the kernel archive as a number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Waits {
@@ -41,7 +41,7 @@ pub enum Waits {
 }
 
 impl Waits {
-    /// The one of this number; unknown numbers are taken for the default.
+    /// Returns the one of this number; unknown numbers are taken for the default.
     #[must_use]
     pub const fn decode(number: u32) -> Self {
         match number {
@@ -59,20 +59,20 @@ pub struct Context {
     pub rip: u64,
     /// Stack pointer at that instruction.
     pub rsp: u64,
-    /// Whether interrupts were enabled (RFLAGS.IF).
+    /// True if interrupts were enabled (RFLAGS.IF).
     pub interrupts_enabled: bool,
 }
 
-/// What the scheduler knows of the running task.
+/// The running task, as the scheduler knows it.
 #[derive(Clone, Debug)]
 pub struct Task {
     /// The task's own stack, where applications run.
     pub user_stack: Range<u64>,
-    /// How many `NonPreemptible` guards it holds.
+    /// Number of `NonPreemptible` guards that it holds.
     pub critical_depth: u32,
-    /// Whether it is the core's idle task, which must never block.
+    /// True for the core's idle task, which must never block.
     pub is_idle: bool,
-    /// Whether no other task is ready to run on its core.
+    /// True if no other task is ready to run on its core.
     pub is_alone: bool,
 }
 
@@ -82,17 +82,21 @@ pub struct Task {
 /// `task` is asked only when the instruction lies outside `kernel_text`:
 /// kernel code may be interrupted while it changes the very structures that
 /// would have to be read.
-pub fn must_halt(context: Context, kernel_text: &Range<u64>, task: impl FnOnce() -> Task) -> Option<Because> {
+pub fn must_halt(
+    context: Context,
+    kernel_text: &Range<u64>,
+    task: impl FnOnce() -> Task,
+) -> Option<HaltReason> {
     if kernel_text.contains(&context.rip) {
-        return Some(Because::KernelText);
+        return Some(HaltReason::KernelText);
     }
     let task = task();
     if task.is_idle {
-        Some(Because::Idle)
+        Some(HaltReason::Idle)
     } else if task.critical_depth > 0 {
-        Some(Because::Guard)
+        Some(HaltReason::Guard)
     } else if !task.user_stack.contains(&context.rsp) {
-        Some(Because::ForeignStack)
+        Some(HaltReason::ForeignStack)
     } else {
         None
     }
@@ -121,7 +125,7 @@ mod tests {
     fn kernel_text_halts_without_asking_the_scheduler() {
         for rip in [0x1000, 0x1fff] {
             let reason = must_halt(at(rip, 0x8800), &TEXT, || unreachable!());
-            assert_eq!(reason, Some(Because::KernelText));
+            assert_eq!(reason, Some(HaltReason::KernelText));
         }
     }
 
@@ -129,10 +133,10 @@ mod tests {
     fn guard_idle_and_foreign_stack_halt() {
         let guarded = || Task { critical_depth: 2, ..app() };
         let idle = || Task { is_idle: true, ..app() };
-        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, guarded), Some(Because::Guard));
-        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, idle), Some(Because::Idle));
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, guarded), Some(HaltReason::Guard));
+        assert_eq!(must_halt(at(0x5000, 0x8800), &TEXT, idle), Some(HaltReason::Idle));
         for rsp in [0x9000, 0x7fff] {
-            assert_eq!(must_halt(at(0x5000, rsp), &TEXT, app), Some(Because::ForeignStack));
+            assert_eq!(must_halt(at(0x5000, rsp), &TEXT, app), Some(HaltReason::ForeignStack));
         }
     }
 }

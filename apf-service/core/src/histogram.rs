@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 const LINEAR_BITS: u32 = 5;
 const LINEAR: usize = 1 << LINEAR_BITS;
-/// Values up to 2^44 cycles (an hour and more) are told apart; larger ones
+/// Values up to 2^44 cycles (an hour and more) are distinguished; larger ones
 /// fall into the last bucket.
 const LARGEST_BIT: u32 = 43;
 /// Number of buckets.

@@ -9,11 +9,11 @@ use crate::time::Tsc;
 
 /// A new value counts for one part in so many of a mean.
 const WEIGHT: u64 = 8;
-/// What a wait by schedule costs more than a halt is worth avoiding if it is more
-/// than one part in so many of the latency: 5 %.
+/// The extra cost of a wait by schedule is worth avoiding if it is more than one part
+/// in so many of the latency: 5 %.
 const WORTH: u64 = 20;
 
-/// What one core has learnt of its waits, all in cycles. Written by that core
+/// Measurements of one core's waits, all in cycles. Written by that core
 /// with interrupts off.
 ///
 /// A halt spares the task switches. It pays where nobody else could
@@ -25,7 +25,7 @@ const WORTH: u64 = 20;
 pub struct Policy {
     /// Latencies from here on never halt.
     limit: AtomicU64,
-    /// What the host took.
+    /// Time that the host took.
     latency: Mean,
     /// From ready to running, by schedule and by halt, when nobody else waited.
     back_by_schedule: Mean,
@@ -45,8 +45,8 @@ impl Mean {
         self.0.store(mean.max(1), Relaxed);
     }
 
-    /// The same for something that is always about the same, but for the times
-    /// when the host lets the core stand still.
+    /// Learns a value that is nearly constant, except when the host lets the core stand
+    /// still.
     fn learn_without_outliers(&self, value: u64) {
         let mean = self.get();
         self.learn(if mean == 0 { value } else { value.min(2 * mean) });
@@ -69,7 +69,7 @@ impl Policy {
         self.limit.store(limit, Relaxed);
     }
 
-    /// Whether a context that may wait by schedule had better halt.
+    /// Returns whether a context that may wait by schedule should halt.
     /// `outstanding` are the core's other faults.
     pub fn halts(&self, is_alone: bool, outstanding: u32) -> bool {
         let spared = self.back_by_schedule.get().saturating_sub(self.back_by_halt.get());
@@ -78,7 +78,7 @@ impl Policy {
         is_alone && outstanding == 0 && latency > 0 && latency < limit
     }
 
-    /// Takes in a wait that is over. With other faults outstanding its way back
+    /// Learns from a wait that is over. With other faults outstanding its way back
     /// says more of them than of the wait.
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc, outstanding: u32) {
         self.latency.learn(stages.ready.since(stages.fault));
@@ -87,8 +87,8 @@ impl Policy {
             match wait {
                 Wait::Schedule => {
                     self.back_by_schedule.learn_without_outliers(back);
-                    // A halt that was dear once must not be so for ever: it is
-                    // tried again.
+                    // A halt that was slow once must not count as slow for ever:
+                    // it is tried again.
                     self.back_by_halt.fade();
                 }
                 Wait::Halt => self.back_by_halt.learn_without_outliers(back),
@@ -113,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_scheduled() {
+    fn a_policy_without_measurements_schedules() {
         assert!(!learnt(0, &[]).halts(true, 0));
         assert!(!learnt(100, &[(Wait::Halt, 10)]).halts(true, 0));
     }
 
     #[test]
-    fn it_halts_alone_for_pages_that_come_fast_against_what_is_spared() {
+    fn a_task_alone_halts_for_pages_that_come_fast_compared_with_the_time_saved() {
         let spares_30 = [(Wait::Schedule, 40), (Wait::Halt, 10)];
         assert!(learnt(599, &spares_30).halts(true, 0));
         assert!(!learnt(600, &spares_30).halts(true, 0));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_above_all() {
+    fn the_limit_overrules_the_measurements() {
         let policy = learnt(599, &[(Wait::Schedule, 40), (Wait::Halt, 10)]);
         policy.set_limit(599);
         assert!(!policy.halts(true, 0));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_page_is_believed_after_some() {
+    fn a_slow_page_changes_the_decision_at_once_and_fast_ones_after_some() {
         let policy = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 10)]);
         let slow = Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(50_000), released: Tsc(50_000) };
         policy.learn(Wait::Halt, &slow, Tsc(50_010), 0);
@@ -158,10 +158,10 @@ mod tests {
         let stages = Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(100), released: Tsc(100) };
         policy.learn(Wait::Halt, &stages, Tsc(1_000_000), 0);
         assert!(policy.halts(true, 0), "{policy:?}");
-        let dear = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 80)]);
+        let slow_halt = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 80)]);
         let tries = (1..).find(|_| {
-            dear.learn(Wait::Schedule, &stages, Tsc(140), 0);
-            dear.halts(true, 0)
+            slow_halt.learn(Wait::Schedule, &stages, Tsc(140), 0);
+            slow_halt.halts(true, 0)
         });
         assert!(tries.is_some_and(|count| (5..200).contains(&count)), "{tries:?}");
     }

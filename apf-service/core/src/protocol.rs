@@ -46,7 +46,7 @@ const FEATURE_ASYNC_PF: u32 = 1 << 4;
 const FEATURE_EOI_WORD: u32 = 1 << 6;
 const FEATURE_ASYNC_PF_INT: u32 = 1 << 14;
 
-/// What a host lacks for this service.
+/// Feature that a host lacks for this service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// The hypervisor is not KVM, or there is none.
@@ -74,19 +74,19 @@ pub fn host_support(signature: [u32; 3], features: u32) -> Result<(), Missing> {
     }
 }
 
-/// Whether the host looks at an [`EndOfInterrupt`] word, by EAX of [`CPUID_FEATURES`].
+/// Returns whether the host looks at an [`EndOfInterrupt`] word, by EAX of [`CPUID_FEATURES`].
 #[must_use]
 pub const fn offers_eoi_word(features: u32) -> bool {
     features & FEATURE_EOI_WORD != 0
 }
 
-/// The value to write to [`msr::EOI_EN`] for a word at `guest_physical`.
+/// Returns the value to write to [`msr::EOI_EN`] for a word at `guest_physical`.
 #[must_use]
 pub const fn eoi_value(guest_physical: u64) -> u64 {
     guest_physical | 1
 }
 
-/// The value to write to [`msr::ASYNC_PF_EN`] for an area at `guest_physical`.
+/// Returns the value to write to [`msr::ASYNC_PF_EN`] for an area at `guest_physical`.
 #[must_use]
 pub const fn enable_value(guest_physical: u64) -> u64 {
     guest_physical | enable::ENABLED | enable::SEND_ALWAYS | enable::READY_BY_INTERRUPT
@@ -101,10 +101,10 @@ impl Token {
     /// No token: the area is empty.
     pub const NONE: Self = Self(0);
     /// Wake everything that waits on this core: the host lost count, or was
-    /// just told to (re-)enable.
+    /// just (re-)enabled.
     pub const WAKE_ALL: Self = Self(u32::MAX);
 
-    /// Whether this can name a fault. The two others have a meaning of their
+    /// Returns whether this can name a fault. The two others have a meaning of their
     /// own, so no ready could ever answer to them.
     #[must_use]
     pub const fn names_a_fault(self) -> bool {
@@ -112,7 +112,7 @@ impl Token {
     }
 }
 
-/// What the flags word says about a #PF.
+/// Reason of a #PF, as the flags word gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// An ordinary page fault of the guest's own.
@@ -166,7 +166,7 @@ impl Area {
         reason
     }
 
-    /// The token of a ready page, [`Token::NONE`] if there is none.
+    /// Returns the token of a ready page, [`Token::NONE`] if there is none.
     #[must_use]
     pub fn ready_token(&self) -> Token {
         Token(self.token.load(Ordering::Acquire))
@@ -178,24 +178,24 @@ impl Area {
         self.token.store(0, Ordering::Release);
     }
 
-    /// Forgets what an earlier life left behind.
+    /// Forgets what an earlier generation left behind.
     pub fn reset(&self) {
         self.flags.store(0, Ordering::Relaxed);
         self.token.store(0, Ordering::Relaxed);
     }
 
-    /// What a host does just before it injects a #PF (for tests and simulators).
+    /// Writes a reason, as a host does just before it injects a #PF (for tests).
     pub fn host_writes_reason(&self, flags: u32) {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
-    /// What a host does just before it raises the ready interrupt (likewise).
+    /// Writes a token, as a host does just before it raises the ready interrupt (for tests).
     pub fn host_writes_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
     }
 }
 
-/// A word by which the end of an interrupt is told without a write to the APIC, which
+/// A word by which the end of an interrupt is signalled without a write to the APIC, which
 /// is an exit of the virtual machine where the processor does not emulate the APIC.
 ///
 /// ```text
@@ -215,18 +215,18 @@ impl Area {
 pub struct EndOfInterrupt(AtomicU32);
 
 impl EndOfInterrupt {
-    /// Tells the end of the interrupt that is being handled, if the host lets the
+    /// Signals the end of the interrupt that is being handled, if the host lets the
     /// guest do so here; otherwise `false`: the APIC is to be written.
-    pub fn tell(&self) -> bool {
+    pub fn signal(&self) -> bool {
         self.0.swap(0, Ordering::Relaxed) & 1 != 0
     }
 
-    /// Forgets what an earlier life left behind.
+    /// Forgets what an earlier generation left behind.
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// What a host does just before it injects an interrupt (for tests).
+    /// Allows the signal, as a host does just before it injects an interrupt (for tests).
     pub fn host_allows(&self) {
         self.0.store(1, Ordering::Relaxed);
     }
@@ -260,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_interrupt_is_told_once_for_each_permission() {
+    fn the_end_of_an_interrupt_is_signalled_once_for_each_permission() {
         let word = EndOfInterrupt::default();
-        assert!(!word.tell());
+        assert!(!word.signal());
         word.host_allows();
-        assert!(word.tell() && !word.tell());
+        assert!(word.signal() && !word.signal());
         assert_eq!((offers_eoi_word(1 << 6), offers_eoi_word(!(1 << 6))), (true, false));
         assert_eq!(eoi_value(0x1_2340), 0x1_2341);
     }

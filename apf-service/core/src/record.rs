@@ -1,4 +1,4 @@
-//! Single faults, recorded for a program that wants to see each.
+//! Finished faults, recorded for a program that wants to see each.
 #![forbid(unsafe_code)]
 
 use crossbeam_queue::ArrayQueue;
@@ -7,13 +7,13 @@ use crate::event::CoreId;
 use crate::protocol::Token;
 use crate::time::Tsc;
 
-/// One fault's life. Both compilations of this crate share the layout.
+/// Stages of one finished fault. Program and archive share the layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Fault {
     /// The core it happened on.
     pub core: CoreId,
-    /// Whether it waited by halt.
+    /// True if it waited by halt.
     pub halt: bool,
     /// The host's name for it.
     pub token: Token,
@@ -32,7 +32,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Nothing, for a buffer's initial contents.
+    /// A value for a buffer's initial contents.
     pub const NONE: Self = Self {
         core: CoreId(0),
         halt: false,
@@ -46,7 +46,7 @@ impl Fault {
     };
 }
 
-/// The faults of one core, until the program takes them. Memory is got once; a
+/// The faults of one core, until the program takes them. Memory is allocated once; a
 /// fault that finds it full is not recorded, so that the first ones stay: they
 /// are those that the program looks for after it has emptied it.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Recorder {
         Self { faults: ArrayQueue::new(capacity.max(1)) }
     }
 
-    /// How many there is room for.
+    /// Returns the number of faults there is room for.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.faults.capacity()
@@ -72,7 +72,7 @@ impl Recorder {
         let _ = self.faults.push(fault);
     }
 
-    /// The oldest fault.
+    /// Takes the oldest fault.
     pub fn take(&self) -> Option<Fault> {
         self.faults.pop()
     }

@@ -1,4 +1,4 @@
-//! Who sleeps on a futex word that has one sleeper at most.
+//! Single-waiter parking: a futex word that has one sleeper at most.
 //!
 //! The kernel's own futex finds its sleepers by the word's address, in a hash map
 //! behind a lock, which allocates for each. A wait word has one waiter, so a place
@@ -30,7 +30,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 #[repr(transparent)]
 pub struct Sleeper(AtomicU64);
 
-/// What a task that wants to sleep is to do.
+/// Next step of a task that wants to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
     /// Block, as long as it likes.

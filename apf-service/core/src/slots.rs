@@ -1,7 +1,10 @@
-//! Wait slots: where a waiter and its waker meet.
+//! Wait slots: the table of who waits for which page, one for each core.
+//!
+//! A slot is an entry of that table: token, kind and state of the wait, its times, and
+//! the sleeping task. Nothing else records who waits (docs/adr/0010-one-table-of-who-waits.md).
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::classify::Wait;
 use crate::protocol::Token;
@@ -27,9 +30,6 @@ const BLOCKS: usize = SLOTS.div_ceil(64);
 pub struct Ticket(pub u32);
 
 impl Ticket {
-    /// Nobody waits.
-    pub const NONE: Self = Self(0);
-
     const fn new(use_count: u32, index: usize) -> Self {
         Self(use_count << INDEX_BITS | index as u32)
     }
@@ -53,11 +53,35 @@ enum State {
     Ready = 3,
 }
 
+const STATE: u32 = 3;
+
 const fn word(use_count: u32, state: State) -> u32 {
     use_count << 2 | state as u32
 }
 
-/// One wait: a futex word, the token waited for, and the times of its stages.
+/// The wait that a word stands for, if one is going on.
+const fn wait_of(word: u32) -> Option<Wait> {
+    match word & STATE {
+        s if s == State::Schedule as u32 => Some(Wait::Schedule),
+        s if s == State::Halt as u32 => Some(Wait::Halt),
+        _ => None,
+    }
+}
+
+/// A wait that starts.
+#[derive(Clone, Copy, Debug)]
+pub struct NewWait {
+    /// The fault's name.
+    pub token: Token,
+    /// The kind of wait.
+    pub wait: Wait,
+    /// #PF delivered.
+    pub fault: Tsc,
+    /// The instruction that touched the page.
+    pub rip: u64,
+}
+
+/// One wait: a futex word, the token waited for, the times of its stages, the sleeper.
 /// A cache line of its own, so that waiters do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
@@ -99,23 +123,18 @@ impl Slot {
         &self.sleeper
     }
 
-    /// What the word holds while `ticket` waits by schedule.
+    /// Returns the value of the word while `ticket` waits by schedule.
     #[must_use]
     pub const fn waiting_value(ticket: Ticket) -> u32 {
         word(ticket.use_count(), State::Schedule)
     }
 
-    /// Whether the wait is over.
+    /// Returns whether the wait is over.
     pub fn is_ready(&self, ticket: Ticket) -> bool {
         self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
     }
 
-    /// Notes which instruction touched the page.
-    pub fn note_rip(&self, rip: u64) {
-        self.rip.store(rip, Relaxed);
-    }
-
-    /// The token waited for, and the instruction that touched its page.
+    /// Returns the token waited for, and the instruction that touched its page.
     pub fn origin(&self) -> (Token, u64) {
         (Token(self.token.load(Relaxed)), self.rip.load(Relaxed))
     }
@@ -125,9 +144,9 @@ impl Slot {
         self.parked.store(now.0, Relaxed);
     }
 
-    /// How this slot is being waited on.
-    pub fn wait(&self) -> Wait {
-        if self.word.load(Relaxed) & 3 == State::Halt as u32 { Wait::Halt } else { Wait::Schedule }
+    /// Returns when the #PF was delivered.
+    pub fn since(&self) -> Tsc {
+        Tsc(self.fault.load(Relaxed))
     }
 
     fn stages(&self) -> Stages {
@@ -140,38 +159,37 @@ impl Slot {
         }
     }
 
-    /// Ends the wait of `state` and `use_count`, once.
+    /// Returns the wait word while it waits.
+    ///
+    /// Acquire: token and times are those of the wait that the word stands for.
+    fn waits(&self) -> Option<u32> {
+        let word = self.word.load(Acquire);
+        wait_of(word).map(|_| word)
+    }
+
+    /// Returns the wait word while it waits for `token`.
+    fn waits_for(&self, token: Token) -> Option<u32> {
+        self.waits().filter(|_| self.token.load(Relaxed) == token.0)
+    }
+
+    /// Ends the wait that `waiting` stands for, once, and returns its kind.
     ///
     /// ```text
     ///   waker                                waiter
     ///   ready, released = times
     ///   word: waiting → ready  (Release) ──► word == ready  (Acquire)
-    ///   futex::wake                          reads the times, frees the slot
+    ///   wake                                 reads the times, frees the slot
     /// ```
     ///
-    /// The exchange fails when somebody else ended this wait, or the slot has
-    /// moved on to another use; then the waker must not touch it.
-    fn end(&self, use_count: u32, state: State, ready: Tsc, now: Tsc) -> bool {
-        if self.word.load(Relaxed) != word(use_count, state) {
-            return false;
-        }
+    /// The exchange fails when another waker ended this wait, or the slot has moved on
+    /// to another use; then the waker must not touch it.
+    fn end(&self, waiting: u32, ready: Tsc, now: Tsc) -> Option<Wait> {
         self.ready.store(ready.0, Relaxed);
         self.released.store(now.0, Relaxed);
-        self.word
-            .compare_exchange(word(use_count, state), word(use_count, State::Ready), AcqRel, Relaxed)
-            .is_ok()
+        let over = waiting | State::Ready as u32;
+        self.word.compare_exchange(waiting, over, Release, Relaxed).ok()?;
+        wait_of(waiting)
     }
-}
-
-/// What became of a [`Slots::release`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Released {
-    /// A scheduled waiter: its futex is to be woken.
-    Scheduled,
-    /// A halting waiter: it looks at its word after the next interrupt.
-    Halted,
-    /// Its wait was over already.
-    Stale,
 }
 
 /// The slots of one core. Taken and returned by that core with interrupts
@@ -179,17 +197,15 @@ pub enum Released {
 #[derive(Debug)]
 pub struct Slots {
     slots: [Slot; SLOTS],
-    /// Bit set: slot in use.
+    /// Bit set: slot in use. Written by this core alone.
     used: [AtomicU64; BLOCKS],
-    /// Bit set: slot in use by a halting waiter.
-    halting: [AtomicU64; BLOCKS],
     in_use: AtomicU32,
-    /// Which slot was last taken by a scheduled waiter whose token falls here. A
-    /// place may be another token's by now: whoever looks compares.
+    /// The slot that was last taken under a token that falls here: a hint, since a
+    /// place may be another token's by now.
     by_token: [AtomicU8; SLOTS],
 }
 
-/// Where [`Slots::by_token`] has a token. KVM counts its faults in the bits above
+/// The place of a token in [`Slots::by_token`]. KVM counts its faults in the bits above
 /// the lowest twelve, which are the core's number (`kvm_arch_setup_async_pf`), so
 /// that those outstanding are neighbours, and each has a place for itself.
 const fn place(token: Token) -> usize {
@@ -201,7 +217,6 @@ impl Default for Slots {
         Self {
             slots: core::array::from_fn(|_| Slot::default()),
             used: core::array::from_fn(|_| AtomicU64::new(0)),
-            halting: core::array::from_fn(|_| AtomicU64::new(0)),
             in_use: AtomicU32::new(0),
             by_token: core::array::from_fn(|_| AtomicU8::new(0)),
         }
@@ -210,10 +225,10 @@ impl Default for Slots {
 
 impl Slots {
     /// Takes a free slot for a wait; `None` when there is none for this kind.
-    pub fn take(&self, token: Token, wait: Wait, fault: Tsc) -> Option<Ticket> {
-        let limit = match wait {
-            Wait::Schedule => SLOTS - HALT_RESERVE,
-            Wait::Halt => SLOTS,
+    pub fn take(&self, new: NewWait) -> Option<Ticket> {
+        let (state, limit) = match new.wait {
+            Wait::Schedule => (State::Schedule, SLOTS - HALT_RESERVE),
+            Wait::Halt => (State::Halt, SLOTS),
         };
         let index = self
             .used
@@ -224,118 +239,119 @@ impl Slots {
             .find(|&(index, block)| index < block * 64)
             .map(|(index, _)| index)
             .filter(|&index| index < limit)?;
-        self.used[index / 64].fetch_or(1 << (index % 64), Relaxed);
-        self.in_use.fetch_add(1, Relaxed);
+        self.mark(index, true);
         let slot = &self.slots[index];
-        // Use counts start at 1, so that no ticket equals `Ticket::NONE`.
         let use_count = ((slot.word.load(Relaxed) >> 2) + 1) % (1 << (32 - INDEX_BITS));
-        let use_count = use_count.max(1);
-        slot.token.store(token.0, Relaxed);
-        slot.fault.store(fault.0, Relaxed);
-        let state = match wait {
-            Wait::Schedule => State::Schedule,
-            Wait::Halt => State::Halt,
-        };
+        slot.token.store(new.token.0, Relaxed);
+        slot.fault.store(new.fault.0, Relaxed);
+        slot.rip.store(new.rip, Relaxed);
         slot.word.store(word(use_count, state), Release);
-        match wait {
-            Wait::Schedule => self.by_token[place(token)].store(index as u8, Relaxed),
-            Wait::Halt => {
-                self.halting[index / 64].fetch_or(1 << (index % 64), Relaxed);
-            }
-        }
+        self.by_token[place(new.token)].store(index as u8, Relaxed);
         Some(Ticket::new(use_count, index))
     }
 
-    /// The slot of a ticket.
+    /// Marks a slot as used or free: load and store, since one core alone writes.
+    fn mark(&self, index: usize, used: bool) {
+        let (block, bit) = (&self.used[index / 64], 1 << (index % 64));
+        let (bits, in_use) = (block.load(Relaxed), self.in_use.load(Relaxed));
+        block.store(if used { bits | bit } else { bits & !bit }, Release);
+        self.in_use.store(if used { in_use + 1 } else { in_use - 1 }, Relaxed);
+    }
+
+    /// Returns the slot of a ticket.
     pub fn get(&self, ticket: Ticket) -> &Slot {
         &self.slots[ticket.index()]
     }
 
-    /// Ends a wait whose page became ready at `ready`.
-    pub fn release(&self, ticket: Ticket, ready: Tsc, now: Tsc) -> Released {
-        let slot = self.get(ticket);
-        if slot.end(ticket.use_count(), State::Schedule, ready, now) {
-            Released::Scheduled
-        } else if slot.end(ticket.use_count(), State::Halt, ready, now) {
-            Released::Halted
-        } else {
-            Released::Stale
+    /// Finds the wait for `token`, and its wait word. The place of the token says where
+    /// to look first; if another token has taken it, all slots in use are looked through.
+    /// A wait that is over may still hold a slot with the same token: tokens recur, and
+    /// of nested halts the innermost goes on first. It is passed over.
+    fn find(&self, token: Token) -> Option<(&Slot, u32)> {
+        let found = |slot: &'_ Slot| slot.waits_for(token);
+        let hinted = self.hinted(token);
+        match found(hinted) {
+            Some(word) => Some((hinted, word)),
+            None => self.used().find_map(|slot| Some((slot, slot.waits_for(token)?))),
         }
     }
 
-    /// Ends the halting wait for `token`, if there is one. A wait that is over
-    /// already may still hold a slot with the same token: tokens recur, and of
-    /// nested halts the innermost goes on first. It is passed over.
+    fn hinted(&self, token: Token) -> &Slot {
+        &self.slots[usize::from(self.by_token[place(token)].load(Relaxed)) % SLOTS]
+    }
+
+    /// Ends the wait for `token`, whose page became ready at `ready`: returns its slot,
+    /// whose sleeper is to be woken if it waits by schedule.
     ///
-    /// Called on another core, it may meet a slot that has just moved on to
-    /// another wait, and end that one: a spurious resume, which is safe. The
-    /// wait for `token` was over then.
+    /// Called for another core's slots, it may meet one that has just moved on, and
+    /// then does nothing to it: the wait for `token` was over.
+    pub fn release(&self, token: Token, ready: Tsc, now: Tsc) -> Option<(&Slot, Wait)> {
+        let (slot, word) = self.find(token)?;
+        slot.end(word, ready, now).map(|wait| (slot, wait))
+    }
+
+    /// Ends the wait for `token` if it is by halt.
     pub fn release_halting(&self, token: Token, now: Tsc) -> bool {
-        self.halting_slots()
-            .filter(|slot| slot.token.load(Relaxed) == token.0)
-            .any(|slot| slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now))
+        let found = self.find(token).filter(|&(_, word)| wait_of(word) == Some(Wait::Halt));
+        found.is_some_and(|(slot, word)| slot.end(word, now, now).is_some())
     }
 
-    /// Ends the scheduled wait for `token`, and tells its slot, whose sleeper is to
-    /// be woken. `None` if there is no such wait, or another token has taken its
-    /// place: the service thread knows.
-    pub fn release_scheduled(&self, token: Token, now: Tsc) -> Option<&Slot> {
-        let slot = &self.slots[usize::from(self.by_token[place(token)].load(Relaxed)) % SLOTS];
-        let is_its = slot.token.load(Relaxed) == token.0;
-        (is_its && slot.end(slot.word.load(Relaxed) >> 2, State::Schedule, now, now)).then_some(slot)
+    /// Ends the wait under whose token the host has just named another fault, which would
+    /// take its place: it retries, which is always safe. Found by the hint only, since a
+    /// host that counts its faults does not do this.
+    pub fn displace(&self, token: Token, now: Tsc) -> Option<(&Slot, Wait)> {
+        let slot = self.hinted(token);
+        let word = slot.waits_for(token)?;
+        slot.end(word, now, now).map(|wait| (slot, wait))
     }
 
-    /// Whether the wait by schedule of `ticket` goes on.
-    pub fn is_scheduled(&self, ticket: Ticket) -> bool {
-        self.get(ticket).word.load(Acquire) == Slot::waiting_value(ticket)
-    }
-
-    /// Ends every halting wait.
-    pub fn release_all_halting(&self, now: Tsc) {
-        for slot in self.halting_slots() {
-            slot.end(slot.word.load(Relaxed) >> 2, State::Halt, now, now);
-        }
-    }
-
-    /// Ends every wait, and names each scheduled waiter's slot to `wake`.
-    pub fn release_everyone(&self, now: Tsc, mut wake: impl FnMut(&Slot)) {
-        self.release_all_halting(now);
-        for slot in self.marked(&self.used) {
-            if slot.end(slot.word.load(Relaxed) >> 2, State::Schedule, now, now) {
-                wake(slot);
+    /// Ends every wait of kind `only`, or of both, and names each slot to `on_each`.
+    /// Returns their number.
+    pub fn release_all(&self, only: Option<Wait>, now: Tsc, mut on_each: impl FnMut(&Slot, Wait)) -> usize {
+        let wanted = |word: &u32| only.is_none() || wait_of(*word) == only;
+        let mut count = 0;
+        for slot in self.used() {
+            if let Some(word) = slot.waits().filter(wanted)
+                && let Some(wait) = slot.end(word, now, now)
+            {
+                on_each(slot, wait);
+                count += 1;
             }
         }
+        count
     }
 
-    /// Returns a slot whose wait is over, and tells its stages.
+    /// Ends a wait by schedule that has lasted longer than `limit` cycles, if there is one.
+    pub fn release_overdue(&self, now: Tsc, limit: u64) -> Option<&Slot> {
+        self.used().find(|slot| {
+            let word = slot.waits().filter(|&word| wait_of(word) == Some(Wait::Schedule));
+            let overdue = word.filter(|_| now.since(slot.since()) > limit);
+            overdue.is_some_and(|word| slot.end(word, now, now).is_some())
+        })
+    }
+
+    /// Returns a slot whose wait is over, and reports its stages. (In which order does not
+    /// matter: no other core takes slots here, and interrupts are off.)
     pub fn finish(&self, ticket: Ticket) -> Stages {
-        let (slot, index) = (self.get(ticket), ticket.index());
+        let slot = self.get(ticket);
         let stages = slot.stages();
         slot.word.store(word(ticket.use_count(), State::Free), Relaxed);
-        self.halting[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
-        self.used[index / 64].fetch_and(!(1 << (index % 64)), Relaxed);
-        self.in_use.fetch_sub(1, Relaxed);
+        self.mark(ticket.index(), false);
         stages
     }
 
-    /// The tokens that are waited for.
+    /// Returns the tokens that are waited for.
     pub fn tokens(&self) -> impl Iterator<Item = Token> {
-        let waited_on = [State::Schedule, State::Halt].map(|state| state as u32);
-        let waits = move |slot: &&Slot| waited_on.contains(&(slot.word.load(Relaxed) & 3));
-        self.marked(&self.used).filter(waits).map(|slot| Token(slot.token.load(Relaxed)))
+        self.used().filter(|slot| slot.waits().is_some()).map(|slot| slot.origin().0)
     }
 
-    /// Slots in use.
+    /// Returns the number of slots in use.
     pub fn in_use(&self) -> usize {
         self.in_use.load(Relaxed) as usize
     }
 
-    fn halting_slots(&self) -> impl Iterator<Item = &Slot> {
-        self.marked(&self.halting)
-    }
-
-    fn marked<'a>(&'a self, marks: &'a [AtomicU64; BLOCKS]) -> impl Iterator<Item = &'a Slot> {
-        marks.iter().enumerate().flat_map(move |(block, bits)| {
+    fn used(&self) -> impl Iterator<Item = &Slot> {
+        self.used.iter().enumerate().flat_map(move |(block, bits)| {
             let mut rest = bits.load(Acquire);
             core::iter::from_fn(move || {
                 let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
@@ -346,7 +362,7 @@ impl Slots {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use alloc::{boxed::Box, vec::Vec};
@@ -355,15 +371,23 @@ mod tests {
         Box::default()
     }
 
+    fn take(slots: &Slots, token: u32, wait: Wait) -> Option<Ticket> {
+        slots.take(NewWait { token: Token(token), wait, fault: Tsc(1), rip: 0xabc })
+    }
+
+    fn release(slots: &Slots, token: u32) -> Option<Wait> {
+        slots.release(Token(token), Tsc(3), Tsc(4)).map(|(_, wait)| wait)
+    }
+
     #[test]
     fn a_wait_is_released_once_and_reports_its_stages() {
         let s = slots();
-        let ticket = s.take(Token(7), Wait::Schedule, Tsc(1)).unwrap();
+        let ticket = take(&s, 7, Wait::Schedule).unwrap();
         s.get(ticket).park(Tsc(2));
         assert!(!s.get(ticket).is_ready(ticket));
-        assert_eq!(s.release(ticket, Tsc(3), Tsc(4)), Released::Scheduled);
-        assert_eq!(s.release(ticket, Tsc(5), Tsc(6)), Released::Stale);
+        assert_eq!((release(&s, 7), release(&s, 7)), (Some(Wait::Schedule), None));
         assert!(s.get(ticket).is_ready(ticket));
+        assert_eq!(s.get(ticket).origin(), (Token(7), 0xabc));
         let stages = s.finish(ticket);
         assert_eq!((stages.fault, stages.parked), (Tsc(1), Tsc(2)));
         assert_eq!((stages.ready, stages.released), (Tsc(3), Tsc(4)));
@@ -371,76 +395,99 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_of_an_earlier_use_does_not_match() {
+    fn a_word_of_an_earlier_use_does_not_match() {
         let s = slots();
-        let old = s.take(Token(7), Wait::Schedule, Tsc(0)).unwrap();
-        s.release(old, Tsc(0), Tsc(0));
+        let old = take(&s, 7, Wait::Schedule).unwrap();
+        let (slot, word) = s.find(Token(7)).unwrap();
+        release(&s, 7);
         s.finish(old);
-        let new = s.take(Token(7), Wait::Schedule, Tsc(0)).unwrap();
-        assert_eq!(old.index(), new.index());
-        assert_eq!(s.release(old, Tsc(0), Tsc(0)), Released::Stale);
-        assert!(!s.get(new).is_ready(new));
+        let new = take(&s, 7, Wait::Schedule).unwrap();
+        assert_eq!((old.index(), slot.end(word, Tsc(0), Tsc(0))), (new.index(), None));
+        assert!(old != new && !s.get(new).is_ready(new) && !s.get(new).is_ready(old));
+        release(&s, 7);
+        assert!(s.get(new).is_ready(new) && !s.get(new).is_ready(old));
     }
 
     #[test]
-    fn halting_waits_are_found_by_token() {
+    fn use_counts_wrap() {
         let s = slots();
-        let scheduled = s.take(Token(1), Wait::Schedule, Tsc(0)).unwrap();
-        let halting = s.take(Token(2), Wait::Halt, Tsc(0)).unwrap();
+        let before = take(&s, 7, Wait::Schedule).unwrap();
+        let last = (1 << (32 - INDEX_BITS)) - 1;
+        s.get(before).word.store(word(last, State::Free), Relaxed);
+        s.mark(before.index(), false);
+        let wrapped = take(&s, 7, Wait::Halt).unwrap();
+        assert_eq!((wrapped.use_count(), wrapped.index()), (0, before.index()));
+        assert_eq!(release(&s, 7), Some(Wait::Halt));
+        assert!(s.get(wrapped).is_ready(wrapped));
+    }
+
+    #[test]
+    fn waits_of_both_kinds_are_found_by_token_and_a_halt_can_be_asked_for() {
+        let s = slots();
+        let (scheduled, halting) = (take(&s, 1, Wait::Schedule).unwrap(), take(&s, 2, Wait::Halt).unwrap());
         assert_eq!(s.tokens().collect::<Vec<_>>(), [Token(1), Token(2)]);
-        assert!(!s.release_halting(Token(1), Tsc(9)));
-        assert!(s.release_halting(Token(2), Tsc(9)));
+        assert!(!s.release_halting(Token(1), Tsc(9)) && !s.release_halting(Token(3), Tsc(9)));
+        assert!(s.release_halting(Token(2), Tsc(9)) && !s.release_halting(Token(2), Tsc(9)));
         assert_eq!(s.tokens().collect::<Vec<_>>(), [Token(1)]);
         assert!(s.get(halting).is_ready(halting) && !s.get(scheduled).is_ready(scheduled));
+        assert_eq!((release(&s, 3), release(&s, 1)), (None, Some(Wait::Schedule)));
     }
 
     #[test]
-    fn a_scheduled_wait_is_found_by_its_token_unless_another_took_its_place() {
+    fn a_wait_is_found_although_another_token_has_taken_its_place() {
         let s = slots();
-        let token = |n: u32| Token(n << 12 | 5);
-        let older = s.take(token(1), Wait::Schedule, Tsc(0)).unwrap();
-        let other = s.take(token(2), Wait::Schedule, Tsc(0)).unwrap();
-        let same_place = s.take(token(1 + SLOTS as u32), Wait::Schedule, Tsc(0)).unwrap();
-        assert!(s.release_scheduled(token(3), Tsc(1)).is_none() && s.is_scheduled(older));
-        assert!(s.release_scheduled(token(1), Tsc(1)).is_none() && s.is_scheduled(older));
-        for (n, ticket) in [(2, other), (1 + SLOTS as u32, same_place)] {
-            assert!(core::ptr::eq(s.release_scheduled(token(n), Tsc(1)).unwrap(), s.get(ticket)));
-            assert!(!s.is_scheduled(ticket) && s.get(ticket).is_ready(ticket));
-            assert!(s.release_scheduled(token(n), Tsc(1)).is_none(), "once");
+        let token = |n: u32| n << 12 | 5;
+        let same_place = 1 + SLOTS as u32;
+        let tickets = [1, 2, same_place].map(|n| take(&s, token(n), Wait::Schedule).unwrap());
+        assert_eq!(release(&s, token(3)), None);
+        for (n, ticket) in [1, 2, same_place].into_iter().zip(tickets) {
+            let (slot, wait) = s.release(Token(token(n)), Tsc(1), Tsc(1)).unwrap();
+            assert!(core::ptr::eq(slot, s.get(ticket)) && wait == Wait::Schedule);
+            assert_eq!(release(&s, token(n)), None, "once");
         }
     }
 
     #[test]
     fn a_recurring_token_finds_the_wait_that_is_not_over() {
         let s = slots();
-        let outer = s.take(Token(2), Wait::Halt, Tsc(0)).unwrap();
+        let outer = take(&s, 2, Wait::Halt).unwrap();
         assert!(s.release_halting(Token(2), Tsc(1)));
         // The outer context goes on only after this nested one.
-        let nested = s.take(Token(2), Wait::Halt, Tsc(2)).unwrap();
+        let nested = take(&s, 2, Wait::Halt).unwrap();
         assert!(s.release_halting(Token(2), Tsc(3)));
         assert!(s.get(outer).is_ready(outer) && s.get(nested).is_ready(nested));
         assert!(!s.release_halting(Token(2), Tsc(4)));
     }
 
     #[test]
-    fn wake_all_of_the_halting_spares_the_scheduled() {
+    fn all_waits_or_those_of_one_kind_are_released() {
         let s = slots();
-        let scheduled = s.take(Token(1), Wait::Schedule, Tsc(0)).unwrap();
-        let halting: Vec<_> = (2..5).map(|t| s.take(Token(t), Wait::Halt, Tsc(0)).unwrap()).collect();
-        s.release_all_halting(Tsc(1));
+        let scheduled = take(&s, 1, Wait::Schedule).unwrap();
+        let halting: Vec<_> = (2..5).map(|t| take(&s, t, Wait::Halt).unwrap()).collect();
+        let mut seen = Vec::new();
+        assert_eq!(s.release_all(Some(Wait::Schedule), Tsc(1), |_, wait| seen.push(wait)), 1);
+        assert!(s.get(scheduled).is_ready(scheduled));
+        assert!(halting.iter().all(|&t| !s.get(t).is_ready(t)));
+        assert_eq!(s.release_all(None, Tsc(2), |_, wait| seen.push(wait)), 3);
+        assert_eq!(seen, [Wait::Schedule, Wait::Halt, Wait::Halt, Wait::Halt]);
         assert!(halting.iter().all(|&t| s.get(t).is_ready(t)));
-        assert!(!s.get(scheduled).is_ready(scheduled));
-        let mut woken = 0;
-        s.release_everyone(Tsc(2), |_| woken += 1);
-        assert_eq!(woken, 1);
+    }
+
+    #[test]
+    fn an_overdue_wait_by_schedule_is_released_once() {
+        let s = slots();
+        take(&s, 1, Wait::Schedule).unwrap();
+        take(&s, 2, Wait::Halt).unwrap();
+        assert!(s.release_overdue(Tsc(11), 10).is_none());
+        assert_eq!(s.release_overdue(Tsc(12), 10).unwrap().origin().0, Token(1));
+        assert!(s.release_overdue(Tsc(12), 10).is_none(), "once, and no halt");
     }
 
     #[test]
     fn scheduled_waits_leave_a_reserve_for_halting_ones() {
         let s = slots();
-        let take = |wait| s.take(Token(1), wait, Tsc(0));
-        assert_eq!((0..SLOTS).map_while(|_| take(Wait::Schedule)).count(), SLOTS - HALT_RESERVE);
-        assert_eq!((0..SLOTS).map_while(|_| take(Wait::Halt)).count(), HALT_RESERVE);
+        assert_eq!((0..SLOTS).map_while(|_| take(&s, 1, Wait::Schedule)).count(), SLOTS - HALT_RESERVE);
+        assert_eq!((0..SLOTS).map_while(|_| take(&s, 1, Wait::Halt)).count(), HALT_RESERVE);
         assert_eq!(s.in_use(), SLOTS);
     }
 }

@@ -1,12 +1,12 @@
-//! What a core counts and measures.
+//! Counters and histograms of a core.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::classify::{Because, Wait};
+use crate::classify::{HaltReason, Wait};
 use crate::histogram::Histogram;
 use crate::slots::Stages;
-use crate::table::Outcome;
+
 use crate::time::Tsc;
 
 /// A counter that only grows. One context at a time counts: interrupts are off, or
@@ -16,7 +16,7 @@ use crate::time::Tsc;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self(AtomicU64::new(0))
     }
 
@@ -31,13 +31,16 @@ impl Counter {
     }
 
     /// Raises the counter to `value` if it is lower (for high-water marks).
-    pub fn raise(&self, value: u64) {
-        if value > self.0.load(Relaxed) {
+    /// Returns whether it was lower.
+    pub fn raise(&self, value: u64) -> bool {
+        let is_raised = value > self.0.load(Relaxed);
+        if is_raised {
             self.0.store(value, Relaxed);
         }
+        is_raised
     }
 
-    /// The count so far.
+    /// Returns the count so far.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -80,12 +83,12 @@ macro_rules! for_each_counter {
             sum halt_waits;
             /// Faults whose ready came first, so that nobody waited.
             sum early_ready;
-            /// Waits by halt because slots or queue were full.
+            /// Waits by halt because there was no slot for a wait by schedule.
             sum overflow_halts;
             /// Faults retried at once because there was no slot at all.
             sum overflow_retries;
-            /// Ready tokens that found the queue to the service thread full. All
-            /// waiters are released instead, once the queues have been drained.
+            /// Ready tokens that found the queue to the service thread full. It releases
+            /// all who wait by schedule instead.
             sum deferred_ready;
             /// #PFs with unknown reason bits, handed on to the kernel.
             sum unknown_reason;
@@ -95,20 +98,21 @@ macro_rules! for_each_counter {
             sum halt_released_elsewhere;
             /// Ready tokens that released a scheduled waiter, in the interrupt itself.
             sum handed_off;
-            /// Waits by schedule that were over before the service thread had heard of
-            /// them: handed off, or their core was disarmed. It counts them.
-            sum over;
+            /// Waits retried because the host gave their token to another fault.
+            sum displaced;
+            /// Waits ended by wake-alls.
+            sum woken;
             /// Not-presents with a token that cannot name a fault; retried at once.
             sum impossible_token;
             /// Most slots ever in use at once. A task keeps its slot until it runs again.
             most most_waiting;
             /// Most not-presents whose ready had not come, at once: what counts
             /// towards the host's limit of 64. Nearly so: the host also counts a ready
-            /// that it has not delivered yet, and not what an earlier life left behind;
+            /// that it has not delivered yet, and not what an earlier generation left behind;
             /// and a ready that comes on another core counts there.
             most most_outstanding;
-            /// How often the outstanding faults reached the host's limit. From there on
-            /// until a page is ready, a fault stops the core, and no event tells of it.
+            /// Times that the outstanding faults reached the host's limit. From there on
+            /// until a page is ready, a fault stops the core, and no event reports it.
             sum budget_spent;
             /// Faults in kernel code, which wait by halt.
             sum halt_kernel_text;
@@ -143,109 +147,14 @@ macro_rules! core_stats {
 }
 for_each_counter!(core_stats);
 
-/// What the service thread counts. Every event of the queues ends in exactly
-/// one of these, `woken`, `forgotten`, `overdue` and `untold` apart.
-#[derive(Debug, Default)]
-pub struct ServiceStats {
-    /// Faults that began to wait.
-    pub parked: Counter,
-    /// Faults that began to wait under a token for which another waited; that
-    /// one was released.
-    pub displaced: Counter,
-    /// Readies that released their waiter.
-    pub matched: Counter,
-    /// Readies without a waiter: early ones, and those whose waiter was
-    /// released by something else meanwhile.
-    pub remembered: Counter,
-    /// Readies without a waiter that came once more.
-    pub duplicate: Counter,
-    /// Faults released at once, because their ready had come before.
-    pub early: Counter,
-    /// Faults released at once, because the table had no room.
-    pub no_room: Counter,
-    /// Early readies consumed by a fault that did not need to wait.
-    pub swallowed: Counter,
-    /// Faults that did not need to wait, and whose ready is not remembered.
-    pub unneeded: Counter,
-    /// Wake-alls.
-    pub wake_all: Counter,
-    /// Events of an earlier life of their core.
-    pub stale: Counter,
-    /// Waiters released by wake-alls.
-    pub woken: Counter,
-    /// Remembered readies that made room for newer ones.
-    pub forgotten: Counter,
-    /// Waiters released because their ready was overdue.
-    pub overdue: Counter,
-    /// News for `tracing` that found no room in their queue.
-    pub untold: Counter,
-}
-
-impl ServiceStats {
-    /// All zero.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            parked: Counter::new(),
-            displaced: Counter::new(),
-            matched: Counter::new(),
-            remembered: Counter::new(),
-            duplicate: Counter::new(),
-            early: Counter::new(),
-            no_room: Counter::new(),
-            swallowed: Counter::new(),
-            unneeded: Counter::new(),
-            wake_all: Counter::new(),
-            stale: Counter::new(),
-            woken: Counter::new(),
-            forgotten: Counter::new(),
-            overdue: Counter::new(),
-            untold: Counter::new(),
-        }
-    }
-
-    /// Counts what an event came to.
-    pub fn count(&self, outcome: &Outcome) {
-        let counter = match outcome {
-            Outcome::Parked => &self.parked,
-            Outcome::Displaced(_) => &self.displaced,
-            Outcome::Released(_) => &self.matched,
-            Outcome::RememberedReady { forgot } => {
-                self.forgotten.add(u64::from(forgot.is_some()));
-                &self.remembered
-            }
-            Outcome::DuplicateReady => &self.duplicate,
-            Outcome::ReleasedEarly => &self.early,
-            Outcome::NoRoom => &self.no_room,
-            Outcome::Swallowed => &self.swallowed,
-            Outcome::Unneeded => &self.unneeded,
-            Outcome::ReleasedAll(waiters) => {
-                self.woken.add(*waiters as u64);
-                &self.wake_all
-            }
-            Outcome::Stale => &self.stale,
-        };
-        counter.count();
-    }
-
-    /// Events taken from the queues.
-    #[must_use]
-    pub fn events(&self) -> u64 {
-        let faults =
-            [&self.parked, &self.displaced, &self.early, &self.no_room, &self.swallowed, &self.unneeded];
-        let others = [&self.matched, &self.remembered, &self.duplicate, &self.wake_all, &self.stale];
-        faults.iter().chain(&others).map(|counter| counter.get()).sum()
-    }
-}
-
 impl CoreStats {
     /// Counts a fault whose context must keep its core.
-    pub fn halted(&self, because: Because) {
-        match because {
-            Because::KernelText => &self.halt_kernel_text,
-            Because::Idle => &self.halt_idle,
-            Because::Guard => &self.halt_guard,
-            Because::ForeignStack => &self.halt_foreign_stack,
+    pub fn halted(&self, reason: HaltReason) {
+        match reason {
+            HaltReason::KernelText => &self.halt_kernel_text,
+            HaltReason::Idle => &self.halt_idle,
+            HaltReason::Guard => &self.halt_guard,
+            HaltReason::ForeignStack => &self.halt_foreign_stack,
         }
         .count();
     }

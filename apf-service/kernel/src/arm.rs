@@ -3,11 +3,12 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::cores::{MAX_CORES, this_core, vcpu, vcpu_or_new};
+use crate::cores::{self, MAX_CORES};
 use crate::entry::{self, PREVIOUS_PAGE_FAULT};
-use crate::fault::{self, ThisMachine};
-use crate::processor::{now, without_interrupts};
-use crate::{VECTOR, hooks, record};
+use crate::machine::ThisMachine;
+use crate::processor::without_interrupts;
+use crate::record::RECORD;
+use crate::{VECTOR, hooks};
 use apf_core::abi::ArmError;
 use apf_core::classify::Waits;
 use apf_core::protocol::{self, CPUID_FEATURES, CPUID_SIGNATURE, Missing, msr};
@@ -19,28 +20,29 @@ const _: () = assert!(MAX_CORES <= 64);
 /// Arms this core, unless something is missing, to wait as `waits` says, with
 /// its limit in cycles; it records up to `record` faults.
 pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError> {
-    let core = this_core();
-    if core >= MAX_CORES {
+    let id = cores::this_id();
+    if id >= MAX_CORES {
         return Err(ArmError::TooManyCores);
     }
     check_host()?;
-    if ARMED.fetch_or(1 << core, Ordering::AcqRel) & (1 << core) != 0 {
+    if ARMED.fetch_or(1 << id, Ordering::AcqRel) & (1 << id) != 0 {
         return Err(ArmError::AlreadyArmed);
     }
-    record::prepare(core, record);
-    enable(core, waits, halt_below).inspect_err(|_| {
-        ARMED.fetch_and(!(1 << core), Ordering::AcqRel);
+    RECORD.prepare(id, record);
+    enable(id, waits, halt_below).inspect_err(|_| {
+        ARMED.fetch_and(!(1 << id), Ordering::AcqRel);
     })
 }
 
-fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
+fn enable(id: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
     install_entries()?;
-    let vcpu = vcpu_or_new(core);
-    let area = physical(&raw const vcpu.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
-    let eoi = physical(&raw const vcpu.end_of_interrupt).filter(|_| offers_eoi_word());
+    let core = cores::get_or_new(id);
+    let area =
+        physical(&raw const core.host.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
+    let eoi = physical(&raw const core.host.end_of_interrupt).filter(|_| offers_eoi_word());
     without_interrupts(|| {
-        vcpu.set_waits(waits, halt_below);
-        vcpu.begin();
+        core.set_waits(waits, halt_below);
+        core.begin(&ThisMachine);
         // SAFETY: `check_host` saw that the MSRs exist. The area is never
         // freed, and entries for both deliveries are installed. The vector
         // goes first: from the second write on the host may use it.
@@ -55,7 +57,7 @@ fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
         }
     });
     // SAFETY: a hook in task context.
-    unsafe { hooks::apf_hook_log_armed(core as u32, true) };
+    unsafe { hooks::apf_hook_log_armed(id as u32, true) };
     Ok(())
 }
 
@@ -63,9 +65,9 @@ fn enable(core: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
 /// what is outstanding, so nobody else would. Their accesses fault again, and
 /// then stop the core like any fault without this service.
 pub fn disarm() -> Result<(), ArmError> {
-    let core = this_core();
-    let armed = core < MAX_CORES && ARMED.fetch_and(!(1 << core), Ordering::AcqRel) & (1 << core) != 0;
-    let vcpu = vcpu(core).filter(|_| armed).ok_or(ArmError::NotArmed)?;
+    let id = cores::this_id();
+    let armed = id < MAX_CORES && ARMED.fetch_and(!(1 << id), Ordering::AcqRel) & (1 << id) != 0;
+    let core = cores::get(id).filter(|_| armed).ok_or(ArmError::NotArmed)?;
     without_interrupts(|| {
         // SAFETY: the core is armed, so the MSR exists; 0 turns delivery off.
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
@@ -73,15 +75,14 @@ pub fn disarm() -> Result<(), ArmError> {
             // SAFETY: the host offers the MSR; from here on the APIC alone is written.
             unsafe { x86::msr::wrmsr(msr::EOI_EN, 0) };
         }
-        vcpu.end(&ThisMachine, now());
-        fault::wake_up_service();
+        core.end(&ThisMachine);
     });
     // SAFETY: a hook in task context.
-    unsafe { hooks::apf_hook_log_armed(core as u32, false) };
+    unsafe { hooks::apf_hook_log_armed(id as u32, false) };
     Ok(())
 }
 
-/// Where `item` lies in the machine's memory.
+/// Returns the guest-physical address of `item`.
 fn physical<T>(item: *const T) -> Option<u64> {
     // SAFETY: a hook; it walks the page tables.
     unsafe { hooks::apf_hook_physical(item as u64) }

@@ -4,17 +4,16 @@ use core::sync::atomic::Ordering;
 
 use apf_core::abi::{self, ArmError, BATCH, Exports};
 use apf_core::classify::Waits;
-use apf_core::event::Event;
+use apf_core::per_core::Machine;
 use apf_core::record::Fault;
-use apf_core::slots::{Released, Ticket};
+use apf_core::report::Report;
+use apf_core::serve::{retry_overdue, serve};
 use apf_core::stats::CoreStats;
-use apf_core::time::Tsc;
-use apf_core::vcpu::oldest_event;
 
-use crate::cores::{this_core, vcpu, vcpus};
 use crate::hold::switch_if_withheld;
-use crate::processor::now;
-use crate::{arm, fault, futex, hooks, record};
+use crate::machine::{SERVICE, SERVICE_WORK, ThisMachine};
+use crate::record::{LOG, RECORD};
+use crate::{arm, cores, futex, hooks};
 
 macro_rules! define {
     ([] $($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) $(-> $ret:ty)?, absent $absent:expr;)*) => {
@@ -46,40 +45,35 @@ impl Exports for Archive {
     }
 
     fn apf_recorded(core: u32, fault: &mut Fault) -> bool {
-        record::take(core as usize).map(|recorded| *fault = recorded).is_some()
+        RECORD.take(core, fault)
     }
 
-    fn apf_events(events: &mut [Event; BATCH]) -> usize {
-        let all = core::iter::from_fn(|| oldest_event(vcpus().map(|(_, vcpu)| vcpu)));
-        events.iter_mut().zip(all).map(|(place, event)| *place = event).count()
+    fn apf_log(capacity: usize) {
+        cores::all().for_each(|core| LOG.prepare(core.id.0.into(), capacity));
+    }
+
+    fn apf_logged(core: u32, fault: &mut Fault) -> bool {
+        LOG.take(core, fault)
+    }
+
+    fn apf_serve(overdue: u64, reports: &mut [Report; BATCH]) -> usize {
+        let retried =
+            core::iter::from_fn(|| (overdue != u64::MAX).then(|| retry_overdue(&ThisMachine, overdue))?);
+        let all = core::iter::from_fn(|| serve(&ThisMachine)).chain(retried);
+        reports.iter_mut().zip(all).map(|(place, report)| *place = report).count()
     }
 
     fn apf_work() -> u32 {
-        fault::SERVICE_WORK.load(Ordering::Acquire)
+        SERVICE_WORK.load(Ordering::Acquire)
     }
 
     fn apf_sleep(seen: u32, limit_us: u64) {
         let limit = (limit_us != u64::MAX).then_some(limit_us);
-        futex::wait(&fault::SERVICE, &fault::SERVICE_WORK, seen, limit);
+        futex::wait(&SERVICE, &SERVICE_WORK, seen, limit);
     }
 
     fn apf_wake_service() {
-        fault::wake_up_service();
-    }
-
-    fn apf_release(core: u32, ticket: Ticket, ready: Tsc) {
-        let Some(vcpu) = vcpu(core as usize) else { return };
-        if vcpu.release(ticket, ready, now()) == Released::Scheduled {
-            futex::wake(vcpu.slots.get(ticket).sleeper());
-        }
-    }
-
-    fn apf_waits(core: u32, ticket: Ticket) -> bool {
-        vcpu(core as usize).is_some_and(|vcpu| vcpu.slots.is_scheduled(ticket))
-    }
-
-    fn apf_allow_hand_off(allow: bool) {
-        vcpus().for_each(|(_, vcpu)| vcpu.allow_hand_off(allow));
+        ThisMachine.call_service();
     }
 
     fn apf_guard_enter() {
@@ -95,11 +89,11 @@ impl Exports for Archive {
     }
 
     fn apf_core() -> u32 {
-        this_core() as u32
+        cores::this_id() as u32
     }
 
     fn apf_core_stats(core: u32) -> Option<&'static CoreStats> {
-        vcpu(core as usize).map(|vcpu| &vcpu.stats)
+        cores::get(core as usize).map(|core| &core.stats)
     }
 
     fn apf_physical(virtual_address: u64) -> u64 {

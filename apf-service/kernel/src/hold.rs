@@ -2,9 +2,9 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use apf_core::vcpu::VCpu;
+use apf_core::per_core::Core;
 
-use crate::cores::{MAX_CORES, this_core, this_vcpu};
+use crate::cores::{self, MAX_CORES};
 use crate::hooks;
 
 /// A task switch was asked for and withheld.
@@ -18,16 +18,16 @@ static WITHHELD: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MA
 /// may run. A switch that was withheld is made up for at the end of the halt
 /// or guard.
 pub fn holds_core(is_preempted: bool, critical_depth: u32) -> bool {
-    let hold = this_vcpu().is_some_and(VCpu::is_halting) || (is_preempted && critical_depth > 0);
+    let hold = cores::this().is_some_and(Core::is_halting) || (is_preempted && critical_depth > 0);
     if hold {
-        WITHHELD[this_core()].store(true, Ordering::Relaxed);
+        WITHHELD[cores::this_id()].store(true, Ordering::Relaxed);
     }
     hold
 }
 
 /// Makes up for a withheld switch, once nothing holds the core any more.
 pub fn switch_if_withheld() {
-    if WITHHELD[this_core()].swap(false, Ordering::Relaxed) {
+    if WITHHELD[cores::this_id()].swap(false, Ordering::Relaxed) {
         // SAFETY: a hook, called in task context.
         unsafe { hooks::apf_hook_reschedule() };
     }

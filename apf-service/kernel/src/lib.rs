@@ -7,10 +7,11 @@
 //! | `cores` | each core's state, by number |
 //! | `futex` | sleeping on a word that has one sleeper, and waking it |
 //! | `hold` | task switches withheld from a core that halts |
-//! | `record` | single faults, for a program that wants to see each |
+//! | `record` | finished faults, for the program and for the log |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
 //! | `wait_entry` | the way from the #PF handler to the wait, in assembly |
-//! | `fault` | the handlers: classify, take a slot, release |
+//! | `machine` | the machine, as the logic asks for it |
+//! | `fault` | the handlers of both interrupts |
 //! | `entry` | the two interrupt entries, in assembly |
 //! | `arm` | self-check, arming and disarming a core |
 //! | `exports` | functions that the program may call |
@@ -32,6 +33,7 @@ mod fault;
 mod futex;
 mod hold;
 mod hooks;
+mod machine;
 mod processor;
 mod record;
 mod wait;

@@ -3,18 +3,18 @@
 //! Here nested faults and interrupts are ordinary: this is kernel text, so a
 //! fault in it waits by halt on the same stack.
 
-use crate::cores::this_vcpu;
 use crate::hold::switch_if_withheld;
 use crate::processor::{
     disable_interrupts, enable_interrupts, enable_interrupts_and_halt, now, without_interrupts,
 };
-use crate::{futex, hooks, record};
+use crate::record::{LOG, RECORD};
+use crate::{cores, futex, hooks};
 use apf_core::classify::Wait;
 use apf_core::slots::{Slot, Ticket};
 
 const HALT: u64 = 1 << 32;
 
-/// What travels on the stack from the #PF handler to [`wait`].
+/// Encodes what travels on the stack from the #PF handler to [`wait`].
 pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
     u64::from(ticket.0) | if kind == Wait::Halt { HALT } else { 0 }
 }
@@ -23,22 +23,23 @@ pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
 pub extern "C" fn wait(argument: u64) {
     let ticket = Ticket(argument as u32);
     let kind = if argument & HALT != 0 { Wait::Halt } else { Wait::Schedule };
-    let Some(vcpu) = this_vcpu() else { return };
-    let slot = vcpu.slots.get(ticket);
+    let Some(core) = cores::this() else { return };
+    let slot = core.slots.get(ticket);
     slot.park(now());
     match kind {
         Wait::Schedule => schedule(slot, ticket),
         Wait::Halt => {
-            vcpu.start_halting();
+            core.start_halting();
             halt(slot, ticket);
-            vcpu.stop_halting();
+            core.stop_halting();
         }
     }
     without_interrupts(|| {
-        let fault = vcpu.resumed(ticket, kind, now());
-        record::keep(fault.core.0.into(), fault);
+        let fault = core.resumed(ticket, kind, now());
+        RECORD.keep(fault);
+        LOG.keep(fault);
     });
-    if kind == Wait::Halt && !vcpu.is_halting() {
+    if kind == Wait::Halt && !core.is_halting() {
         switch_if_withheld();
     }
 }
@@ -46,7 +47,7 @@ pub extern "C" fn wait(argument: u64) {
 /// Blocks the task on its futex; other tasks run.
 ///
 /// ```text
-///   waiter                              service thread
+///   waiter                              ready interrupt, or service thread
 ///   futex::wait                         word: waiting → ready
 ///     word == waiting?  no: return      futex::wake
 ///                       yes: block

@@ -4,7 +4,7 @@ use core::arch::naked_asm;
 
 use crate::wait;
 
-/// What the processor pushes at a #PF (Intel SDM vol. 3, "Exception- or
+/// Frame that the processor pushes at a #PF (Intel SDM vol. 3, "Exception- or
 /// Interrupt-Handler Procedures").
 #[repr(C)]
 pub struct PageFaultFrame {

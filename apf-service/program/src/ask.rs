@@ -2,7 +2,8 @@
 
 use apf_core::event::CoreId;
 use apf_core::record::Fault;
-use apf_core::stats::{CoreStats, ServiceStats};
+use apf_core::report::ServiceStats;
+use apf_core::stats::CoreStats;
 
 use crate::ffi;
 
@@ -26,21 +27,21 @@ pub fn this_core() -> CoreId {
     ffi::core()
 }
 
-/// Returns the counts of each core since the program began, over all lives of the
-/// service. Cores that were never armed are left out.
+/// Returns the counts of each core since the program started, over all generations
+/// of the service. Cores that were never armed are left out.
 pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {
     (0..ffi::cores()).map(CoreId).filter_map(|core| Some((core, ffi::core_stats(core)?)))
 }
 
 /// Takes the faults that were recorded ([`Config::record`]), core by core, each
-/// core's in the order in which they were over.
+/// core's in the order in which they finished.
 pub fn recorded() -> impl Iterator<Item = Fault> {
     (0..ffi::cores()).map(CoreId).flat_map(|core| core::iter::from_fn(move || ffi::recorded(core)))
 }
 
 pub static SERVICE_STATS: ServiceStats = ServiceStats::new();
 
-/// Returns the counts of the service thread since the program began.
+/// Returns the counts of the service thread since the program started.
 #[must_use]
 pub fn service_stats() -> &'static ServiceStats {
     &SERVICE_STATS

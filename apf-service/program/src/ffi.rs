@@ -9,7 +9,6 @@ use apf_core::abi::ArmError;
 use apf_core::classify::Waits;
 use apf_core::event::CoreId;
 use apf_core::record::Fault;
-use apf_core::slots::Ticket;
 use apf_core::stats::CoreStats;
 use apf_core::time::Tsc;
 
@@ -66,9 +65,8 @@ mod system {
 }
 
 pub use archive::{
-    apf_allow_hand_off as allow_hand_off, apf_events as events, apf_guard_enter as guard_enter,
-    apf_guard_exit as guard_exit, apf_tsc_mhz as tsc_mhz, apf_version as version,
-    apf_wake_service as wake_service, apf_work as work,
+    apf_guard_enter as guard_enter, apf_guard_exit as guard_exit, apf_log as log, apf_serve as serve,
+    apf_tsc_mhz as tsc_mhz, apf_version as version, apf_wake_service as wake_service, apf_work as work,
 };
 pub use system::sys_yield as yield_now;
 
@@ -89,6 +87,11 @@ pub fn recorded(core: CoreId) -> Option<Fault> {
     archive::apf_recorded(core.0.into(), &mut fault).then_some(fault)
 }
 
+pub fn logged(core: CoreId) -> Option<Fault> {
+    let mut fault = Fault::NONE;
+    archive::apf_logged(core.0.into(), &mut fault).then_some(fault)
+}
+
 pub fn sleep(seen: u32, limit: Option<Duration>) {
     let micros = limit.map_or(u64::MAX, |limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX));
     archive::apf_sleep(seen, micros);
@@ -98,14 +101,6 @@ pub fn now() -> Tsc {
     // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
     // guests read it.
     Tsc(unsafe { core::arch::x86_64::_rdtsc() })
-}
-
-pub fn release(core: CoreId, ticket: Ticket, ready: Tsc) {
-    archive::apf_release(core.0.into(), ticket, ready);
-}
-
-pub fn waits(core: CoreId, ticket: Ticket) -> bool {
-    archive::apf_waits(core.0.into(), ticket)
 }
 
 pub fn core_stats(core: CoreId) -> Option<&'static CoreStats> {
@@ -129,9 +124,12 @@ pub fn join(task: TaskId) {
     system::sys_join(task.0);
 }
 
-/// Blocks while `*word == expected`.
-pub fn futex_wait(word: &AtomicU32, expected: u32) {
-    system::sys_futex_wait(word, expected, None, 0);
+/// Blocks while `*word == expected`, at most for `limit`.
+pub fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
+    /// `timeout` counts from now on.
+    const RELATIVE: u32 = 1;
+    let timeout = limit.map(|limit| [limit.as_secs(), limit.subsec_nanos().into()]);
+    system::sys_futex_wait(word, expected, timeout.as_ref(), RELATIVE);
 }
 
 /// Wakes the task that waits on `word`.

@@ -24,7 +24,7 @@ pub struct NonPreemptible {
 }
 
 impl NonPreemptible {
-    /// Begins a section.
+    /// Starts a section.
     pub fn enter() -> Self {
         ffi::guard_enter();
         Self { not_send: PhantomData }

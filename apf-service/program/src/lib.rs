@@ -1,6 +1,6 @@
 //! Async page fault (APF) service for Hermit unikernels on KVM.
 //!
-//! When the host has paged out guest memory, a touch normally stops the whole virtual
+//! A touch of guest memory that the host has paged out normally stops the whole virtual
 //! CPU until the page is back. With this service it stops one task: the others run on.
 //!
 //! ```no_run
@@ -20,9 +20,9 @@
 //! | `guard` | `NonPreemptible` |
 //! | `prefetch` | tasks that touch announced memory |
 //! | `ask` | figures and places that a program may ask for |
-//! | `thread` | the service thread: drain, match, release |
-//! | `watch` | the watchdog, and the warning before the host's limit |
-//! | `tell` | the task that reports by `tracing` |
+//! | `thread` | the service thread |
+//! | `watch` | the watchdog, and what counts show: a core near the host's limit, wake-alls |
+//! | `log` | the task that reports by `tracing` |
 //! | `ffi` | calls into the kernel archive |
 
 #![no_std]
@@ -33,10 +33,10 @@ mod ask;
 mod error;
 mod ffi;
 mod guard;
+mod log;
 mod prefetch;
 mod service;
 mod status;
-mod tell;
 mod thread;
 mod watch;
 
@@ -46,7 +46,8 @@ pub use apf_core::event::CoreId;
 pub use apf_core::histogram::Histogram;
 pub use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
 pub use apf_core::record::Fault;
-pub use apf_core::stats::{CoreStats, Counter, ServiceStats, StageHistograms};
+pub use apf_core::report::ServiceStats;
+pub use apf_core::stats::{CoreStats, Counter, StageHistograms};
 pub use apf_core::time::Tsc;
 pub use ask::{physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
 pub use error::StartError;

@@ -1,11 +1,11 @@
-//! Reading ahead: a program says which memory it is going to need, and tasks
+//! Reading ahead: a program announces which memory it is going to need, and tasks
 //! touch it, so that the page-ins overlap instead of queueing up behind each
 //! other.
 //!
 //! A second touch of a page that is under way is no second async page fault: the
 //! host stops the core until some page of it is ready (arch/x86/kvm/mmu/mmu.c,
-//! `kvm_faultin_pfn`). So the tasks must keep ahead of the program; would they
-//! follow in its steps, each page would stop the core.
+//! `kvm_faultin_pfn`). So the tasks must keep ahead of the program; if they followed in its
+//! steps, each page would stop the core.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -39,7 +39,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 /// # fn main() -> Result<(), apf_service::StartError> {
 /// let prefetcher = apf_service::Prefetcher::start(16)?;
 /// prefetcher.announce(&TABLE);
-/// // … reads the table from its begin to its end …
+/// // … reads the table from start to end …
 /// # Ok(())
 /// # }
 /// ```
@@ -79,9 +79,9 @@ impl Prefetcher {
         }
     }
 
-    /// Says that all of `range` will be needed, its begin first. Returns as soon
+    /// Announces that all of `range` will be needed, its start first. Returns as soon
     /// as every task has a page to wait for, with the number of bytes, from the
-    /// begin on, that will be touched: the rest found too much announced before.
+    /// start on, that will be touched: the rest found too much announced before.
     pub fn announce(&self, range: &'static [u8]) -> usize {
         let (Some(pages), false) = (pages(), range.is_empty()) else { return 0 };
         let first = range.as_ptr().expose_provenance();
@@ -131,7 +131,7 @@ extern "C" fn run(_: usize) {
         if STOP.load(Ordering::Acquire) {
             return;
         }
-        ffi::futex_wait(&WORK, seen);
+        ffi::futex_wait(&WORK, seen, None);
     }
 }
 

@@ -9,9 +9,9 @@ use apf_core::event::CoreId;
 
 use crate::error::StartError;
 use crate::status::{self, Off, Status};
-use crate::{ffi, tell, thread};
+use crate::{ffi, log, thread};
 
-/// How the service is to run. `Config::default()` suits most programs.
+/// Settings of the service. `Config::default()` suits most programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Stack in bytes of the service thread, and of the task on which the
@@ -20,13 +20,13 @@ pub struct Config {
     /// A task that has waited longer than this tries again: its access faults
     /// anew if the page is still out. `None` lets it wait for ever.
     pub watchdog: Option<Duration>,
-    /// How faults wait.
+    /// The ways in which faults wait.
     pub waits: Waits,
-    /// The longest latency of late at which [`Waits::Auto`] may halt a task that
+    /// The longest recent latency at which [`Waits::Auto`] may halt a task that
     /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
     /// device, is kept waiting for as long. Zero turns it off.
     pub halt_below: Duration,
-    /// How many faults each core records, until they are taken by [`recorded`];
+    /// Number of faults that each core records, until they are taken by [`recorded`](crate::recorded);
     /// none by default. The memory is got when the core is armed.
     pub record: usize,
 }
@@ -48,7 +48,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Service {
     thread: ffi::TaskId,
-    teller: ffi::TaskId,
+    logger: ffi::TaskId,
 }
 
 /// Starts the service thread and arms every core.
@@ -76,15 +76,18 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     RECORD.store(config.record, Ordering::Release);
     let halt_below = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
     HALT_BELOW_US.store(halt_below, Ordering::Release);
-    let teller = tell::spawn(config.stack_size).ok_or(StartError::NoTask)?;
+    let logger = log::spawn(config.stack_size).ok_or(StartError::NoTask)?;
     let Some(thread) = thread::spawn(config.stack_size, config.watchdog) else {
-        tell::stop();
-        ffi::join(teller);
+        log::stop();
+        ffi::join(logger);
         return Err(StartError::NoTask);
     };
-    let service = Service { thread, teller };
+    let service = Service { thread, logger };
     match on_every_core(arm_this_core) {
-        Ok(()) => Ok(service),
+        Ok(()) => {
+            log::prepare_faults();
+            Ok(service)
+        }
         Err(error) => {
             service.end();
             Err(error)
@@ -123,7 +126,7 @@ impl Service {
         }
     }
 
-    /// Arms every core again after [`quiesce`](Self::quiesce). Each begins a
+    /// Arms every core again after [`quiesce`](Self::quiesce). Each starts a
     /// new generation, in which no token from before matches. The self-check is
     /// repeated: a restored guest may find itself on another host.
     ///
@@ -150,13 +153,13 @@ impl Service {
     }
 
     fn end(&self) {
-        // Cores that were never armed say so, which is as well.
+        // Cores that were never armed report that, which does not matter here.
         let _ = on_every_core(disarm_this_core);
         thread::stop();
         ffi::join(self.thread);
-        // Last, so that everything is told.
-        tell::stop();
-        ffi::join(self.teller);
+        // Last, so that everything is reported.
+        log::stop();
+        ffi::join(self.logger);
     }
 }
 
@@ -217,7 +220,7 @@ mod tests {
         // The failure leaves nothing behind that a second attempt would meet.
         assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
         assert_eq!(status::status(), Status::Off(Off::Failed(StartError::Arm(ArmError::NotKvm))));
-        assert_eq!((stats().count(), service_stats().events()), (0, 0));
+        assert_eq!((stats().count(), service_stats().matched.get()), (0, 0));
     }
 
     #[test]

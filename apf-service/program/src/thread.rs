@@ -1,21 +1,19 @@
-//! The service thread.
+//! The service thread. What it decides is decided where the cores' tables are
+//! ([`apf_core::serve`]); here it is counted and passed on to the log.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
 use apf_core::abi::BATCH;
-use apf_core::event::{CoreId, Event, Generation, Kind};
-use apf_core::protocol::Token;
-use apf_core::slots::Ticket;
-use apf_core::table::{Outcome, Table};
-use apf_core::time::Tsc;
+use apf_core::event::CoreId;
+use apf_core::report::Report;
 
 use crate::ask::{self, SERVICE_STATS};
 use crate::ffi;
 use crate::guard::NonPreemptible;
-use crate::tell::{self, News};
-use crate::watch::{Budget, Watchdog};
+use crate::log::{self, News};
+use crate::watch::{Observer, Watchdog};
 
 /// Above every application task, so that a ready page costs one switch.
 pub const PRIORITY: u8 = 30;
@@ -38,58 +36,41 @@ fn watchdog_limit() -> Option<Duration> {
     (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
-/// Makes the thread end once its queues are empty.
+/// Makes the thread end once there is nothing left to decide.
 pub fn stop() {
     STOP.store(true, Ordering::Release);
     ffi::wake_service();
 }
 
-/// Drains the queues until told to stop.
+/// Decides until it is stopped.
 ///
 /// ```text
 ///   service thread                   ready interrupt
 ///   seen = work
-///   drain: nothing there
+///   serve: nothing there
 ///                                    event → queue
 ///                                    work += 1; wake
 ///   sleep unless work != seen  ───►  does not sleep
 /// ```
 ///
-/// The thread's own faults wait by halt: it holds a guard for all its life,
-/// since nobody else could release it.
+/// The thread's own faults wait by halt: it holds a guard while it runs, since
+/// others wait for it.
 extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
-    let mut table = Table::new(ffi::cores().into());
-    let nothing = Event {
-        kind: Kind::WakeAll,
-        token: Token::NONE,
-        ticket: Ticket::NONE,
-        core: CoreId(0),
-        generation: Generation(0),
-        at: Tsc(0),
-        rip: 0,
-    };
-    let mut batch = Box::new([(nothing, Outcome::Stale); BATCH]);
-    let mut events = Box::new([nothing; BATCH]);
+    let mut reports = Box::new([Report::NONE; BATCH]);
     let mut watchdog = Watchdog::new(watchdog_limit());
-    let mut budget = Budget::new();
+    let mut observer = Observer::new();
     loop {
         let seen = ffi::work();
-        ffi::allow_hand_off(!tell::tells_each_fault());
-        let count = ffi::events(&mut events);
-        table.forget_over(ffi::waits);
-        // All waiters of a batch are released before anything is told.
-        for (done, event) in batch.iter_mut().zip(&events[..count]) {
-            *done = (*event, table.apply(event, ffi::release));
+        let count = ffi::serve(watchdog.due(), &mut reports);
+        for report in &reports[..count] {
+            SERVICE_STATS.count(report);
+            log::post(News::Decision(*report));
         }
-        for (event, outcome) in &batch[..count] {
-            SERVICE_STATS.count(outcome);
-            tell::say(News::Outcome(*event, *outcome, table.outstanding()));
-        }
-        watchdog.look(&mut table);
-        ask::stats().for_each(|(core, stats)| budget.look(core, stats));
-        tell::announce();
+        ask::stats().for_each(|(core, stats)| observer.look(core, stats));
+        log::announce();
         if count == 0 {
+            watchdog.looked();
             if STOP.load(Ordering::Acquire) {
                 break;
             }

@@ -1,24 +1,18 @@
-//! What the service thread keeps an eye on: waits that take too long, and
-//! cores that come near the host's limit.
+//! Things the service thread looks after: waits that take too long, cores that come near
+//! the host's limit, wake-alls.
 
 use core::time::Duration;
 
-use crate::ask::SERVICE_STATS;
-use crate::ffi;
-use crate::tell::{self, News};
 use apf_core::event::CoreId;
-use apf_core::protocol::OUTSTANDING_PER_VCPU;
+use apf_core::per_core::NEAR_LIMIT;
 use apf_core::stats::CoreStats;
-use apf_core::table::Table;
 use apf_core::time::Tsc;
 
-/// From this many outstanding on, a core is near the host's limit.
-const BUDGET_WARNING: u64 = 56;
-const _: () = assert!(BUDGET_WARNING < OUTSTANDING_PER_VCPU as u64);
+use crate::ffi;
+use crate::log::{self, News};
 
-/// Retries waits whose ready is overdue. A retry is always safe: if the page
-/// is there, the access goes through, and if not, it faults again. Waits by
-/// halt are out of its reach: nothing but their interrupt runs on their core.
+/// Says when waits are to be looked through for overdue ones: once in each limit, so that a
+/// wait is retried after one limit at the earliest and two at the latest.
 pub struct Watchdog {
     limit: Option<Duration>,
     limit_cycles: u64,
@@ -34,48 +28,61 @@ impl Watchdog {
         Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now() }
     }
 
-    /// How long the service thread may sleep. A wait alone does not wake it, so
-    /// it cannot know, when it goes to sleep, whether somebody will wait.
+    /// Returns how long the service thread may sleep. A wait alone does not wake it, so
+    /// it cannot know, when it goes to sleep, whether anybody will wait.
     pub const fn sleep_limit(&self) -> Option<Duration> {
         self.limit
     }
 
-    /// Looks for overdue waits, once in each limit; a wait is thus retried
-    /// after one limit at the earliest and two at the latest.
-    pub fn look(&mut self, table: &mut Table) {
+    /// Returns the limit in cycles if it is time to look; else [`u64::MAX`].
+    pub fn due(&self) -> u64 {
+        self.due_at(ffi::now())
+    }
+
+    fn due_at(&self, now: Tsc) -> u64 {
+        if now.since(self.last_look) >= self.limit_cycles { self.limit_cycles } else { u64::MAX }
+    }
+
+    /// Notes that there is nothing overdue left.
+    pub fn looked(&mut self) {
         let now = ffi::now();
-        if now.since(self.last_look) < self.limit_cycles {
-            return;
-        }
-        self.last_look = now;
-        while let Some((core, token, fault)) = table.take_overdue(now, self.limit_cycles) {
-            ffi::release(core, fault.ticket, now);
-            SERVICE_STATS.overdue.count();
-            let waited_us = now.since(fault.since) / u64::from(ffi::tsc_mhz()).max(1);
-            tell::say(News::Overdue { core, token, fault, waited_us });
+        if self.due_at(now) != u64::MAX {
+            self.last_look = now;
         }
     }
 }
 
-/// Warns once of each core that comes near the host's limit of outstanding
-/// faults, beyond which the host stops the core for a fault.
-pub struct Budget {
-    warned: u64,
+/// Cores that there can be ([`CoreId`] above it are not observed).
+const CORES: usize = 64;
+
+/// Reports what a core's counts show: once that it came near the host's limit of
+/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all.
+pub struct Observer {
+    warned: [bool; CORES],
+    wake_alls: [u64; CORES],
 }
 
-impl Budget {
-    /// Nobody has been warned.
+impl Observer {
+    /// Nothing has been reported.
     pub const fn new() -> Self {
-        Self { warned: 0 }
+        Self { warned: [false; CORES], wake_alls: [0; CORES] }
     }
 
     /// Looks at one core.
     pub fn look(&mut self, core: CoreId, stats: &CoreStats) {
+        let at = usize::from(core.0);
+        let (Some(warned), Some(wake_alls)) = (self.warned.get_mut(at), self.wake_alls.get_mut(at)) else {
+            return;
+        };
         let most_outstanding = stats.most_outstanding.get();
-        let bit = 1_u64.checked_shl(core.0.into()).unwrap_or(0);
-        if self.warned & bit == 0 && most_outstanding > BUDGET_WARNING {
-            self.warned |= bit;
-            tell::say(News::Budget { core, most_outstanding });
+        if !*warned && most_outstanding >= NEAR_LIMIT {
+            *warned = true;
+            log::post(News::NearLimit { core, most_outstanding });
+        }
+        let count = stats.wake_all.get();
+        if count != *wake_alls {
+            *wake_alls = count;
+            log::post(News::WakeAll { core, count, waiters: stats.woken.get() });
         }
     }
 }
@@ -86,22 +93,28 @@ mod tests {
     use alloc::boxed::Box;
 
     #[test]
-    fn the_budget_warns_once_for_each_core() {
+    fn the_observer_warns_once_for_each_core() {
         let stats: Box<CoreStats> = Box::default();
-        let mut budget = Budget::new();
-        stats.most_outstanding.raise(BUDGET_WARNING);
-        budget.look(CoreId(1), &stats);
-        assert_eq!(budget.warned, 0);
-        stats.most_outstanding.raise(BUDGET_WARNING + 1);
-        budget.look(CoreId(1), &stats);
-        assert_eq!(budget.warned, 2);
+        let mut observer = Observer::new();
+        stats.most_outstanding.raise(NEAR_LIMIT - 1);
+        observer.look(CoreId(1), &stats);
+        assert!(!observer.warned[1]);
+        stats.most_outstanding.raise(NEAR_LIMIT);
+        stats.wake_all.count();
+        observer.look(CoreId(1), &stats);
+        assert_eq!((observer.warned[1], observer.warned[0], observer.wake_alls[1]), (true, false, 1));
     }
 
     #[test]
     fn the_thread_sleeps_no_longer_than_the_limit() {
         let limit = Some(Duration::from_secs(10));
-        let watchdog = Watchdog::new(limit);
+        let mut watchdog = Watchdog::new(limit);
         assert_eq!((watchdog.limit_cycles, watchdog.sleep_limit()), (10_000_000, limit));
         assert_eq!(Watchdog::new(None).sleep_limit(), None);
+        watchdog.last_look = Tsc(0);
+        assert_eq!(
+            (watchdog.due_at(Tsc(9_999_999)), watchdog.due_at(Tsc(10_000_000))),
+            (u64::MAX, 10_000_000)
+        );
     }
 }

@@ -14,7 +14,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::bench::{Bench, Verdict, demand};
-use super::hostile::vcpu;
+use super::hostile::state;
 use super::tasks::{Sign, spawn};
 
 /// The first core, which runs the program's first task, and another.
@@ -75,9 +75,9 @@ pub fn wake_ups(bench: &Bench) -> Verdict {
 
 /// Checks a wait by halt: the other core releases it and interrupts this one.
 pub fn halt_ready_elsewhere(bench: &Bench) -> Verdict {
-    let before = vcpu(THERE).stats.halt_released_elsewhere.get();
+    let before = state(THERE).stats.halt_released_elsewhere.get();
     let late = ready_elsewhere(bench, |stats| &stats.halt, true)?;
-    let released = vcpu(THERE).stats.halt_released_elsewhere.get() - before;
+    let released = state(THERE).stats.halt_released_elsewhere.get() - before;
     demand(released == 1, || format!("{released} waits by halt were released from the other core, not 1"))?;
     demand(late == 0, || "released, but not interrupted: it halted until its own core's ready event".into())?;
     Ok("released from the other core and interrupted, long before its page was in".into())
@@ -100,7 +100,7 @@ fn ready_elsewhere(
     of_kind: fn(&CoreStats) -> &StageHistograms,
     guarded: bool,
 ) -> Result<u32, String> {
-    let stats = &vcpu(HERE).stats;
+    let stats = &state(HERE).stats;
     let mhz = u64::from(apf_service::tsc_mhz());
     let late = || {
         let limit = LATENCY.as_micros() as u64 / 2 * mhz;
@@ -117,11 +117,11 @@ fn ready_elsewhere(
         on_core(scope, THERE, || {
             go.wait_for(1);
             let token = loop {
-                if let Some(token) = vcpu(HERE).slots.tokens().next() {
+                if let Some(token) = state(HERE).slots.tokens().next() {
                     break token;
                 }
             };
-            vcpu(THERE).area.host_writes_token(token);
+            state(THERE).host.area.host_writes_token(token);
             // SAFETY: the ready interrupt's handler saves all registers that it uses. Its end
             // of interrupt has no effect, because no interrupt is in service.
             unsafe { asm!("int 0xf3") };

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Duration;
 
-use apf_core::vcpu::VCpu;
+use apf_core::per_core::Core;
 use apf_service::CoreId;
 
 use super::bench::{Bench, Verdict, demand};
@@ -17,16 +17,16 @@ use crate::host;
 const NOWHERE: usize = 0x3000_0000_0000;
 
 /// Returns a core's state, which ordinary programs do not access.
-pub fn vcpu(core: CoreId) -> &'static VCpu {
+pub fn state(core: CoreId) -> &'static Core {
     let (_, stats) = apf_service::stats().find(|(id, _)| *id == core).expect("an armed core");
-    let vcpu = (&raw const *stats).wrapping_byte_sub(offset_of!(VCpu, stats)).cast::<VCpu>();
+    let core = (&raw const *stats).wrapping_byte_sub(offset_of!(Core, stats)).cast::<Core>();
     // SAFETY: the statistics are a field of it. It is never freed, and consists of atomics.
-    unsafe { &*vcpu }
+    unsafe { &*core }
 }
 
 /// Returns the address of the first core's flags: the first word of its area.
 fn flags() -> *mut u32 {
-    (&raw const vcpu(CoreId(0)).area).cast_mut().cast()
+    (&raw const state(CoreId(0)).host.area).cast_mut().cast()
 }
 
 /// Checks a reason that the protocol does not define: it is passed on to the kernel's own

@@ -1,25 +1,24 @@
-//! Checks of each context that a fault can interrupt, on real page-ins, one small check
-//! for each.
+//! Checks on real page-ins: one small check for each context that a fault can interrupt, and for
+//! several cores.
 //!
-//! | file | its checks |
+//! | file | checks |
 //! |---|---|
-//! | `nested` | a fault of the wait path itself |
+//! | `nested` | a fault in the wait of another fault |
 //! | `application` | an ordinary task; two at once |
 //! | `guard` | inside `NonPreemptible` guards |
 //! | `kernel` | a system call that reads evicted memory |
 //! | `service` | the service thread itself |
-//! | `crowd` | more faults at once than the host lets wait |
-//! | `lives` | quiesced while tasks wait; resumed by the watchdog |
-//! | `cores` | what passes between cores |
-//! | `hostile` | what only a broken host does |
+//! | `crowd` | more faults at once than the host's limit |
+//! | `lives` | quiesce and resume while tasks wait; waits ended by the watchdog |
+//! | `cores` | wake-ups and ready events across cores |
+//! | `hostile` | events that only a broken host causes |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
-//! | `own_stack` | the faulting task's stack is out as well; a stack that is not its own |
-//! | `bench`, `stack`, `tasks` | what they share |
+//! | `own_stack` | a task whose own stack is evicted; a stack that is not the task's |
+//! | `bench`, `stack`, `tasks` | shared parts |
 //!
-//! The host pages out *everything* before each check, code and stacks
-//! included. Most checks therefore do their work twice on fresh pages: the
-//! first time brings in code and stacks, the second has the one fault that
-//! the check is about, so that counters can be compared exactly.
+//! The host evicts *all* memory before each check, including code and stacks. So most checks do
+//! their work twice on fresh pages: the first time brings in code and stacks, the second time has
+//! only the fault under test, so that counters can be compared exactly.
 
 mod application;
 mod bench;
@@ -66,11 +65,11 @@ const CONTEXTS: [(&str, Run); 14] = [
     ("unknown_reason", hostile::unknown_reason),
 ];
 
-/// Run only by name: the guest does not survive it.
+/// Checks that run only by name, because they end the guest.
 const LAST_WORDS: [(&str, Run); 1] = [("interrupts_off", hostile::interrupts_off)];
 
-/// After the guest's counts were compared with the host's, which counts faults
-/// while the service is off as well.
+/// Checks that run after the comparison of the guest's counts with the host's, which also counts
+/// faults while the service is off.
 const UNCOUNTED: [(&str, Run); 1] = [("quiesce", lives::quiesce)];
 
 /// Checks of several cores.
@@ -80,8 +79,8 @@ const CORES: [(&str, Run); 3] = [
     ("schedule_elsewhere", cores::schedule_ready_elsewhere),
 ];
 
-/// Runs the checks of these names, whatever fails: those of a group, or all that fit the
-/// number of cores. A name that does not fit is a check that fails.
+/// Runs the checks with these names, also after a failure: single ones, those of a group, or `all`
+/// for this number of cores. A name of no such check is reported as a failed check.
 ///
 /// # Errors
 /// The service does not start.
@@ -99,8 +98,9 @@ pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
     let known = || checks.iter().chain(last_words).chain(uncounted).map(|check| check.0);
     for name in names.iter().filter(|name| !is_group(name) && !known().any(|known| known == **name)) {
         let there_are = known().collect::<Vec<_>>().join(", ");
-        let detail = format!("no check of {group}, which this number of cores runs: {there_are}");
-        host::tell(&Message::Check(Check { name: name.clone(), detail, ..Check::default() }));
+        let detail =
+            format!("no check of {group}, the group for this number of cores; its checks are {there_are}");
+        host::send(&Message::Check(Check { name: name.clone(), detail, ..Check::default() }));
     }
     let counted = checks.iter().filter(is_chosen).chain(last_words.iter().filter(is_named));
     counted.for_each(|check| run_one(&bench, check));
@@ -116,19 +116,19 @@ pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
 
 fn stop_and_count(bench: &Bench) {
     bench.stop();
-    host::tell(&Message::Counted { counters: host::counters(), played: bench.played.count() });
+    host::send(&Message::Counted { counters: host::counters(), played: bench.played.count() });
     // The host answers when it has read its own counts.
     host::restore();
 }
 
 fn run_one(bench: &Bench, (name, check): &(&str, Run)) {
     let name = (*name).to_owned();
-    host::tell(&Message::CheckBegins { name: name.clone() });
+    host::send(&Message::CheckBegins { name: name.clone() });
     let before = host::counters();
     let verdict = check(bench);
     host::restore();
     let counts = host::counters().since(&before);
     let passed = verdict.is_ok();
     let (Ok(detail) | Err(detail)) = verdict;
-    host::tell(&Message::Check(Check { name, passed, detail, counts }));
+    host::send(&Message::Check(Check { name, passed, detail, counts }));
 }

@@ -1,5 +1,5 @@
-//! What every experiment gets: memory that is evicted and can be recognised,
-//! and tasks that read it.
+//! The resources of every experiment: memory that is evicted and has known content, and
+//! tasks that read it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -14,7 +14,6 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
-use super::Plan;
 use crate::region::Region;
 use crate::{host, platform};
 
@@ -31,7 +30,7 @@ const CALIBRATION_PAGES: usize = 256;
 /// The distribution of how long reads took.
 pub const READ: &str = "read";
 
-/// What a sample came to.
+/// Result of a sample.
 #[derive(Debug, Default)]
 pub struct Measured {
     pub metrics: BTreeMap<String, f64>,
@@ -52,9 +51,9 @@ pub struct Bench {
     /// Requests a second at this point, where that is no parameter of it.
     pub load: Option<f64>,
     latency_is_given: bool,
-    /// Whether the sample's memory has gone once.
+    /// True if the sample's memory has been evicted once.
     began: Cell<bool>,
-    /// What the service had counted when memory went, and when that was.
+    /// Counts of the service when memory was first evicted, and that time.
     before: RefCell<(Counters, Vec<Histogram>, u64)>,
 }
 
@@ -70,17 +69,17 @@ pub struct Pages {
 }
 
 impl Bench {
-    /// Fills the memory.
-    pub fn new(plan: &Plan) -> Self {
+    /// Fills `pages` pages. Page-ins take the point's latency, or the one that the host was given.
+    pub fn new(pages: usize, seed: u64, sample: Duration, latency_is_given: bool) -> Self {
         Self {
-            region: Arc::new(Region::filled(plan.region_pages(), plan.seed)),
-            seed: plan.seed,
-            point_seed: plan.seed,
-            seeds: SmallRng::seed_from_u64(plan.seed),
+            region: Arc::new(Region::filled(pages, seed)),
+            seed,
+            point_seed: seed,
+            seeds: SmallRng::seed_from_u64(seed),
             mode: Mode::Blocked,
-            sample: Duration::from_millis(plan.sample_ms),
+            sample,
             load: None,
-            latency_is_given: plan.latency_is_given,
+            latency_is_given,
             began: Cell::new(false),
             before: RefCell::default(),
         }
@@ -135,7 +134,7 @@ impl Bench {
         if self.began.replace(true) {
             return;
         }
-        host::tell(&Message::SampleBegins { mode: self.mode, point: point.clone() });
+        host::send(&Message::SampleBegins { mode: self.mode, point: point.clone() });
         // Those of making the tasks.
         apf_service::recorded().for_each(drop);
         *self.before.borrow_mut() = (host::counters(), host::histograms(), cycles());
@@ -171,8 +170,7 @@ impl Bench {
         (pages.len() as u64, wrong as u64)
     }
 
-    /// How many pages fill a sample's time when `tasks` read them, each at
-    /// least four.
+    /// Number of pages that fill a sample's time when `tasks` read them, each at least four.
     pub fn pages_for(&self, tasks: usize, latency_ms: f64) -> usize {
         let at_once = if self.mode.overlaps() { OUTSTANDING.min(tasks as f64) } else { 1.0 };
         let each_ms = if at_once > 1.0 { (latency_ms / at_once).max(COST_MS) } else { latency_ms + COST_MS };
@@ -247,13 +245,13 @@ impl Bench {
 }
 
 impl Pages {
-    /// How many there are.
+    /// Number of pages.
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// What reading them came to: how many were wrong, and how long each took, the
-    /// same measure however faults wait.
+    /// Returns the number of wrong pages, and the time of each read: the same measure however faults
+    /// wait.
     pub fn measured(&self) -> Measured {
         let read = Histogram::sum(READ, platform::tsc_mhz().into(), [&self.times]);
         Measured {

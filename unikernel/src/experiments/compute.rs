@@ -37,7 +37,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     });
     bench.evict(point);
     start.wait();
-    // What is counted begins when the tasks are at it.
+    // Counting starts when the tasks are at work.
     thread::sleep(bench.sample / 10);
     let (began, rounds, pages_read) = (Instant::now(), compute.rounds(), read.load(Ordering::Relaxed));
     thread::sleep(bench.sample);

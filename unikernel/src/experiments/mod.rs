@@ -31,6 +31,8 @@ mod swap;
 mod sweep;
 mod tail;
 
+use std::time::Duration;
+
 use apf_service::Waits;
 use apf_vocabulary::grid::{self, Axis, Point};
 use apf_vocabulary::page::PAGES_PER_MIB;
@@ -94,7 +96,7 @@ pub struct Plan {
     /// Requests a second at each point, in their order, where that is no parameter
     #[arg(long, value_delimiter = ',')]
     loads: Vec<f64>,
-    /// Page-ins take as long as the host was told, whatever the point says
+    /// Page-ins take the time that the host has set, whatever the point says
     #[arg(long)]
     latency_is_given: bool,
     /// Async waits are by schedule, even where halting is cheaper
@@ -108,14 +110,16 @@ impl Plan {
     }
 }
 
-/// Measures every sample of the plan and tells each, then compares all of the memory. Modes in
-/// which faults cannot wait are left out; the host is told why.
+/// Measures every sample of the plan and sends each, then compares all of the memory. Modes in
+/// which faults cannot wait are left out, and the host gets the reason.
 pub fn run(plan: &Plan) {
-    host::hello(plan.region_pages());
-    let mut bench = Bench::new(plan);
+    let pages = plan.region_pages();
+    host::hello(pages);
+    let sample = Duration::from_millis(plan.sample_ms);
+    let mut bench = Bench::new(pages, plan.seed, sample, plan.latency_is_given);
     let points = grid::points(&plan.at);
     let waits = if plan.always_schedule { Waits::ByContext } else { Waits::Auto };
-    host::tell(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
+    host::send(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
     // Where no latency is set there is none to be without.
     let timed = plan.at.iter().any(|axis| axis.name == "page_latency_ms");
     if timed {
@@ -145,30 +149,28 @@ pub fn run(plan: &Plan) {
                 host::measured();
                 let mut counts = counters.to_counts();
                 counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
-                host::tell(&Message::sample(Sample {
-                    mode,
-                    parameters: point.clone(),
+                host::send(&Message::sample(Sample {
                     repetition,
-                    boot: 0,
                     metrics: measured.metrics,
                     counts,
                     histograms: measured.histograms,
                     faults,
+                    ..Sample::new(mode, point.clone())
                 }));
             }
         }
     }
     host::restore();
     let (pages, wrong) = bench.compare_all();
-    host::tell(&Message::Compared { pages, wrong, counters: host::counters() });
+    host::send(&Message::Compared { pages, wrong, counters: host::counters() });
 }
 
-/// Does `work` while faults wait as `mode` says. `None` if they cannot, and the host is told why.
+/// Does `work` while faults wait as `mode` says. `None` if they cannot; the host gets the reason.
 fn with_service<T>(mode: Mode, waits: Waits, record: usize, work: impl FnOnce() -> T) -> Option<T> {
     let service = match platform::start(mode, waits, record) {
         Ok(service) => service,
         Err(reason) => {
-            host::tell(&Message::ServiceOff { reason });
+            host::send(&Message::ServiceOff { reason });
             return None;
         }
     };

@@ -12,7 +12,7 @@ use apf_vocabulary::grid::Point;
 use super::bench::{Bench, Measured, READ};
 use super::{compute, overlap, tail};
 
-/// Requests that wait from the begin on, to see how many are served in a second.
+/// Requests that wait from the start, to measure how many are served in a second.
 const CROWD: usize = 2048;
 
 /// Measures one sample.
@@ -31,7 +31,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     measured
 }
 
-/// How many requests in a second are served when all are there from the begin on.
+/// Measures how many requests are served in a second when all are there from the start.
 pub fn capacity(bench: &Bench, point: &Point) -> Measured {
     let pages = bench.pages(usize::MAX);
     let plan = tail::crowd(bench, &pages, CROWD);

@@ -1,10 +1,10 @@
-//! Which pages an eviction takes, when it does not take all.
+//! Choice of the pages that an eviction takes, when it does not take all.
 
 use rand::Rng;
 use rand::rngs::SmallRng;
 use std::ops::Range;
 
-/// The pages of `parts`, each once, in ascending order.
+/// Lists the pages of `parts`, each once, in ascending order.
 pub fn pages_of(parts: &[Range<usize>]) -> Vec<usize> {
     let mut pages: Vec<usize> = parts.iter().cloned().flatten().collect();
     pages.sort_unstable();
@@ -12,14 +12,14 @@ pub fn pages_of(parts: &[Range<usize>]) -> Vec<usize> {
     pages
 }
 
-/// `share` of so many, to the nearest.
+/// Returns `share` of `all`, rounded to the nearest number.
 fn count(all: usize, share: f64) -> usize {
     ((all as f64 * share).round() as usize).min(all)
 }
 
-/// Exactly `share` of `pages`, all choices equally likely, in the order in which they are.
+/// Chooses exactly `share` of `pages`, every choice equally likely, and keeps their order.
 pub fn at_random(pages: &[usize], share: f64, rng: &mut SmallRng) -> Vec<usize> {
-    // Selection sampling: each is taken with the chance that what is wanted has of what is left.
+    // Selection sampling: each page is taken with probability wanted / left.
     let mut wanted = count(pages.len(), share);
     let mut chosen = Vec::with_capacity(wanted);
     for (index, &page) in pages.iter().enumerate() {
@@ -31,8 +31,8 @@ pub fn at_random(pages: &[usize], share: f64, rng: &mut SmallRng) -> Vec<usize> 
     chosen
 }
 
-/// The `share` of `pages` that `used` says the smallest numbers of, in ascending order; among equals
-/// those that come first.
+/// Chooses the `share` of `pages` with the smallest values of `used`, among equal values the
+/// first ones, in ascending order.
 pub fn least_recent(pages: &[usize], share: f64, used: impl Fn(usize) -> u64) -> Vec<usize> {
     let mut chosen = pages.to_vec();
     chosen.sort_by_key(|&page| used(page));
@@ -41,13 +41,36 @@ pub fn least_recent(pages: &[usize], share: f64, used: impl Fn(usize) -> u64) ->
     chosen
 }
 
-/// Ascending pages as ranges without gaps.
+/// Merges ascending pages into ranges without gaps.
 pub fn runs(pages: &[usize]) -> Vec<Range<usize>> {
     let neighbours = pages.chunk_by(|one, next| one + 1 == *next);
     neighbours.map(|run| run[0]..run[run.len() - 1] + 1).collect()
 }
 
-/// Those of ascending `pages` that are not in ascending `chosen`.
+/// Cuts ascending `runs` and groups them: each group lies within `size` pages, and before the
+/// `end_for` its first page.
+pub fn windows(
+    runs: &[Range<usize>],
+    size: usize,
+    end_for: impl Fn(usize) -> usize,
+) -> Vec<Vec<Range<usize>>> {
+    let (mut windows, mut limit) = (Vec::<Vec<_>>::new(), 0);
+    for run in runs {
+        let mut start = run.start;
+        while start < run.end {
+            if start >= limit {
+                limit = end_for(start).min(start + size);
+                windows.push(Vec::new());
+            }
+            let end = run.end.min(limit);
+            windows.last_mut().expect("a window was pushed").push(start..end);
+            start = end;
+        }
+    }
+    windows
+}
+
+/// Lists those of the ascending `pages` that are not in the ascending `chosen`.
 pub fn others(pages: &[usize], chosen: &[usize]) -> Vec<usize> {
     pages.iter().copied().filter(|page| chosen.binary_search(page).is_err()).collect()
 }
@@ -63,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_exact_and_its_choice_is_the_seeds() {
+    fn a_random_choice_has_the_exact_share_and_depends_on_the_seed() {
         assert_eq!(chosen(4096, 0.25, 1).len(), 1024);
         assert_eq!(chosen(4096, 0.25, 1), chosen(4096, 0.25, 1));
         assert_ne!(chosen(4096, 0.25, 1), chosen(4096, 0.25, 2));
@@ -72,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_page_is_as_likely_as_the_others() {
+    fn a_random_choice_takes_every_page_with_equal_probability() {
         let mut taken = [0; 8];
         for seed in 0..4000 {
             chosen(8, 0.25, seed).into_iter().for_each(|page| taken[page - 100] += 1);
@@ -81,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recent_go_first_and_then_those_in_front() {
+    fn the_least_recent_pages_are_chosen_and_among_equals_the_first() {
         let used = |page| [5, 0, 7, 0, 1][page];
         assert_eq!(least_recent(&[0, 1, 2, 3, 4], 0.6, used), [1, 3, 4]);
         assert_eq!(least_recent(&[0, 1, 2, 3, 4], 0.2, used), [1]);
@@ -89,10 +112,21 @@ mod tests {
     }
 
     #[test]
-    fn pages_and_their_ranges() {
+    fn pages_and_ranges_are_converted_into_each_other() {
         assert_eq!(pages_of(&[5..7, 1..3, 2..3]), [1, 2, 5, 6]);
         assert_eq!(runs(&[1, 2, 5, 6, 9]), [1..3, 5..7, 9..10]);
         assert_eq!(runs(&[]), [] as [Range<usize>; 0]);
         assert_eq!(others(&[1, 2, 5, 6], &[2, 6]), [1, 5]);
+    }
+
+    #[test]
+    fn windows_hold_runs_that_are_close_and_in_one_piece() {
+        let piece = |page| if page < 20 { 20 } else { 40 };
+        let windows_of = |runs| format!("{:?}", windows(runs, 8, piece));
+        assert_eq!(
+            windows_of(&[1..3, 5..12, 18..30]),
+            "[[1..3, 5..9], [9..12], [18..20], [20..28], [28..30]]"
+        );
+        assert_eq!(windows_of(&[]), "[]");
     }
 }

@@ -1,4 +1,4 @@
-//! Which fault is to be served when: a heap of due times, first in first out among equals.
+//! Due times of faults: a heap, first in, first out among equal times.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,12 +18,12 @@ impl DueQueue {
         self.arrivals += 1;
     }
 
-    /// When the first page is due.
+    /// Returns the due time of the first page.
     pub fn next_due(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((due, _, _))| *due)
     }
 
-    /// Takes the first page, if it is due, with its due time.
+    /// Removes and returns the first page with its due time, if it is due.
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, usize)> {
         if self.next_due()? > now {
             return None;
@@ -31,7 +31,7 @@ impl DueQueue {
         self.heap.pop().map(|Reverse((due, _, page))| (due, page))
     }
 
-    /// Forgets the pages that `keep` refuses.
+    /// Removes the pages for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         self.heap.retain(|Reverse((_, _, page))| keep(*page));
     }
@@ -47,7 +47,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn in_order_of_due_time_and_of_arrival_among_equals() {
+    fn the_queue_orders_pages_by_due_time_and_then_by_arrival() {
         let now = Instant::now();
         let later = now + Duration::from_micros(10);
         let mut queue = DueQueue::default();
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn retain_forgets_and_keeps_order() {
+    fn the_queue_keeps_its_order_when_pages_are_removed() {
         let now = Instant::now();
         let mut queue = DueQueue::default();
         (0..10).for_each(|page| queue.push(now, page));

@@ -1,113 +1,82 @@
-//! `mmap`, interposed: how the pager learns where the guest's RAM is.
+//! Interposed `ioctl`, which shows the pager the guest's RAM.
 //!
-//! uhyve maps it in one call. QEMU first reserves more than it needs with `PROT_NONE`, for the
-//! alignment, and then maps the RAM over it with `MAP_FIXED`: the second call is the writable one,
-//! and so the one that counts. The C library's own mappings (heap, stacks) do not come through here.
+//! A VMM gives KVM each piece of its guest's RAM as a memory slot: the guest-physical address and the
+//! VMM's own. That covers RAM of any size and in any number of pieces. Slots come and go while
+//! firmware remaps the first megabyte, so what counts is every writable slot ever made.
 
-use crate::memory::GuestRam;
-use apf_vocabulary::PAGE_BYTES;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::ram::{GuestRam, Piece};
+use std::sync::{Mutex, PoisonError};
 
-use libc::{c_int, c_void, off_t, size_t};
+use libc::{c_int, c_ulong, c_void};
 
-/// Less is not taken for a guest's RAM.
-const MIN_RAM_BYTES: usize = 64 << 20;
+/// `KVM_SET_USER_MEMORY_REGION` and its successor, which begins with the same fields (linux/kvm.h).
+const SET_MEMORY: [c_ulong; 2] = [0x4020_ae46, 0x40a0_ae49];
+/// Flag of a slot that the guest cannot write to: ROM.
+const READONLY: u32 = 1 << 1;
 
-static WATCHING: AtomicBool = AtomicBool::new(false);
-static GUEST_RAM: OnceLock<GuestRam> = OnceLock::new();
+static GUEST_RAM: Mutex<GuestRam> = Mutex::new(GuestRam::empty());
 
-/// Start to look for the guest's RAM.
-pub fn watch() {
-    WATCHING.store(true, Ordering::Release);
+/// `struct kvm_userspace_memory_region`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct MemoryRegion {
+    slot: u32,
+    flags: u32,
+    guest_phys_addr: u64,
+    memory_size: u64,
+    userspace_addr: u64,
 }
 
-/// The guest's RAM, once the VMM has mapped it.
-pub fn guest_ram() -> Option<GuestRam> {
-    GUEST_RAM.get().copied()
+/// Returns the RAM that the VMM has given its guest so far.
+pub fn guest_ram() -> GuestRam {
+    GUEST_RAM.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Private, because `MADV_DONTNEED` drops nothing from shared memory; not in huge pages, and not
-/// a thread's stack.
-fn could_be_guest_ram(len: size_t, prot: c_int, flags: c_int) -> bool {
-    let wanted = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
-    let unwanted = libc::MAP_HUGETLB | libc::MAP_STACK | libc::MAP_GROWSDOWN;
-    len >= MIN_RAM_BYTES && prot & libc::PROT_WRITE != 0 && flags & (wanted | unwanted) == wanted
-}
-
-/// # Safety
-///
-/// As for `mmap(2)`.
-unsafe fn map(
-    addr: *mut c_void,
-    len: size_t,
-    prot: c_int,
-    flags: c_int,
-    fd: c_int,
-    off: off_t,
-) -> *mut c_void {
-    // SAFETY: the caller's arguments and obligations, handed on. Sets `errno` as `mmap` does.
-    let start = unsafe { libc::syscall(libc::SYS_mmap, addr, len, prot, flags, fd, off) } as *mut c_void;
-    if start != libc::MAP_FAILED && WATCHING.load(Ordering::Acquire) && could_be_guest_ram(len, prot, flags) {
-        let bytes = len.next_multiple_of(PAGE_BYTES);
-        GUEST_RAM.get_or_init(|| GuestRam { start: start.addr(), bytes });
+/// Records the RAM of a slot that is about to be set. KVM's answer does not matter: a VMM whose
+/// slot is refused ends.
+fn note(region: MemoryRegion) {
+    if region.memory_size > 0 && region.flags & READONLY == 0 {
+        let MemoryRegion { guest_phys_addr: guest, memory_size, userspace_addr, .. } = region;
+        let piece = Piece { guest, start: userspace_addr as usize, bytes: memory_size as usize };
+        GUEST_RAM.lock().unwrap_or_else(PoisonError::into_inner).add(piece);
     }
-    start
 }
 
-/// The C library's `mmap`, for every program and library of the process.
+/// Replaces the C library's `ioctl` in the whole process. That function has variable arguments,
+/// which x86-64 passes like these.
 ///
 /// # Safety
 ///
-/// As for `mmap(2)`.
+/// As for `ioctl(2)`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
-#[cfg_attr(test, expect(dead_code, reason = "the test binary keeps the C library's mmap"))]
-pub unsafe extern "C" fn mmap(
-    addr: *mut c_void,
-    len: size_t,
-    prot: c_int,
-    flags: c_int,
-    fd: c_int,
-    off: off_t,
-) -> *mut c_void {
-    // SAFETY: the caller's.
-    unsafe { map(addr, len, prot, flags, fd, off) }
-}
-
-/// `mmap` under the name that programs with explicit 64-bit offsets use.
-///
-/// # Safety
-///
-/// As for `mmap(2)`.
-#[cfg_attr(not(test), unsafe(no_mangle))]
-#[cfg_attr(test, expect(dead_code, reason = "the test binary keeps the C library's mmap"))]
-pub unsafe extern "C" fn mmap64(
-    addr: *mut c_void,
-    len: size_t,
-    prot: c_int,
-    flags: c_int,
-    fd: c_int,
-    off: off_t,
-) -> *mut c_void {
-    // SAFETY: the caller's.
-    unsafe { map(addr, len, prot, flags, fd, off) }
+#[cfg_attr(test, expect(dead_code, reason = "the test binary keeps the C library's ioctl"))]
+pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
+    if SET_MEMORY.contains(&request) && !argument.is_null() {
+        // SAFETY: the caller passes KVM a pointer to this structure, or to one that begins with it.
+        note(unsafe { argument.cast::<MemoryRegion>().read_unaligned() });
+    }
+    // SAFETY: the caller's arguments and obligations. Sets `errno` as `ioctl` does.
+    unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) as c_int }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use libc::{
-        MAP_ANONYMOUS, MAP_FIXED, MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE,
-    };
 
     #[test]
-    fn takes_what_vmms_map_as_guest_ram() {
-        let (anonymous, rw) = (MAP_ANONYMOUS | MAP_PRIVATE, PROT_READ | PROT_WRITE);
-        assert!(could_be_guest_ram(MIN_RAM_BYTES, rw, anonymous | MAP_NORESERVE), "uhyve");
-        assert!(!could_be_guest_ram(2 * MIN_RAM_BYTES, PROT_NONE, anonymous), "QEMU's reservation");
-        assert!(could_be_guest_ram(MIN_RAM_BYTES, rw, anonymous | MAP_FIXED), "QEMU's RAM");
-        assert!(!could_be_guest_ram(MIN_RAM_BYTES - 1, rw, anonymous));
-        assert!(!could_be_guest_ram(MIN_RAM_BYTES, rw, MAP_ANONYMOUS | MAP_SHARED));
-        assert!(!could_be_guest_ram(MIN_RAM_BYTES, rw, MAP_PRIVATE), "a file");
+    fn writable_slots_are_ram_and_others_are_not() {
+        let slot = |slot, flags, guest_phys_addr, memory_size, userspace_addr| {
+            note(MemoryRegion { slot, flags, guest_phys_addr, memory_size, userspace_addr });
+        };
+        slot(0, 0, 0, 0xa_0000, 0x7000_0000);
+        slot(1, READONLY, 0xf_0000, 0x1_0000, 0x7800_0000);
+        slot(2, 0, 0, 0, 0);
+        // RAM that firmware removes and makes writable again.
+        slot(0, 0, 0xa_0000, 0, 0x7000_0000);
+        slot(3, 1, 0xc_0000, 0x4_0000, 0x700c_0000);
+        let ram = guest_ram();
+        assert_eq!(ram.bytes(), 0xe_0000);
+        assert_eq!(ram.page_of(0x700c_0000), Some(0xa0));
+        assert_eq!(ram.page_of(0x7800_0000), None, "a ROM");
     }
 }

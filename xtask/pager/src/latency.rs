@@ -1,4 +1,4 @@
-//! How long a page-in takes: [`Latency`] says it, [`Sampler`] draws from it.
+//! Latency of page-ins: [`Sampler`] draws it from a model, [`Latency`].
 
 use apf_vocabulary::pager::Latency;
 use rand::rngs::SmallRng;
@@ -6,10 +6,10 @@ use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, Exp, LogNormal};
 use std::time::Duration;
 
-/// What is drawn is cut here: a distribution with a long tail must not look like a hang.
+/// Upper limit of a latency: the tail of a distribution must not look like a hang.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// Draws one latency per fault, the same ones for the same model and seed.
+/// A source of one latency per fault, the same sequence for the same model and seed.
 #[derive(Debug)]
 pub struct Sampler {
     model: Latency,
@@ -17,7 +17,7 @@ pub struct Sampler {
     rng: SmallRng,
 }
 
-/// A model as it is drawn from, its parameters checked. Durations in microseconds.
+/// A model with checked parameters; durations in microseconds.
 #[derive(Debug)]
 enum Course {
     Constant(u64),
@@ -29,7 +29,10 @@ enum Course {
 }
 
 impl Sampler {
-    /// Fails if there is no such distribution; the message names the parameter.
+    /// Makes a sampler.
+    ///
+    /// # Errors
+    /// A parameter is impossible; the message names it.
     pub fn new(model: Latency, seed: u64) -> Result<Self, String> {
         let course = match model {
             Latency::Constant { micros } => Course::Constant(micros),
@@ -40,7 +43,7 @@ impl Sampler {
                 return Err(format!("from_micros {from_micros} is above to_micros {to_micros}"));
             }
             Latency::Exponential { mean_micros } => {
-                // A mean of 0 has no rate, and draws nothing but 0.
+                // A mean of 0 has no rate: every latency is 0.
                 Exp::new(1.0 / mean_micros as f64)
                     .ok()
                     .filter(|_| mean_micros > 0)
@@ -59,7 +62,7 @@ impl Sampler {
                 Course::Bimodal { usual: usual_micros, rare: rare_micros, rare_share }
             }
             Latency::Replay { ref micros } if micros.is_empty() => {
-                return Err("micros is empty: there is nothing to replay".into());
+                return Err("micros is empty: a replay needs at least one latency".into());
             }
             Latency::Replay { .. } => Course::Replay { next: 0 },
         };
@@ -70,7 +73,7 @@ impl Sampler {
         &self.model
     }
 
-    /// The latency of the next fault.
+    /// Draws the latency of the next fault.
     pub fn sample(&mut self) -> Duration {
         let rng = &mut self.rng;
         let micros = match &mut self.course {
@@ -113,7 +116,7 @@ mod tests {
 
     const DRAWS: usize = 20_000;
 
-    /// Sorted, in microseconds.
+    /// Draws latencies, sorted, in microseconds.
     fn draws(model: Latency) -> Vec<u64> {
         let mut sampler = Sampler::new(model, 1).unwrap();
         let mut all: Vec<u64> = (0..DRAWS).map(|_| sampler.sample().as_micros() as u64).collect();
@@ -130,21 +133,21 @@ mod tests {
     }
 
     #[test]
-    fn constant_is_constant() {
+    fn a_constant_latency_is_always_the_same() {
         let all = draws(Latency::Constant { micros: 250 });
         assert!(all.iter().all(|&micros| micros == 250));
         assert_eq!(Sampler::default().sample(), Duration::ZERO);
     }
 
     #[test]
-    fn uniform_stays_within_its_bounds_and_fills_them() {
+    fn a_uniform_latency_fills_the_range_between_its_bounds() {
         let all = draws(Latency::Uniform { from_micros: 1_000, to_micros: 5_000 });
         assert!(all[0] >= 1_000 && all[DRAWS - 1] <= 5_000);
         assert!(about(mean(&all), 3_000.0) && about(all[DRAWS / 4] as f64, 2_000.0), "{}", mean(&all));
     }
 
     #[test]
-    fn exponential_has_its_mean_and_its_median() {
+    fn an_exponential_latency_has_its_mean_and_its_median() {
         let all = draws(Latency::Exponential { mean_micros: 20_000 });
         assert!(about(mean(&all), 20_000.0), "{}", mean(&all));
         assert!(about(all[DRAWS / 2] as f64, 20_000.0 * 2_f64.ln()));
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn lognormal_has_its_median_and_its_tail() {
+    fn a_lognormal_latency_has_its_median_and_its_tail() {
         let all = draws(Latency::Lognormal { median_micros: 20_000, sigma: 0.5 });
         assert!(about(all[DRAWS / 2] as f64, 20_000.0), "{}", all[DRAWS / 2]);
         // The 84th percentile of a normal distribution is one standard deviation up.
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn bimodal_is_one_of_two() {
+    fn a_bimodal_latency_is_one_of_two_values() {
         let all = draws(Latency::Bimodal { usual_micros: 1_000, rare_micros: 50_000, rare_share: 0.1 });
         let rare = all.iter().filter(|&&micros| micros == 50_000).count();
         assert!(all.iter().all(|&micros| micros == 1_000 || micros == 50_000));
@@ -169,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_begins_again_at_its_end() {
+    fn a_replay_starts_again_after_its_last_latency() {
         let mut sampler = Sampler::new(Latency::Replay { micros: vec![3, 1, 2] }, 9).unwrap();
         let five: Vec<_> = (0..5).map(|_| sampler.sample().as_micros()).collect();
         assert_eq!(five, [3, 1, 2, 3, 1]);
     }
 
     #[test]
-    fn the_same_seed_draws_the_same() {
+    fn the_same_seed_gives_the_same_latencies() {
         let five = |seed| {
             let mut sampler = Sampler::new(Latency::Exponential { mean_micros: 1_000 }, seed).unwrap();
             [(); 5].map(|()| sampler.sample())
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_distribution_is_named() {
+    fn an_impossible_parameter_is_named() {
         for (model, parameter) in [
             (Latency::Uniform { from_micros: 2, to_micros: 1 }, "from_micros"),
             (Latency::Lognormal { median_micros: 1, sigma: f64::NAN }, "sigma"),

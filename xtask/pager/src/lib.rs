@@ -1,18 +1,18 @@
-//! A userfaultfd pager that is preloaded into an unmodified VMM and makes its guest's RAM
-//! pageable, each page-in taking a programmed time.
+//! A userfaultfd pager that is preloaded into an unmodified VMM: it evicts the guest's RAM and
+//! brings pages back after a programmed latency.
 //!
 //! ```text
 //! APF_PAGER_SOCKET=/run/pager.sock LD_PRELOAD=…/libapf_pager.so  uhyve … | qemu-system-x86_64 …
 //! ```
 //!
-//! 1. When the library is loaded, `start` opens all that the pager will need (the VMM may
+//! 1. When the library is loaded, `start` opens everything that the pager will need (the VMM may
 //!    sandbox itself later) and starts its one thread. Without `APF_PAGER_SOCKET` it does nothing.
-//! 2. `hook` interposes `mmap`. The first private, anonymous, writable mapping of at least
-//!    64 MiB is the guest's RAM.
-//! 3. A controller connects to the socket and sends requests ([`apf_vocabulary::pager`]): evict everything
-//!    or a part of it, set the latency, restore everything, tell the counts.
-//! 4. From the first eviction on, userfaultfd reports each touch of a page that is not there, and
-//!    `pager` brings the page back when its time has come.
+//! 2. `hook` interposes `ioctl`. The memory that the VMM gives to KVM as writable slots is the
+//!    guest's RAM. `mappings` refuses memory that cannot be paged.
+//! 3. A controller connects to the socket and sends requests ([`apf_vocabulary::pager`]): evict
+//!    everything or a part of it, set the latency, restore everything, return the counts.
+//! 4. From the first eviction on, userfaultfd reports each touch of an absent page, and `pager`
+//!    brings the page back when it is due.
 //!
 //! Set the variables for the VMM alone, not for a shell or a wrapper around it (not
 //! `timeout 9 uhyve`, but `timeout 9 env LD_PRELOAD=… uhyve`): the first process that loads the
@@ -21,17 +21,21 @@
 //! One thread owns everything and multiplexes faults, due times and connections with `ppoll`:
 //! there is no lock, and an eviction never runs beside the serving of a fault.
 
-mod choice; // which pages an eviction takes
-mod due; // which fault is to be served when
-mod error; // what can go wrong, and what the user can do about it
-mod hook; // `mmap`, interposed
-mod latency; // how long a page-in takes
-mod memory; // the guest's pages, which of them are present, and the store
+mod choice; // the pages that an eviction takes
+mod due; // due times of faults
+mod error; // errors, with messages that tell the user what to do
+mod handles; // files and descriptors from the kernel
+mod hook; // interposed `ioctl`, which shows the guest's RAM
+mod latency; // latency of page-ins
+mod mappings; // the kind of memory that RAM is
+mod pagemap; // the pages that are present
 mod pager; // evict, serve, restore
 mod pages; // the state of each page
-mod periodic; // evictions that come again and again
-mod recency; // which pages were paged in longest ago
+mod periodic; // periodic evictions
+mod ram; // the guest's RAM, in pieces
+mod recency; // recency of pages, by a clock that counts page-ins
 mod server; // the thread's loop: faults, due times, connections
-mod service; // requests to answers
-mod start; // what happens when the library is loaded
+mod service; // requests and their answers
+mod start; // start of the pager when the library is loaded
+mod store; // the contents of evicted pages
 mod uffd; // the userfaultfd ABI

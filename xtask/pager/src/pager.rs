@@ -1,46 +1,52 @@
-//! Evict, serve, restore.
+//! The pager: evicts pages, serves faults, restores pages.
 //!
-//! What must hold whatever the order of events: no write of the guest's is lost, and no fault waits
-//! for ever. All of this runs on one thread, so the only concurrency is with the kernel and with
-//! the threads (and vCPUs) that fault:
+//! Two rules hold for every order of events: no write of the guest is lost, and no fault waits for
+//! ever. All of this runs on one thread, so the only concurrency is with the kernel and with the
+//! threads (and vCPUs) that fault:
 //!
-//! - **A fault is a message, and a message is an entry.** Whoever waits in userfaultfd has a
-//!   message that either has not been read yet, or has an entry in the due queue, or found one
-//!   there. An entry ends in `UFFDIO_COPY`, which wakes every waiter of the page, of either kind.
-//! - **Messages are judged by the page's state when they are read**, not by what they say. A write
-//!   that ran into the write protection may send its message, or have it read, after the page was
-//!   dropped: it waits for a page that is gone, and is served like any other. A message for a page
-//!   that is back is out of date: lifting a protection that is not there wakes whoever waits, and
-//!   changes nothing else.
-//! - **Nothing overwrites memory.** `UFFDIO_COPY` only fills holes. If a page is there, it is newer
-//!   than the store.
+//! - **A fault is a message, and a message is an entry.** Each waiter in userfaultfd has a message
+//!   that has not been read yet, or has an entry in the due queue, or found one there. An entry
+//!   ends in `UFFDIO_COPY`, which wakes every waiter of the page, of either kind.
+//! - **A message is handled by the state of its page when it is read**, not by its flags. A write to
+//!   a protected page may send its message, or have it read, after the page was dropped: it waits
+//!   for an absent page, and is served like any other. A message for a page that is back is out of
+//!   date: removing a protection that does not exist wakes the waiters, and changes nothing else.
+//! - **Nothing overwrites memory.** `UFFDIO_COPY` only fills holes. A present page is newer than the
+//!   store.
 //! - **Only dropped pages fault.** The range is registered at the first eviction, not at the start:
-//!   a page that the guest has not touched before costs nothing while the guest boots. From then on
-//!   pages appear only through this thread, so what `pagemap` says about absent pages stays true.
+//!   a page that the guest has not touched costs nothing while the guest boots. From then on pages
+//!   appear only through this thread, so an absent page in `pagemap` stays absent.
 //! - **Outside an eviction no page is write-protected**, so this thread may write to present pages.
-//!   To an absent page it never goes: it would wait for itself.
+//!   It never touches an absent page: it would wait for itself.
 //!
 //! ```text
-//!  the guest                        the pager's thread, for all pages or some
-//!  writes go on                     register for missing and write-protect faults (once)
+//!  the guest                        the pager's thread, 2 MiB after 2 MiB
+//!  writes continue                  register for missing and write-protect faults (once, all RAM)
 //!  writes to present pages wait     write-protect; TLBs and nested page tables are flushed
-//!  reads go on                      copy every present page to the store: it can only be read
+//!  reads continue                   copy every present page to the store: it can only be read
 //!  every touch waits                drop them
 //!                                   every fault that waited: due at its arrival + latency
 //! ```
 //!
-//! Device DMA into pinned guest pages (vhost, VFIO, direct I/O) ignores write protection: what it
-//! writes while an eviction copies is lost.
+//! Nothing is served before the last 2 MiB are dropped, so that then all pages are evicted. At most
+//! 2 MiB are in memory twice.
+//!
+//! Device DMA into pinned guest pages (vhost, VFIO, direct I/O) ignores write protection: its
+//! writes during an eviction's copy are lost.
 
-mod evict; // what goes out, and how
+mod evict; // eviction of pages
 
 use crate::due::DueQueue;
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::latency::Sampler;
-use crate::memory::{GuestRam, Pagemap, Store};
+use crate::mappings::Smaps;
+use crate::pagemap::Pagemap;
 use crate::pages::{PageState, Pages};
 use crate::periodic::Periodic;
+use crate::ram::GuestRam;
 use crate::recency::Recency;
+use crate::store::{self, Store};
 use crate::uffd::{Copied, Fault, Uffd};
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Restored, Stats};
@@ -48,11 +54,11 @@ use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// How many pages a restore brings back per call. Small enough that faults of other parts of the
-/// VMM are not kept from the address space's lock for long.
-const RESTORE_PAGES: usize = 512;
-/// When to try again what the kernel refused: soon if it asked for that, later if it is short of
-/// something.
+/// Pages that an eviction or a restore moves at a time: few enough that faults of other parts of
+/// the VMM do not wait long for the address space's lock.
+const PAGES_AT_A_TIME: usize = store::READ_PAGES;
+/// Time until a second try: after the kernel has asked for one, and after an error, such as a lack
+/// of memory.
 const SOON: Duration = Duration::from_micros(20);
 const LATER: Duration = Duration::from_millis(10);
 
@@ -61,31 +67,34 @@ const LATER: Duration = Duration::from_millis(10);
 pub struct Pager {
     uffd: Uffd,
     pagemap: Pagemap,
+    smaps: Smaps,
     ram: GuestRam,
     registered: bool,
     store: Store,
     pages: Pages,
     queue: DueQueue,
     recency: Recency,
-    /// Whether the page-ins of now count for it.
+    /// Page-ins are recorded in `recency`.
     noting: bool,
     periodic: Option<Periodic>,
     stats: Stats,
-    /// Kept between calls for its capacity only.
+    /// Buffer of [`Self::take_faults`], kept for its capacity.
     faults: Vec<Fault>,
 }
 
 impl Pager {
-    pub fn new(uffd: Uffd, pagemap: Pagemap, ram: GuestRam) -> Self {
+    /// Makes a pager without RAM.
+    pub fn new(Handles { uffd, pagemap, smaps, store }: Handles) -> Self {
         Self {
             uffd,
             pagemap,
-            ram,
+            smaps,
+            ram: GuestRam::empty(),
             registered: false,
-            store: Store::new(ram.pages()),
-            pages: Pages::new(ram.pages()),
+            store: Store::new(store),
+            pages: Pages::new(0),
             queue: DueQueue::default(),
-            recency: Recency::new(ram.pages()),
+            recency: Recency::new(0),
             noting: false,
             periodic: None,
             stats: Stats::default(),
@@ -93,12 +102,31 @@ impl Pager {
         }
     }
 
+    /// Sets the RAM to be paged. It may grow until the first eviction.
+    ///
+    /// # Errors
+    /// A part of it cannot be paged, or it has grown after the first eviction.
+    pub fn take_ram(&mut self, ram: &GuestRam) -> Result<(), Error> {
+        if self.ram == *ram {
+            return Ok(());
+        }
+        if self.registered {
+            return Err(Error::MoreRam { paged: self.ram.bytes(), now: ram.bytes() });
+        }
+        self.smaps.check(ram)?;
+        self.store.resize(ram.pages());
+        self.pages = Pages::new(ram.pages());
+        self.recency = Recency::new(ram.pages());
+        self.ram = ram.clone();
+        Ok(())
+    }
+
     pub fn uffd(&self) -> &Uffd {
         &self.uffd
     }
 
-    pub fn resident_pages(&self) -> usize {
-        self.pages.resident()
+    pub fn evicted_pages(&self) -> usize {
+        self.pages.len() - self.pages.resident()
     }
 
     pub fn in_flight(&self) -> usize {
@@ -109,13 +137,13 @@ impl Pager {
         Stats { in_flight: self.queue.len() as u64, ..self.stats.clone() }
     }
 
-    /// When [`Self::serve_due`] or [`Self::evict_again`] has something to do.
+    /// Returns the time at which [`Self::serve_due`] or [`Self::evict_again`] is due.
     pub fn next_due(&self) -> Option<Instant> {
         let again = self.periodic.as_ref().map(Periodic::next);
         self.queue.next_due().into_iter().chain(again).min()
     }
 
-    /// Reads the faults that have arrived, and gives each its due time.
+    /// Reads the faults that have arrived, and sets the due time of each.
     pub fn take_faults(&mut self, latency: &mut Sampler) {
         let mut faults = std::mem::take(&mut self.faults);
         self.uffd.read_faults(&mut faults);
@@ -135,30 +163,30 @@ impl Pager {
                 self.queue.push(arrival + latency.sample(), page);
                 self.stats.in_flight_max = self.stats.in_flight_max.max(self.queue.len() as u64);
             }
-            // The entry that is there wakes this waiter, too.
+            // The existing entry wakes this waiter, too.
             PageState::InService => {}
             PageState::Resident => self.release(page),
         }
     }
 
-    /// Somebody waits, or has waited, for a page that is not the pager's: back already, or dropped
+    /// Releases a waiter of a page that the pager does not hold: it is back already, or was dropped
     /// by the VMM itself (a balloon), which leaves zeros.
     fn release(&mut self, page: usize) {
         self.stats.stale_messages += 1;
         match self.uffd.copy(self.ram.address(page), &[0; PAGE_BYTES]) {
             Copied::Bytes(_) => {}
             Copied::Present => {
-                // Wakes, too. It can fail only if the mapping has gone, with all who waited for it.
+                // Wakes the waiter, too. It can fail only if the mapping is gone, and then there is none.
                 let _ = self.uffd.write_unprotect(self.ram.address(page), PAGE_BYTES);
             }
-            // Let it try again, and come back with a new message.
+            // The waiter tries again, and sends a new message.
             Copied::Again | Copied::Failed(_) => {
                 let _ = self.uffd.wake(self.ram.address(page), PAGE_BYTES);
             }
         }
     }
 
-    /// Brings back every page whose time has come.
+    /// Brings back every page that is due.
     pub fn serve_due(&mut self) {
         let mut now = Instant::now();
         while let Some((due, page)) = self.queue.pop_due(now) {
@@ -172,8 +200,8 @@ impl Pager {
                     self.stats.lateness_total_us += lateness;
                     self.stats.lateness_max_us = self.stats.lateness_max_us.max(lateness);
                 }
-                // Nothing is printed here: standard error may be a pipe that a thread of the VMM
-                // is writing guest memory to, and that thread may be waiting for this one.
+                // Not printed: standard error may be a pipe to which a thread of the VMM is writing
+                // guest memory, and that thread may be waiting for this one.
                 Err(error) => {
                     self.stats.retried_page_ins += 1;
                     let again = error.kind() == io::ErrorKind::WouldBlock;
@@ -184,10 +212,11 @@ impl Pager {
         }
     }
 
-    /// Puts up to `count` pages in place and wakes their waiters. Tells how many: at least one.
+    /// Puts up to `count` pages in place and wakes their waiters. Returns the number, at least 1.
     fn bring_back(&mut self, page: usize, count: usize) -> io::Result<usize> {
         let address = self.ram.address(page);
-        let done = match self.uffd.copy(address, self.store.pages(page, count)) {
+        let count = count.min(self.ram.end_of_piece(page) - page);
+        let done = match self.uffd.copy(address, self.store.read(page, count)?) {
             Copied::Bytes(bytes) => bytes / PAGE_BYTES,
             Copied::Present => {
                 self.uffd.wake(address, PAGE_BYTES)?;
@@ -196,18 +225,21 @@ impl Pager {
             Copied::Again => return Err(io::ErrorKind::WouldBlock.into()),
             Copied::Failed(error) => return Err(error),
         };
-        (page..page + done).for_each(|page| self.pages.bring_back(page));
+        let back = page..page + done;
+        back.clone().for_each(|page| self.pages.bring_back(page));
+        // If this fails, the store keeps old contents of these pages until the next eviction.
+        let _ = self.store.clear(back);
         Ok(done)
     }
 
-    /// Brings everything back now. With `ack`, acknowledges that request in the guest's mailboxes,
-    /// after the last page: a guest that sees it will not fault any more.
+    /// Brings everything back now. With `ack`, acknowledges that request in the guest's mailboxes
+    /// after the last page: a guest that sees it does not fault any more.
     pub fn restore(&mut self, ack: Option<u64>) -> Result<Restored, Error> {
         let started = Instant::now();
         self.periodic = None;
         let before = self.pages.resident();
         let restored = self.restore_pages(0..self.pages.len());
-        // Also when it failed: the waiters of the pages that are back are awake.
+        // Also after a failure: the waiters of the pages that are back are awake.
         self.forget_served();
         restored?;
         let mailboxes = self.mailboxes(ack, Pagemap::PRESENT_OR_SWAPPED)?;
@@ -221,7 +253,7 @@ impl Pager {
         })
     }
 
-    /// What is due for pages that are back already is due no longer.
+    /// Removes queue entries of pages that are back.
     fn forget_served(&mut self) {
         let pages = &self.pages;
         self.queue.retain(|page| pages.state(page) == PageState::InService);
@@ -229,7 +261,7 @@ impl Pager {
 
     fn restore_pages(&mut self, within: Range<usize>) -> Result<(), Error> {
         let mut page = within.start;
-        while let Some((start, count)) = self.pages.next_missing(page..within.end, RESTORE_PAGES) {
+        while let Some((start, count)) = self.pages.next_missing(page..within.end, PAGES_AT_A_TIME) {
             page = start;
             match self.bring_back(start, count) {
                 Ok(done) => page += done,
@@ -240,21 +272,21 @@ impl Pager {
         Ok(())
     }
 
-    /// Acknowledges that request in the guest's mailboxes, as far as they are in memory or in the
-    /// store. Tells how many.
+    /// Acknowledges a request in the guest's mailboxes that are in memory or in the store. Returns
+    /// their number.
     pub fn acknowledge_only(&mut self, ack: u64) -> Result<u64, Error> {
         let mailboxes = self.mailboxes(Some(ack), Pagemap::PRESENT)?;
         self.acknowledge(&mailboxes, Some(ack));
         Ok(mailboxes.len() as u64)
     }
 
-    /// The pages that are mailboxes with this request, in memory (of `those`) or in the store.
+    /// Finds the pages that are mailboxes with this request, in memory (of `those`) or in the store.
     fn mailboxes(&self, request: Option<u64>, those: u64) -> Result<Vec<usize>, Error> {
         let Some(request) = request else { return Ok(Vec::new()) };
         let mut found = Vec::new();
         self.pagemap.scan(&self.ram, 0..self.ram.pages(), those, |page, present| {
             let asks = if present {
-                // SAFETY: present, and this thread is the one that drops pages.
+                // SAFETY: the page is present, and only this thread drops pages.
                 unsafe { self.ram.asks_for(page, request) }
             } else {
                 self.store.asks_for(page, request)
@@ -266,16 +298,17 @@ impl Pager {
         Ok(found)
     }
 
-    /// Acknowledges `request` in `mailboxes`, where they are now: from the store the guest gets
-    /// them by a touch that faults.
+    /// Acknowledges `request` in `mailboxes`, in memory or in the store. The guest gets a mailbox
+    /// from the store by a touch that faults.
     fn acknowledge(&mut self, mailboxes: &[usize], request: Option<u64>) {
         for (&page, request) in mailboxes.iter().zip(request.into_iter().cycle()) {
             if self.pages.state(page) == PageState::Resident {
-                // SAFETY: it was present when it was found, and has not been dropped since. Nothing
-                // is write-protected outside an eviction.
+                // SAFETY: the page was present when it was found, and has not been dropped since.
+                // Outside an eviction no page is write-protected.
                 unsafe { self.ram.acknowledge(page, request) }
             } else {
-                self.store.acknowledge(page, request);
+                // The file has its page, so this needs no memory.
+                self.store.acknowledge(page, request).expect("the store has the mailbox");
             }
         }
     }

@@ -7,21 +7,21 @@
 //!     +-------------------+-------------------------+
 //! ```
 //!
-//! A page in service stays so over an eviction: it was not in memory, so the store holds its
-//! contents and its fault is still waiting. `InService` means that exactly one entry of the due
-//! queue will bring the page back.
+//! An eviction does not change a page in service: it is not in memory, the store holds its
+//! contents, and its fault is waiting. `InService` means that exactly one entry of the due queue
+//! will bring the page back.
 
 use std::ops::Range;
 
-/// Where a page is.
+/// State of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum PageState {
-    /// Not the pager's business: in memory, or never touched before the first eviction.
+    /// In memory, or never touched before the first eviction.
     Resident,
     /// In the store only.
     Evicted,
-    /// In the store only, and somebody waits for it.
+    /// In the store only, and a thread waits for it.
     InService,
 }
 
@@ -49,7 +49,7 @@ impl Pages {
         self.states[page]
     }
 
-    /// These have been dropped.
+    /// Marks pages as dropped.
     pub fn evict(&mut self, pages: Range<usize>) {
         for state in &mut self.states[pages] {
             if *state == PageState::Resident {
@@ -59,8 +59,8 @@ impl Pages {
         }
     }
 
-    /// A thread waits for `page`. Returns the state it was in: a due time is to be set if and only
-    /// if that was `Evicted`.
+    /// Records that a thread waits for `page`. Returns the previous state: the caller sets a due
+    /// time if and only if that was `Evicted`.
     pub fn fault(&mut self, page: usize) -> PageState {
         let before = self.states[page];
         if before == PageState::Evicted {
@@ -69,7 +69,7 @@ impl Pages {
         before
     }
 
-    /// `page` is in memory.
+    /// Marks `page` as being in memory.
     pub fn bring_back(&mut self, page: usize) {
         if self.states[page] != PageState::Resident {
             self.states[page] = PageState::Resident;
@@ -77,7 +77,7 @@ impl Pages {
         }
     }
 
-    /// The first run of pages `within` that are not resident: start and length, the length at most
+    /// Finds the first run of pages in `within` that are not resident: start, and length up to
     /// `max`.
     pub fn next_missing(&self, within: Range<usize>, max: usize) -> Option<(usize, usize)> {
         let missing = |state: &PageState| *state != PageState::Resident;
@@ -93,7 +93,7 @@ mod tests {
     use PageState::*;
 
     #[test]
-    fn a_page_out_and_in() {
+    fn a_page_is_evicted_faults_and_is_brought_back() {
         let mut pages = Pages::new(4);
         assert_eq!(pages.fault(1), Resident, "not the pager's before an eviction");
         pages.evict(0..4);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_in_service_stays_so_over_an_eviction() {
+    fn an_eviction_does_not_change_a_page_in_service() {
         let mut pages = Pages::new(2);
         pages.evict(0..2);
         pages.fault(0);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_leaves_the_rest() {
+    fn an_eviction_of_a_part_does_not_change_the_rest() {
         let mut pages = Pages::new(4);
         pages.evict(1..3);
         pages.evict(2..3);
@@ -125,16 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_missing_pages() {
+    fn next_missing_finds_runs_of_missing_pages() {
         let mut pages = Pages::new(8);
         assert_eq!(pages.next_missing(0..8, 8), None);
         pages.evict(0..8);
         pages.fault(1);
         [0, 4].into_iter().for_each(|page| pages.bring_back(page));
-        assert_eq!(pages.next_missing(0..8, 8), Some((1, 3)), "in service is missing, too");
+        assert_eq!(pages.next_missing(0..8, 8), Some((1, 3)), "a page in service is missing, too");
         assert_eq!(pages.next_missing(0..8, 2), Some((1, 2)));
         assert_eq!(pages.next_missing(4..8, 8), Some((5, 3)));
         assert_eq!(pages.next_missing(8..8, 8), None);
-        assert_eq!(pages.next_missing(4..6, 8), Some((5, 1)), "what lies behind is another's");
+        assert_eq!(pages.next_missing(4..6, 8), Some((5, 1)), "pages after the range do not count");
     }
 }

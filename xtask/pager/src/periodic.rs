@@ -1,11 +1,11 @@
-//! Evictions that come again and again.
+//! Periodic evictions.
 
 use crate::choice;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::time::{Duration, Instant};
 
-/// What goes, and when it goes the next time.
+/// A periodic eviction: its pages, and the time of the next one.
 #[derive(Debug)]
 pub struct Periodic {
     pages: Vec<usize>,
@@ -16,27 +16,28 @@ pub struct Periodic {
 }
 
 impl Periodic {
-    /// `share` of `pages` each `period`, drawn anew each time; the first time is at once.
+    /// Evicts `share` of `pages` each `period`, drawn again each time, starting now.
     pub fn new(pages: Vec<usize>, share: f64, period: Duration, seed: u64, now: Instant) -> Self {
         Self { pages, share, period, rng: SmallRng::seed_from_u64(seed), next: now }
     }
 
-    /// When it is the next time.
+    /// Returns the time of the next eviction.
     pub fn next(&self) -> Instant {
         self.next
     }
 
-    /// All of which a share goes.
+    /// Returns the pages of which a share is evicted.
     pub fn pages(&self) -> &[usize] {
         &self.pages
     }
 
-    /// What goes this time.
+    /// Draws the pages of this eviction.
     pub fn draw(&mut self) -> Vec<usize> {
         choice::at_random(&self.pages, self.share, &mut self.rng)
     }
 
-    /// It is over. The period counts from here, so that there is always time in between to get on.
+    /// Records the end of an eviction. The period starts here, so that the guest always has time
+    /// between two evictions.
     pub fn done(&mut self, now: Instant) {
         self.next = now + self.period;
     }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_draw_each_time_and_a_period_in_between() {
+    fn a_periodic_eviction_draws_again_after_each_period() {
         let now = Instant::now();
         let period = Duration::from_millis(5);
         let new = || Periodic::new((0..1000).collect(), 0.25, period, 7, now);
@@ -56,7 +57,7 @@ mod tests {
         let (first, second) = (one.draw(), one.draw());
         assert_eq!((first.len(), second.len()), (250, 250));
         assert_ne!(first, second);
-        assert_eq!((other.draw(), other.draw()), (first, second), "the same seed, the same course");
+        assert_eq!((other.draw(), other.draw()), (first, second), "the same seed gives the same draws");
         one.done(now + period);
         assert_eq!(one.next(), now + 2 * period);
     }

@@ -7,10 +7,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::ptr;
 use std::time::{Duration, Instant};
 
-/// A longer line is no request.
+/// Limit of a request's line.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// Runs for as long as the process does.
+/// Serves until the process ends.
 pub fn run(listener: &UnixListener, mut service: Service) -> ! {
     sharpen_timers();
     let mut connections: Vec<Connection> = Vec::new();
@@ -36,18 +36,19 @@ pub fn run(listener: &UnixListener, mut service: Service) -> ! {
     }
 }
 
-/// A timer of this thread may otherwise be 50 µs late, to save power.
+/// Sets this thread's timer slack to 1 ns: by default a timer may be 50 µs late, to save power.
 fn sharpen_timers() {
-    // SAFETY: takes a number and touches no memory.
+    // SAFETY: the call takes a number and touches no memory.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }
 
-/// `ppoll` skips a negative descriptor.
+/// Makes the entry that waits for `fd` to be readable. `ppoll` skips a negative descriptor.
 fn readable(fd: RawFd) -> libc::pollfd {
     libc::pollfd { fd, events: libc::POLLIN, revents: 0 }
 }
 
-/// Waits until one is ready or `until` has come. A signal cannot interrupt it: all are blocked.
+/// Waits until a descriptor is ready or the time is `until`. All signals are blocked, so none
+/// interrupts it.
 fn wait(fds: &mut [libc::pollfd], until: Option<Instant>) {
     let timeout = until.map(|until| {
         let left = until.saturating_duration_since(Instant::now()).min(Duration::from_secs(3600));
@@ -62,10 +63,10 @@ fn wait(fds: &mut [libc::pollfd], until: Option<Instant>) {
     }
 }
 
-/// A controller. If it goes away the pager goes on.
+/// A connection to a controller; the pager continues when it closes.
 struct Connection {
     stream: UnixStream,
-    /// What has been read and is not a whole line yet.
+    /// Start of a line whose rest has not been read yet.
     pending: Vec<u8>,
 }
 
@@ -76,9 +77,9 @@ impl Connection {
         Some(Self { stream, pending: Vec::new() })
     }
 
-    /// Reads what is there and answers every whole line. Tells whether the connection lives on: one
-    /// that sends no newlines, or does not take its answers, is dropped, because the guest's faults
-    /// must not wait for it.
+    /// Reads the available input and answers every whole line. Returns whether to keep the
+    /// connection: one that sends no newlines, or does not read its answers, is dropped, because
+    /// the guest's faults must not wait for it.
     fn serve(&mut self, service: &mut Service) -> bool {
         let mut buffer = [0; 4096];
         let read = match self.stream.read(&mut buffer) {

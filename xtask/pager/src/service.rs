@@ -1,35 +1,21 @@
-//! From requests to answers.
+//! Requests and their answers.
 
 use crate::error::Error;
+use crate::handles::Handles;
 use crate::hook;
 use crate::latency::Sampler;
-use crate::memory::Pagemap;
 use crate::pager::Pager;
-use crate::uffd::Uffd;
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
 
-/// What the pager needs from the kernel, opened when the library is loaded.
-#[derive(Debug)]
-pub struct Handles {
-    pub uffd: Uffd,
-    pub pagemap: Pagemap,
-}
-
-impl Handles {
-    pub fn open() -> Result<Self, Error> {
-        Ok(Self { uffd: Uffd::open()?, pagemap: Pagemap::open()? })
-    }
-}
-
-/// The pager, and what a controller can do with it before there is any.
+/// The pager, and its state before there is guest RAM.
 #[derive(Debug)]
 pub struct Service {
-    /// Until there is guest RAM to use them on. An error stays.
+    /// Kept until there is guest RAM. An error stays.
     handles: Result<Option<Handles>, String>,
     pager: Option<Pager>,
     latency: Sampler,
-    /// Why the last eviction or restore failed.
+    /// Error of the last eviction or restore.
     failure: Option<String>,
 }
 
@@ -39,12 +25,12 @@ impl Service {
         Self { handles, pager: None, latency: Sampler::default(), failure: None }
     }
 
-    /// The pager, as soon as there is guest RAM.
+    /// Returns the pager, once there is guest RAM.
     pub fn pager(&self) -> Option<&Pager> {
         self.pager.as_ref()
     }
 
-    /// Serves what is due, and evicts again if it is time.
+    /// Serves faults that are due, and does a periodic eviction that is due.
     pub fn serve_due(&mut self) {
         if let Some(pager) = &mut self.pager {
             pager.serve_due();
@@ -54,14 +40,14 @@ impl Service {
         }
     }
 
-    /// Takes in the faults that have arrived.
+    /// Reads the faults that have arrived.
     pub fn take_faults(&mut self) {
         if let Some(pager) = &mut self.pager {
             pager.take_faults(&mut self.latency);
         }
     }
 
-    /// Answers one line.
+    /// Answers one line with a request.
     pub fn answer(&mut self, line: &[u8]) -> Response {
         match serde_json::from_slice(line) {
             Ok(request) => self.execute(request).unwrap_or_else(|error| Response::Error { error }),
@@ -113,26 +99,29 @@ impl Service {
         result
     }
 
-    /// Makes the pager, if there is none yet and all it needs is there.
+    /// Makes the pager, if there is none yet and there is guest RAM, and sets its RAM.
     fn attach(&mut self) -> Result<(), String> {
         let handles = self.handles.as_mut().map_err(|error| error.clone())?;
-        if self.pager.is_none() {
-            let ram = hook::guest_ram().ok_or_else(|| Error::NoGuestRam.to_string())?;
-            self.pager = handles.take().map(|Handles { uffd, pagemap }| Pager::new(uffd, pagemap, ram));
+        let ram = hook::guest_ram();
+        if ram.pages() == 0 {
+            return Err(Error::NoGuestRam.to_string());
         }
-        Ok(())
+        if self.pager.is_none() {
+            self.pager = handles.take().map(Pager::new);
+        }
+        self.pager.iter_mut().try_for_each(|pager| pager.take_ram(&ram)).map_err(|error| error.to_string())
     }
 
     fn status(&mut self) -> Status {
         let error = self.attach().err().or_else(|| self.failure.clone());
         let ram = hook::guest_ram();
-        let pages = ram.map_or(0, |ram| ram.pages());
-        let resident = self.pager.as_ref().map_or(pages, Pager::resident_pages);
+        let pages = ram.pages();
+        let evicted = self.pager.as_ref().map_or(0, Pager::evicted_pages);
         Status {
-            ram_bytes: ram.map_or(0, |ram| ram.bytes) as u64,
+            ram_bytes: ram.bytes() as u64,
             page_bytes: PAGE_BYTES as u64,
-            evicted_pages: (pages - resident) as u64,
-            resident_pages: resident as u64,
+            evicted_pages: evicted as u64,
+            resident_pages: (pages - evicted) as u64,
             in_flight: self.pager.as_ref().map_or(0, Pager::in_flight) as u64,
             latency: self.latency.model().clone(),
             error,
@@ -140,7 +129,10 @@ impl Service {
     }
 }
 
-/// Whether there can be such an eviction; the message names the parameter.
+/// Checks an eviction's parameters.
+///
+/// # Errors
+/// A parameter is impossible; the message names it.
 fn check(eviction: &Eviction) -> Result<(), String> {
     let (Eviction::Fraction { share } | Eviction::Periodic { share, .. } | Eviction::Lru { share }) =
         eviction

@@ -1,19 +1,19 @@
-//! What happens when the library is loaded, before the VMM's `main`.
+//! Start of the pager when the library is loaded, before the VMM's `main`.
 
-use crate::hook;
+use crate::handles::Handles;
 use crate::server;
-use crate::service::{Handles, Service};
+use crate::service::Service;
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{env, fs, io, mem, process, ptr, thread};
 
-/// The path of the control socket. Without it the library does nothing.
+/// Variable with the path of the control socket. Without it the library does nothing.
 const SOCKET_VARIABLE: &str = "APF_PAGER_SOCKET";
 
-/// The loader calls this before `main`, when the process has one thread. Not in this crate's own
-/// unit tests, which are no VMM.
+/// Entry that the dynamic loader calls before `main`, when the process has one thread. Left out of
+/// this crate's unit tests, which are no VMM.
 #[used]
 #[cfg_attr(not(test), unsafe(link_section = ".init_array"))]
 static START: extern "C" fn() = start;
@@ -36,11 +36,11 @@ extern "C" fn start() {
     }
 }
 
-/// Everything that the VMM's sandbox might forbid later, then the thread. The thread starts here
-/// and not at the first request so that it is outside of a sandbox that the VMM puts around the
-/// thread that calls for it (Landlock).
+/// Opens everything that the VMM's sandbox may forbid later, then starts the thread. It starts here
+/// instead of at the first request so that it is outside a sandbox that covers only the calling
+/// thread and its later children (Landlock).
 fn listen(path: OsString) -> io::Result<()> {
-    // What an earlier VMM left behind. Anything else than a socket is in the way, and stays.
+    // Removes an earlier VMM's socket. Any other file stays, and makes `bind` fail.
     if fs::symlink_metadata(&path).is_ok_and(|found| found.file_type().is_socket()) {
         fs::remove_file(&path)?;
     }
@@ -53,19 +53,18 @@ fn listen(path: OsString) -> io::Result<()> {
     let service = Service::new(handles);
     with_signals_blocked(|| {
         thread::Builder::new().name("apf-pager".into()).spawn(move || {
-            // Without its pager the guest would hang at its next fault, and nobody would know why.
+            // Without its pager the guest would hang at its next fault, without any message.
             let ended = catch_unwind(AssertUnwindSafe(|| server::run(&listener, service)));
             if ended.is_err() {
                 process::abort();
             }
         })
     })?;
-    hook::watch();
     Ok(())
 }
 
-/// The thread made in here has every signal blocked for its whole life: the VMM's signals are for
-/// the VMM's threads (QEMU kicks its vCPUs with SIGUSR1).
+/// Calls `make_thread` with every signal blocked, which the new thread inherits: the VMM's signals
+/// are for the VMM's threads (QEMU kicks its vCPUs with SIGUSR1).
 fn with_signals_blocked<T>(make_thread: impl FnOnce() -> T) -> T {
     // SAFETY: both sets are initialised, by `sigfillset` and by `pthread_sigmask`, before they are
     // read, and the calls take valid pointers.

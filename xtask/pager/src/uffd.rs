@@ -1,4 +1,4 @@
-//! The userfaultfd ABI: `linux/userfaultfd.h`, as much of it as the pager needs.
+//! The part of the userfaultfd ABI (`linux/userfaultfd.h`) that the pager needs.
 
 use crate::error::Error;
 use apf_vocabulary::PAGE_BYTES;
@@ -10,18 +10,18 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
     pub address: usize,
-    /// The page was write-protected when the fault began; it may have been dropped since.
+    /// The page was write-protected at the time of the fault; it may have been dropped since.
     pub write_protect: bool,
 }
 
-/// What became of a page-in.
+/// Result of a page-in.
 #[derive(Debug)]
 pub enum Copied {
-    /// So many bytes from the start, and their waiters are awake. At least a page.
+    /// This many bytes from the start, at least a page, are in place, and their waiters awake.
     Bytes(usize),
     /// The first page is present already. Its waiters are *not* awake.
     Present,
-    /// Nothing happened: the kernel wants to be asked again.
+    /// Nothing happened: the kernel asks to try again.
     Again,
     Failed(io::Error),
 }
@@ -31,8 +31,8 @@ pub enum Copied {
 pub struct Uffd(OwnedFd);
 
 impl Uffd {
-    /// Opens one for this process. Faults come from KVM in kernel mode, so `UFFD_USER_MODE_ONLY`,
-    /// which would be allowed to everybody, is of no use.
+    /// Opens one for this process. KVM faults in kernel mode, so `UFFD_USER_MODE_ONLY`, which needs
+    /// no permission, cannot be used.
     pub fn open() -> Result<Self, Error> {
         let uffd = Self(Self::create().map_err(|error| match error.raw_os_error() {
             Some(libc::ENOSYS) => Error::NoUserfaultfd(error),
@@ -49,7 +49,7 @@ impl Uffd {
         // SAFETY: the system call takes flags and touches no memory.
         let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, flags) };
         if fd >= 0 {
-            // SAFETY: a file descriptor that was just made, and nobody else knows.
+            // SAFETY: a new file descriptor, owned by nothing else.
             return Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) });
         }
         let error = io::Error::last_os_error();
@@ -65,12 +65,12 @@ impl Uffd {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a file descriptor that was just made, and nobody else knows.
+        // SAFETY: a new file descriptor, owned by nothing else.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// From now on faults in this range are reported: on pages that are not there, and on writes to
-    /// pages that are write-protected.
+    /// Registers a range: faults on absent pages and writes to write-protected pages are reported
+    /// from now on.
     pub fn register(&self, start: usize, bytes: usize) -> io::Result<()> {
         let range = Range::new(start, bytes);
         let mut register = Register { range, mode: REGISTER_MISSING | REGISTER_WP, ioctls: 0 };
@@ -78,18 +78,18 @@ impl Uffd {
         unsafe { self.ioctl(UFFDIO_REGISTER, &mut register) }
     }
 
-    /// Write-protects the pages of the range that are present. When it returns no CPU, and no vCPU,
-    /// can write to them: a write waits.
+    /// Write-protects the present pages of the range. When it returns, writes of every CPU and vCPU
+    /// to them wait.
     pub fn write_protect(&self, start: usize, bytes: usize) -> io::Result<()> {
         self.set_write_protection(start, bytes, WRITEPROTECT_WP)
     }
 
-    /// Lifts the protection and wakes everybody who waits in the range.
+    /// Removes the protection and wakes all waiters in the range.
     pub fn write_unprotect(&self, start: usize, bytes: usize) -> io::Result<()> {
         self.set_write_protection(start, bytes, 0)
     }
 
-    /// Lifts the protection and wakes nobody: whoever waits has a message that will be read.
+    /// Removes the protection without waking: each waiter has a message that will be read.
     pub fn write_unprotect_quietly(&self, start: usize, bytes: usize) -> io::Result<()> {
         self.set_write_protection(start, bytes, WRITEPROTECT_DONTWAKE)
     }
@@ -105,8 +105,8 @@ impl Uffd {
         }
     }
 
-    /// Puts pages that are not there in place, in one step with their contents, and wakes their
-    /// waiters. Never touches a page that is there.
+    /// Puts absent pages in place, atomically with their contents, and wakes their waiters. Never
+    /// changes a present page.
     pub fn copy(&self, start: usize, contents: &[u8]) -> Copied {
         debug_assert!(contents.len().is_multiple_of(PAGE_BYTES));
         let mut copy = Copy {
@@ -116,13 +116,13 @@ impl Uffd {
             mode: 0,
             copy: 0,
         };
-        // SAFETY: `UFFDIO_COPY` reads and writes one `Copy`, reads `contents`, and fills only pages
-        // of the registered range that no one has seen any contents of.
+        // SAFETY: `UFFDIO_COPY` reads and writes one `Copy`, reads `contents`, and fills only absent
+        // pages of the registered range, which no thread has read yet.
         let Err(error) = (unsafe { self.ioctl(UFFDIO_COPY, &mut copy) }) else {
             return Copied::Bytes(contents.len());
         };
         match error.raw_os_error() {
-            // The kernel says EAGAIN, too, when it stopped half-way.
+            // The kernel also returns EAGAIN when it has stopped half-way.
             _ if copy.copy > 0 => Copied::Bytes(copy.copy as usize),
             Some(libc::EEXIST) => Copied::Present,
             Some(libc::EAGAIN) => Copied::Again,
@@ -130,14 +130,14 @@ impl Uffd {
         }
     }
 
-    /// Wakes everybody who waits in the range; they try again.
+    /// Wakes all waiters in the range; they try again.
     pub fn wake(&self, start: usize, bytes: usize) -> io::Result<()> {
         let mut range = Range::new(start, bytes);
         // SAFETY: `UFFDIO_WAKE` reads one `Range`.
         unsafe { self.ioctl(UFFDIO_WAKE, &mut range) }
     }
 
-    /// Appends the faults that wait to be read, many per system call.
+    /// Appends all faults that are waiting to be read, many per system call.
     pub fn read_faults(&self, faults: &mut Vec<Fault>) {
         let mut messages = [Message::default(); 64];
         loop {
@@ -145,8 +145,8 @@ impl Uffd {
             let read = unsafe {
                 libc::read(self.0.as_raw_fd(), messages.as_mut_ptr().cast(), size_of_val(&messages))
             };
-            // EAGAIN: no more for now. There is no other error for a valid descriptor, and a
-            // message stays in the kernel until it is read.
+            // EAGAIN: no further message now. A valid descriptor has no other error, and a message
+            // stays in the kernel until it is read.
             let Ok(read) = usize::try_from(read) else { return };
             let count = read / size_of::<Message>();
             faults.extend(messages[..count].iter().filter(|m| m.event == EVENT_PAGEFAULT).map(|m| Fault {
@@ -159,12 +159,14 @@ impl Uffd {
         }
     }
 
+    /// Makes a request of the kernel.
+    ///
     /// # Safety
     ///
-    /// `request` must read and write no more than one `T` through its argument, and must do no harm
-    /// to memory that it names.
+    /// `request` must read and write no more than one `T` through its argument, and must leave the
+    /// memory that it names valid.
     unsafe fn ioctl<T>(&self, request: libc::c_ulong, argument: &mut T) -> io::Result<()> {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller's obligation.
         match unsafe { libc::ioctl(self.0.as_raw_fd(), request, argument as *mut T) } {
             -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
@@ -190,7 +192,7 @@ const PAGEFAULT_FLAG_WP: u64 = 1 << 1;
 const USERFAULTFD_IOC_NEW: libc::c_ulong = 0xaa00;
 const UFFDIO_API: libc::c_ulong = iowr::<Api>(0x3f);
 const UFFDIO_REGISTER: libc::c_ulong = iowr::<Register>(0x00);
-/// `_IOR` although the kernel only reads: a mistake of the header that became ABI.
+/// `_IOR` although the kernel only reads: a mistake in the header that is ABI now.
 const UFFDIO_WAKE: libc::c_ulong = (2 << 30) | ((size_of::<Range>() as libc::c_ulong) << 16) | 0xaa02;
 const UFFDIO_COPY: libc::c_ulong = iowr::<Copy>(0x03);
 const UFFDIO_WRITEPROTECT: libc::c_ulong = iowr::<WriteProtect>(0x06);
@@ -241,7 +243,7 @@ struct WriteProtect {
     mode: u64,
 }
 
-/// `struct uffd_msg`, as a page fault fills it.
+/// `struct uffd_msg` of a page fault.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Message {

@@ -23,8 +23,14 @@ impl Report {
             return None;
         }
         let point = self.point(self.samples.first()?);
-        let set: Vec<_> =
+        let mut set: Vec<_> =
             parameters.iter().map(|(name, value)| format!("{name} {}", number::exact(*value))).collect();
+        if !self.setting.page_latency.starts_with("the parameter") {
+            set.push(format!("page-ins {}", self.setting.page_latency));
+        }
+        if self.setting.evict != "all" {
+            set.push(format!("evictions {}", self.setting.evict));
+        }
         let modes = self.modes().to_vec();
         let names: Vec<_> = modes.iter().map(|mode| mode.name().to_owned()).collect();
         let mut lines = vec![html::about(self), format!("At {}:", set.join(", ")), String::new()];
@@ -141,7 +147,7 @@ mod tests {
         }
         let text = example::report(document).brief().unwrap();
         for part in [
-            "At page_latency_ms 10, pages 64, tasks 32:",
+            "At page_latency_ms 10, pages 64, tasks 32, page-ins 20ms:",
             "blocked          halt         async",
             "times faster",
             "0 of 4,096 compared byte for byte",

@@ -87,7 +87,7 @@ impl Distribution {
             .collect()
     }
 
-    /// Whether at least one value lies beyond this share: a hundred values do not give the one in a
+    /// Returns whether at least one value lies beyond this share: a hundred values do not give the one in a
     /// thousand.
     #[must_use]
     pub fn knows(&self, share: f64) -> bool {

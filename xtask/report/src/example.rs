@@ -140,10 +140,7 @@ impl Made {
             && tasks == *self.tasks.last().unwrap_or(&1)
             && mode == Mode::Async;
         Sample {
-            mode,
-            parameters: self.parameters(tasks, latency),
             repetition,
-            boot: 0,
             metrics: [("seconds".into(), seconds), ("computing_kept_percent".into(), kept)].into(),
             counts: [
                 ("not_present".into(), self.pages.into()),
@@ -152,6 +149,7 @@ impl Made {
             .into(),
             histograms: if self.details { self.histograms(mode, us, f64::from(tasks), rng) } else { vec![] },
             faults: if recorded { self.faults(tasks, us, rng) } else { vec![] },
+            ..Sample::new(mode, self.parameters(tasks, latency))
         }
     }
 }

@@ -135,7 +135,7 @@ impl Report {
         self.samples.range(Point::all_of(panel)).map(|(point, _)| *point)
     }
 
-    /// Whether there is a sample at a point.
+    /// Returns whether there is a sample at a point.
     #[must_use]
     pub fn has(&self, point: Point) -> bool {
         self.samples.contains_key(&point)

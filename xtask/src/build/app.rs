@@ -18,6 +18,8 @@ const UNIKERNEL: Program<'_> = Program {
     folder: "app",
     target: "x86_64-unknown-hermit",
     std: "std,panic_abort",
+    profile: "release",
+    features: "",
 };
 
 /// Builds the unikernel with its std, and links it with the kernel archive in the folder

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::dirs;
+use crate::process::cargo::without_user_settings;
 use crate::process::{Cmd, command};
 use crate::setup::{Toolchain, Tools};
 
@@ -25,6 +26,10 @@ pub struct Program<'a> {
     pub target: &'a str,
     /// The parts of std that it uses.
     pub std: &'a str,
+    /// Profile of the workspace.
+    pub profile: &'a str,
+    /// Features of the package.
+    pub features: &'a str,
 }
 
 impl Program<'_> {
@@ -35,7 +40,8 @@ impl Program<'_> {
     pub fn build(&self, tools: &Tools, env: &[(&str, &Path)]) -> Result<PathBuf> {
         let target_dir = dirs::apf().join(self.folder);
         let mut cargo = cargo(tools.toolchain()?)
-            .args(["build", "--locked", "--release", "--bin", self.binary, "--target", self.target])
+            .args(["build", "--locked", "--profile", self.profile, "--features", self.features])
+            .args(["--bin", self.binary, "--target", self.target])
             .arg(format!("-Zbuild-std={}", self.std))
             .args(["-Zbuild-std-features=compiler-builtins-mem", "--target-dir"])
             .arg(&target_dir)
@@ -52,27 +58,18 @@ impl Program<'_> {
         cargo
             .logged(&dirs::log(&format!("{}-build", self.folder))?)
             .with_context(|| format!("{} cannot be built", self.what))?;
-        command::must_exist(target_dir.join(self.target).join("release").join(self.binary), self.what)
+        command::must_exist(target_dir.join(self.target).join(self.profile).join(self.binary), self.what)
     }
 }
 
 /// The guest's cargo, by path, independent of the toolchain that runs this program.
 pub fn cargo(toolchain: &Toolchain) -> Cmd {
-    let mut cmd = Cmd::new(&toolchain.cargo)
+    without_user_settings(Cmd::new(&toolchain.cargo))
+        // Set by `cargo run` for the host's compiler.
+        .env_remove("CARGO")
+        .env_remove("RUSTUP_TOOLCHAIN")
         .env("RUSTC", &toolchain.rustc)
         // Building std is an unstable option of a stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
-        .timeout(LIMIT);
-    // Set by `cargo run` or the user for the host's compiler.
-    for name in [
-        "CARGO",
-        "RUSTUP_TOOLCHAIN",
-        "RUSTFLAGS",
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_BUILD_TARGET",
-        "CARGO_TARGET_DIR",
-    ] {
-        cmd = cmd.env_remove(name);
-    }
-    cmd
+        .timeout(LIMIT)
 }

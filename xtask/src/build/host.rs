@@ -6,7 +6,8 @@ use anyhow::{Context, Result};
 
 use super::guest::LIMIT;
 use crate::dirs;
-use crate::process::{cargo, command};
+use crate::process::cargo::HOST_TARGET;
+use crate::process::{build_cargo, command};
 
 /// Builds the pager's library with the toolchain that built this program.
 ///
@@ -14,8 +15,17 @@ use crate::process::{cargo, command};
 /// It does not compile.
 pub fn pager() -> Result<PathBuf> {
     let target = dirs::apf().join("host");
-    cargo()
-        .args(["build", "--locked", "--release", "--package", "apf-pager", "--target-dir"])
+    build_cargo()
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "apf-pager",
+            "--target",
+            HOST_TARGET,
+            "--target-dir",
+        ])
         .arg(&target)
         .cwd(dirs::root())
         .quiet()
@@ -23,5 +33,5 @@ pub fn pager() -> Result<PathBuf> {
         .timeout(LIMIT)
         .logged(&dirs::log("pager-build")?)
         .context("the pager cannot be built")?;
-    command::must_exist(target.join("release/libapf_pager.so"), "the pager's library")
+    command::must_exist(target.join(HOST_TARGET).join("release/libapf_pager.so"), "the pager's library")
 }

@@ -15,7 +15,7 @@ use images::kernel;
 use super::guest;
 use crate::dirs;
 use crate::patches::{self, Lines};
-use crate::process::{Cmd, cargo, command};
+use crate::process::{Cmd, build_cargo, command};
 use crate::setup::{BuildTools, Tools};
 
 const TARGET: &str = "x86_64-unknown-none";
@@ -44,7 +44,7 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
 
 /// Finds the source that cargo has fetched for the workspace's lock file.
 fn pristine_source() -> Result<PathBuf> {
-    let metadata = cargo()
+    let metadata = build_cargo()
         .args(["metadata", "--locked", "--format-version", "1", "--filter-platform", TARGET])
         .cwd(dirs::root())
         .quiet()

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use super::app;
 use super::guest::cargo;
 use crate::dirs;
+use crate::process::cargo::HOST_TARGET;
 use crate::process::{Scratch, command};
 use crate::setup::Tools;
 
@@ -20,8 +21,6 @@ pub struct Program {
     pub symbols: PathBuf,
 }
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
 /// Builds the program, statically linked, with the unikernel's compiler and options.
 ///
 /// # Errors
@@ -29,17 +28,26 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub fn build(tools: &Tools) -> Result<Program> {
     let folder = dirs::sub("linux")?;
     cargo(tools.toolchain()?)
-        .args(["build", "--locked", "--release", "--bin", "unikernel", "--target", TARGET, "--target-dir"])
+        .args([
+            "build",
+            "--locked",
+            "--release",
+            "--bin",
+            "unikernel",
+            "--target",
+            HOST_TARGET,
+            "--target-dir",
+        ])
         .arg(&folder)
         // The initramfs has no libraries.
-        .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .cwd(dirs::root().join("unikernel"))
         .quiet()
         .doing("building the program for Linux")
         .logged(&dirs::log("linux-build")?)
         .context("the program cannot be built for Linux")?;
     let symbols =
-        command::must_exist(folder.join(TARGET).join("release/unikernel"), "the program for Linux")?;
+        command::must_exist(folder.join(HOST_TARGET).join("release/unikernel"), "the program for Linux")?;
     let program = Scratch::guard(folder.join(format!("init.{}", std::process::id())));
     app::without_symbols(tools, &symbols, program.path())?;
     // Moved into place: another run may be booting it.

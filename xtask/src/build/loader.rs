@@ -10,10 +10,12 @@ use crate::setup::Tools;
 const LOADER: Program<'_> = Program {
     what: "the loader",
     binary: "apf-loader",
-    source: "images/loader/boot",
+    source: "images/loader",
     folder: "loader",
     target: "x86_64-unknown-none",
     std: "core,alloc",
+    profile: "loader",
+    features: "boot",
 };
 
 /// Builds the loader.

@@ -45,8 +45,8 @@ pub struct CheckArgs {
 /// `cargo xtask check`
 ///
 /// # Errors
-/// Something is missing, the guest does not come to its end, a check fails, or guest and host
-/// have counted something else.
+/// Something is missing, the guest does not reach its end, a check fails, or the counts of guest and
+/// host differ.
 pub fn run(args: &CheckArgs) -> Result<()> {
     let cores = args.cores()?;
     let memory_mib = args.guest.memory_mib(MEMORY_MIB, LEAST_MIB, "the checks")?;

@@ -27,7 +27,7 @@ pub struct Report {
     vmm: &'static str,
     /// "native" or "lab".
     host: &'static str,
-    /// Whether one instruction was one nanosecond.
+    /// True if one instruction was one nanosecond.
     exact: bool,
     kernel_version: String,
     cores: usize,

@@ -1,4 +1,4 @@
-//! Which pages an eviction takes, and how often, as one writes it on the command line.
+//! Kinds of evictions, as text on the command line.
 //!
 //! | text | each eviction takes |
 //! |---|---|
@@ -34,17 +34,17 @@ impl Default for Evict {
 }
 
 impl Evict {
-    /// What the pager is told.
+    /// The pager's kind.
     pub const fn kind(&self) -> &Eviction {
         &self.kind
     }
 
-    /// Whether it takes all that it is asked for, once.
+    /// Returns true if it takes everything, once.
     pub const fn is_all(&self) -> bool {
         matches!(self.kind, Eviction::All)
     }
 
-    /// Whether a guest gets on at all, if a page-in takes `latency`: between two evictions there
+    /// Checks that a guest makes progress if a page-in takes `latency`: between two evictions there
     /// must be time for the pages that it needs for anything, and for some more.
     ///
     /// # Errors
@@ -65,17 +65,17 @@ impl Evict {
     }
 }
 
-/// What evictions take from a guest.
+/// Memory that evictions take from a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// What it reads.
+    /// The data that it reads.
     Data,
     /// Its code and stacks as well.
     Everything,
 }
 
 impl Taken {
-    /// How many of its pages come in one after the other, whatever it does.
+    /// Number of its pages that come in one after the other, whatever it does.
     fn page_ins(self, share: f64) -> u32 {
         // The pages that one instruction needs, and some more.
         const INSTRUCTION: u32 = 10;

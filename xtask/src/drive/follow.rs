@@ -9,7 +9,6 @@ use apf_vocabulary::grid::Point;
 use apf_vocabulary::pager::{Eviction, Latency, Parts};
 use apf_vocabulary::{Counters, Fault, Message, Mode};
 
-use super::PROGRESS_PREFIX;
 use super::guest::{Guest, Line};
 use super::memory::Memory;
 use super::samples::Samples;
@@ -18,8 +17,9 @@ use super::swap::Swap;
 use super::trace::Trace;
 use super::vmm;
 use crate::dirs;
-use crate::process::command;
 
+/// Start of a line that reports progress.
+pub const PROGRESS_PREFIX: &str = "@progress ";
 /// Time between two reports of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let scratch = dirs::scratch("drive")?;
     let socket = scratch.path().join("pager");
     let trace = Trace::start();
-    let swap = spec.swap.as_deref().map(Swap::begin).transpose()?;
+    let swap = spec.swap.as_deref().map(Swap::start).transpose()?;
     let start = || Guest::start(vmm::command(spec, &socket), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
@@ -47,7 +47,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
         served: 0,
         last_sign: Instant::now(),
     };
-    let ended = vm.until_the_end();
+    let ended = vm.until_the_end().map_err(|error| vm.guest.explain(error));
     match &vm.activity {
         Activity::Checking(check) => ended.with_context(|| format!("the check `{check}` did not end"))?,
         _ => ended?,
@@ -55,7 +55,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     Ok(vm.outcome)
 }
 
-/// What the guest is doing.
+/// Activity of the guest.
 enum Activity {
     /// It starts, or prepares its next check.
     Preparing,
@@ -102,7 +102,7 @@ impl Vm<'_> {
                     let is_done = matches!(self.activity, Activity::Done);
                     if !is_done || !vmm::succeeded(self.spec, status) {
                         let said = if is_done { "" } else { " before its work was done" };
-                        bail!("the VMM ended{said} ({})", command::describe(status));
+                        bail!("the VMM ended{said}");
                     }
                     return Ok(());
                 }
@@ -137,7 +137,7 @@ impl Vm<'_> {
             }
             Message::Restore { request } => self.restore(request)?,
             Message::Samples { total } => {
-                let samples = Samples::begin(self.spec, self.out, self.tsc_mhz, total)?;
+                let samples = Samples::start(self.spec, self.out, self.tsc_mhz, total)?;
                 self.activity = Activity::Sampling(Box::new(samples));
             }
             Message::SampleBegins { mode, point } => self.sample_begins(mode, point)?,
@@ -175,7 +175,7 @@ impl Vm<'_> {
     fn samples(&mut self) -> Result<&mut Samples> {
         match &mut self.activity {
             Activity::Sampling(samples) => Ok(samples),
-            _ => bail!("the guest told of a sample, but of no experiment"),
+            _ => bail!("the guest sent a sample, but no experiment has started"),
         }
     }
 

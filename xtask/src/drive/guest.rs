@@ -1,21 +1,27 @@
 //! The guest's console, line by line, kept in a log.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
+use signal_hook::consts::SIGKILL;
 
-use crate::process::{Cmd, Running};
+use crate::process::{Cmd, Running, command};
 
 /// A line longer than this is garbage.
 const LONGEST_LINE: u64 = 1 << 20;
+/// Time for a VMM that is about to end, and for its last lines.
+const GRACE: Duration = Duration::from_secs(1);
+/// The longest part of a line in an error.
+const SHOWN: usize = 200;
 
-/// What comes next.
+/// Next event of a guest.
 pub enum Line {
     /// A line, without its end.
     Text(String),
@@ -29,6 +35,10 @@ pub enum Line {
 pub struct Guest {
     vmm: Running,
     lines: Receiver<String>,
+    /// The last line so far that is not blank.
+    last_line: String,
+    /// Processes that the kernel had ended for want of memory before the VMM started.
+    out_of_memory: u64,
 }
 
 impl Guest {
@@ -55,7 +65,7 @@ impl Guest {
                 line.clear();
             }
         });
-        Ok(Self { vmm, lines })
+        Ok(Self { vmm, lines, last_line: String::new(), out_of_memory: out_of_memory_kills() })
     }
 
     /// The VMM's process.
@@ -63,13 +73,32 @@ impl Guest {
         self.vmm.id()
     }
 
-    /// What the guest says within `patience`.
+    fn remember(&mut self, line: &str) {
+        if !line.trim().is_empty() {
+            line.trim().clone_into(&mut self.last_line);
+        }
+    }
+
+    /// Adds the VMM's end to an error, if it has ended: how, and its last line.
+    pub fn explain(&mut self, error: Error) -> Error {
+        let Ok(Some(status)) = self.vmm.wait(Some(GRACE)) else { return error };
+        while let Ok(line) = self.lines.recv_timeout(GRACE) {
+            self.remember(&line);
+        }
+        let out_of_memory = out_of_memory_kills() > self.out_of_memory;
+        anyhow!("{error:#} ({})", obituary(status, out_of_memory, &self.last_line))
+    }
+
+    /// Returns the guest's next line within `patience`.
     ///
     /// # Errors
     /// The VMM has closed its output but does not end.
     pub fn next(&mut self, patience: Duration) -> Result<Line> {
         match self.lines.recv_timeout(patience) {
-            Ok(line) => Ok(Line::Text(line)),
+            Ok(line) => {
+                self.remember(&line);
+                Ok(Line::Text(line))
+            }
             Err(RecvTimeoutError::Timeout) => Ok(Line::None),
             // Its output is closed: it has ended, or is about to.
             Err(RecvTimeoutError::Disconnected) => {
@@ -77,5 +106,59 @@ impl Guest {
                 Ok(Line::End(status.context("the VMM has closed its output and does not end")?))
             }
         }
+    }
+}
+
+/// Processes that the kernel has ended for want of memory since it started.
+fn out_of_memory_kills() -> u64 {
+    let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()
+}
+
+fn obituary(status: ExitStatus, out_of_memory: bool, last_line: &str) -> String {
+    let cause = match status.signal() {
+        Some(SIGKILL) if out_of_memory => {
+            ": the kernel ended it because the host, or the VMM's memory limit, was out of memory; \
+             use less --memory and --region-mib"
+        }
+        _ => "",
+    };
+    let last: String = last_line.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
+    let last = if last.is_empty() { "it printed nothing".into() } else { format!("its last line: {last}") };
+    format!("{}{cause}; {last}", command::describe(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+
+    use super::*;
+    use crate::dirs;
+
+    /// Runs a shell script in a VMM's place until it ends, and explains an error then.
+    fn explained(script: &str) -> Result<String> {
+        let scratch = dirs::scratch("guest-test")?;
+        let vmm = Cmd::new("sh").arg("-c").arg(script);
+        let mut guest = Guest::start(vmm, &scratch.path().join("console"))?;
+        let read = guest.next(Duration::from_secs(10))?;
+        assert!(matches!(read, Line::Text(_)));
+        Ok(guest.explain(anyhow!("it failed")).to_string())
+    }
+
+    #[test]
+    fn an_error_has_the_vmms_end_and_its_last_line() {
+        let text = explained("echo first; echo 'no memory: panic' >&2; echo; exit 101").unwrap();
+        assert_eq!(text, "it failed (exit code 101; its last line: no memory: panic)");
+        let text = explained("echo first; kill -9 $$").unwrap();
+        assert!(text.starts_with("it failed (killed by signal 9") && text.contains("first"), "{text}");
+        assert_eq!(explained("echo first; sleep 20").unwrap(), "it failed", "it still runs");
+    }
+
+    #[test]
+    fn an_obituary_names_the_want_of_memory() {
+        let killed = ExitStatus::from_raw(SIGKILL);
+        assert!(obituary(killed, true, "x").contains("out of memory"));
+        assert!(!obituary(killed, false, "x").contains("out of memory"));
+        assert!(!obituary(ExitStatus::from_raw(0), true, "x").contains("out of memory"));
     }
 }

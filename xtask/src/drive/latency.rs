@@ -1,4 +1,4 @@
-//! How long page-ins take, as one writes it on the command line.
+//! Times of page-ins, as text on the command line.
 //!
 //! | text | each page-in takes |
 //! |---|---|
@@ -39,7 +39,7 @@ impl PageLatency {
         Self { text: humantime::format_duration(latency).to_string(), model: Latency::Constant { micros } }
     }
 
-    /// What the pager is told.
+    /// The pager's model.
     pub const fn model(&self) -> &Latency {
         &self.model
     }

@@ -31,15 +31,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
+pub use follow::PROGRESS_PREFIX;
 use spec::Spec;
-
-/// Marks a line of this program that tells how far it is.
-pub const PROGRESS_PREFIX: &str = "@progress ";
 
 /// `cargo xtask drive`, called by other verbs only.
 #[derive(Debug, Args)]
 pub struct DriveArgs {
-    /// What to run
+    /// Specification of the VM
     spec: PathBuf,
     /// Folder for the outcome and the guest's console
     out: PathBuf,

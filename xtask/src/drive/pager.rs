@@ -52,7 +52,7 @@ impl Pager {
         }
     }
 
-    /// Sets how long page-ins take, and begins its random course at `seed`.
+    /// Sets the time of page-ins, with `seed` for random ones.
     pub fn set_latency(&mut self, latency: &Latency, seed: u64) -> Result<()> {
         match self.ask(&Request::SetLatency { latency: latency.clone(), seed })? {
             Response::LatencySet {} => Ok(()),
@@ -61,7 +61,7 @@ impl Pager {
     }
 
     /// Pages everything out, or `only` these parts, or of either what `eviction`
-    /// says, and acknowledges `request` to the guest. Random choices begin at `seed`.
+    /// says, and acknowledges `request` to the guest. `seed` is for random choices.
     pub fn evict(
         &mut self,
         only: Option<Parts>,
@@ -75,7 +75,7 @@ impl Pager {
         }
     }
 
-    /// Acknowledges `request` to the guest, and tells whether its mailbox was found.
+    /// Acknowledges `request` to the guest, and returns whether its mailbox was found.
     pub fn acknowledge(&mut self, request: u64) -> Result<bool> {
         match self.ask(&Request::Acknowledge { ack: request })? {
             Response::Acknowledged { mailboxes } => Ok(mailboxes > 0),
@@ -83,7 +83,7 @@ impl Pager {
         }
     }
 
-    /// Ends periodic evictions, and tells whether they went well.
+    /// Ends periodic evictions; an error if one has failed.
     pub fn end_evictions(&mut self) -> Result<()> {
         match self.ask(&Request::EndEvictions {})? {
             Response::EvictionsEnded {} => Ok(()),
@@ -99,7 +99,7 @@ impl Pager {
         }
     }
 
-    /// What it has done so far.
+    /// Returns the pager's counts so far.
     pub fn stats(&mut self) -> Result<Stats> {
         match self.ask(&Request::Stats {})? {
             Response::Stats(stats) => Ok(stats),
@@ -111,11 +111,11 @@ impl Pager {
         let stream = self.stream.as_mut().context("the pager is not attached yet")?;
         let mut line = serde_json::to_string(request).context("plain data")?;
         line.push('\n');
-        stream.get_mut().write_all(line.as_bytes()).context("the pager is gone; the VMM must have ended")?;
+        stream.get_mut().write_all(line.as_bytes()).context("the VMM has ended, and the pager with it")?;
         line.clear();
         let read = stream.read_line(&mut line).context("the pager does not answer")?;
         if read == 0 {
-            bail!("the pager is gone; the VMM must have ended");
+            bail!("the VMM has ended, and the pager with it");
         }
         match serde_json::from_str(&line).with_context(|| format!("the pager said {line:?}"))? {
             Response::Error { error } => bail!("the pager cannot do it: {error}"),

@@ -11,8 +11,7 @@ use apf_report::document::Boot;
 use apf_vocabulary::Sample;
 use serde::{Deserialize, Serialize};
 
-use super::spec::{HostCounts, Spec};
-use super::swap::SwapCounts;
+use super::spec::Spec;
 use crate::process::Cmd;
 
 /// The record's file: one [`Entry`] a line.
@@ -22,7 +21,7 @@ pub const RECORD: &str = "record.jsonl";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "entry", rename_all = "snake_case")]
 pub enum Entry {
-    /// Where the VM runs; comes first.
+    /// Machine on which the VM runs; comes first.
     Machine(Machine),
     /// The guest is up.
     Guest {
@@ -30,7 +29,7 @@ pub enum Entry {
         tsc_mhz: u32,
     },
     /// A sample has ended.
-    Sample(Box<SampleOutcome>),
+    Sample(Box<Sample>),
     /// All samples have, and all memory has been compared.
     End(Boot),
 }
@@ -43,44 +42,17 @@ pub struct Machine {
     pub vmm_version: String,
 }
 
-/// A sample as guest and host saw it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SampleOutcome {
-    pub sample: Sample,
-    /// `None` where the host's tracing is not accessible.
-    pub host: Option<HostCounts>,
-    pub paged: Paged,
-}
-
-/// What paged, and what it counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Paged {
-    /// This project's pager.
-    Pager {
-        /// Pages that it brought back because they were touched, whether the
-        /// guest was told or its core stopped.
-        served_pages: u64,
-        /// Evictions, periodic ones included.
-        evictions: u64,
-        /// Pages that the first one left out of memory, and those that the others took out again.
-        evicted_pages: u64,
-    },
-    /// The host's own swap.
-    Swap(SwapCounts),
-}
-
 impl Machine {
     /// The machine this process runs on, which in the lab is the lab's.
     ///
     /// # Errors
-    /// The VMM does not tell its version.
+    /// The VMM does not print its version.
     pub fn here(spec: &Spec) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let version = Cmd::new(&spec.program).arg("--version").quiet().timeout(Duration::from_secs(20));
-        let version = version.capture().context("the VMM does not tell its version")?;
+        let version = version.capture().context("the VMM does not print its version")?;
         Ok(Self {
             processor: model.map_or("unknown", |(_, name)| name.trim()).to_owned(),
             kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
@@ -93,11 +65,11 @@ impl Machine {
 pub struct Recorder(File);
 
 impl Recorder {
-    /// Begins it in `folder`.
+    /// Creates the record in `folder`.
     ///
     /// # Errors
     /// The file cannot be made.
-    pub fn begin(folder: &Path) -> Result<Self> {
+    pub fn create(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         File::create(&path).map(Self).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -118,8 +90,8 @@ impl Recorder {
 pub struct Record {
     pub machine: Machine,
     pub tsc_mhz: u32,
-    pub samples: Vec<SampleOutcome>,
-    /// `None` of a guest that did not come to its end.
+    pub samples: Vec<Sample>,
+    /// `None` if the guest did not reach its end.
     pub end: Option<Boot>,
 }
 
@@ -127,11 +99,11 @@ impl Record {
     /// Reads what is there. A last line that was cut off is left out.
     ///
     /// # Errors
-    /// There is none, or not even its begin.
+    /// There is none, or its first lines are missing.
     pub fn read(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("{} has no begin", path.display()))
+        Self::parse(&text).with_context(|| format!("{} lacks its first lines", path.display()))
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -159,19 +131,15 @@ mod tests {
     #[test]
     fn what_was_cut_off_is_left_out() {
         let machine = Machine { processor: "p".into(), kernel: "k".into(), vmm_version: "v".into() };
-        let sample = SampleOutcome {
-            sample: Sample {
-                mode: Mode::Halt,
-                parameters: Point::from([("tasks".into(), 4.0)]),
-                repetition: 1,
-                boot: 0,
-                metrics: Point::new(),
-                counts: [].into(),
-                histograms: vec![],
-                faults: vec![],
-            },
-            host: None,
-            paged: Paged::Pager { served_pages: 7, evictions: 1, evicted_pages: 9 },
+        let sample = Sample {
+            mode: Mode::Halt,
+            parameters: Point::from([("tasks".into(), 4.0)]),
+            repetition: 1,
+            boot: 0,
+            metrics: Point::new(),
+            counts: [("host_served_pages".into(), 7)].into(),
+            histograms: vec![],
+            faults: vec![],
         };
         let end = Boot { compared_pages: 9, ..Boot::default() };
         let entries = [
@@ -183,8 +151,8 @@ mod tests {
         let lines = entries.map(|entry| serde_json::to_string(&entry).unwrap() + "\n");
         let whole = Record::parse(&lines.concat()).unwrap();
         assert_eq!((whole.tsc_mhz, whole.samples.len(), whole.end), (2000, 1, Some(end)));
-        assert_eq!(whole.samples[0].sample.parameters["tasks"], 4.0);
-        assert!(matches!(whole.samples[0].paged, Paged::Pager { served_pages: 7, .. }));
+        assert_eq!(whole.samples[0].parameters["tasks"], 4.0);
+        assert_eq!(whole.samples[0].counts["host_served_pages"], 7);
         let lines = lines[..3].concat();
         let torn = Record::parse(&lines[..lines.len() - 20]).unwrap();
         assert_eq!((torn.samples.len(), torn.end), (0, None));

@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 use apf_report::document::Boot;
 use apf_vocabulary::grid::Point;
 use apf_vocabulary::pager::Stats;
-use apf_vocabulary::{Mode, Sample};
+use apf_vocabulary::{Counters, Mode, Sample};
 
-use super::record::{Entry, Machine, Paged, Recorder, SampleOutcome};
+use super::record::{Entry, Machine, Recorder};
 use super::spec::{HostCounts, Spec};
 use super::swap::SwapCounts;
 
-/// How far it is.
+/// Progress of an experiment.
 pub struct Samples {
     recorder: Recorder,
     total: usize,
@@ -24,43 +24,43 @@ pub struct Samples {
     current: Option<Current>,
 }
 
-/// The sample that is running, with the host's counts at its begin.
+/// The sample that is running, with the host's counts at its start.
 struct Current {
     label: String,
     point: Point,
     began: Counts,
     /// Pages that the first eviction left out, and what had been counted then.
     evicted: Option<(u64, Counts)>,
-    /// What swap had counted when all was brought back, if it was before the end.
+    /// Swap's counts when all was brought back, if it was before the end.
     restored: Option<SwapCounts>,
     /// The host's counts at its end.
     ended: Option<Counts>,
 }
 
-/// What the host has counted so far.
+/// Counts of the host so far.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// `None` where its tracing is not accessible.
     pub trace: Option<HostCounts>,
     /// Zeros before the first eviction, when there is no pager to ask.
     pub pager: Stats,
-    /// Where its own swap takes the pager's place.
+    /// Counts of swap, if it takes the pager's place.
     pub swap: Option<SwapCounts>,
 }
 
 impl Samples {
-    /// Begins the record in `folder`.
+    /// Creates the record in `folder`.
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn begin(spec: &Spec, folder: &Path, tsc_mhz: u32, total: usize) -> Result<Self> {
-        let mut recorder = Recorder::begin(folder)?;
+    pub fn start(spec: &Spec, folder: &Path, tsc_mhz: u32, total: usize) -> Result<Self> {
+        let mut recorder = Recorder::create(folder)?;
         recorder.add(&Entry::Machine(Machine::here(spec)?))?;
         recorder.add(&Entry::Guest { tsc_mhz })?;
         Ok(Self { recorder, total, done: 0, began: Instant::now(), current: None })
     }
 
-    /// A sample begins.
+    /// Records the start of a sample.
     pub fn sample_begins(&mut self, mode: Mode, point: Point, began: Counts) {
         if self.done == 0 {
             self.began = Instant::now();
@@ -74,13 +74,13 @@ impl Samples {
         self.current.as_ref()?.point.get(name).copied()
     }
 
-    /// Whether one is under way.
+    /// Returns true if a sample is under way.
     pub const fn is_running(&self) -> bool {
         self.current.is_some()
     }
 
-    /// Memory was paged out, and so many pages are out: for the sample that is
-    /// running, if there is one.
+    /// Records an eviction that left so many pages out of memory, for the sample that is running, if
+    /// there is one.
     pub fn evicted(&mut self, out: u64, counts: Counts) {
         if let Some(current) = &mut self.current {
             current.evicted = Some((out, counts));
@@ -94,26 +94,25 @@ impl Samples {
         }
     }
 
-    /// It has been measured.
+    /// Records the end of the measurement.
     pub fn measured(&mut self, counts: Counts) {
         if let Some(current) = &mut self.current {
             current.ended = Some(counts);
         }
     }
 
-    /// What it came to: written down.
+    /// Writes the result of the sample.
     ///
     /// # Errors
     /// It never began, or never ended, or cannot be written.
-    pub fn sample(&mut self, sample: Sample) -> Result<()> {
+    pub fn sample(&mut self, mut sample: Sample) -> Result<()> {
         let Current { began, evicted, restored, ended, .. } =
             self.current.take().context("a sample that never began")?;
         let mut ended = ended.context("a sample that was never measured")?;
         ended.swap = restored.or(ended.swap);
         self.done += 1;
-        let host = ended.trace.zip(began.trace).map(|(now, begin)| now.since(&begin));
-        let paged = paged(&began, evicted, &ended);
-        self.recorder.add(&Entry::Sample(Box::new(SampleOutcome { sample, host, paged })))
+        add_host(&mut sample, host_counts(&began, evicted, &ended));
+        self.recorder.add(&Entry::Sample(Box::new(sample)))
     }
 
     /// Records the end of all samples.
@@ -143,17 +142,38 @@ impl Samples {
     }
 }
 
-/// What was paged from a sample's begin over its eviction to its end.
-fn paged(began: &Counts, evicted: Option<(u64, Counts)>, ended: &Counts) -> Paged {
+/// Adds the host's counts, and removes high-water marks, which are of all samples together.
+fn add_host(sample: &mut Sample, host: Vec<(&str, u64)>) {
+    sample.counts.retain(|name, _| !Counters::is_mark(name));
+    sample.counts.extend(host.into_iter().map(|(name, count)| (format!("host_{name}"), count)));
+}
+
+/// The host's counts from a sample's start over its eviction to its end, by name.
+fn host_counts(began: &Counts, evicted: Option<(u64, Counts)>, ended: &Counts) -> Vec<(&'static str, u64)> {
     let (out, at) = evicted.unwrap_or_else(|| (0, ended.clone()));
-    match (began.swap, ended.swap) {
-        (Some(begin), Some(end)) => Paged::Swap(SwapCounts { out_pages: out, ..end.since(&begin) }),
-        _ => Paged::Pager {
-            served_pages: ended.pager.served_pages.saturating_sub(began.pager.served_pages),
-            evictions: ended.pager.evictions.saturating_sub(began.pager.evictions),
-            evicted_pages: out + ended.pager.dropped_pages.saturating_sub(at.pager.dropped_pages),
-        },
+    let since = |of: fn(&Stats) -> u64, start: &Counts| of(&ended.pager).saturating_sub(of(&start.pager));
+    let mut counts = match (began.swap, ended.swap) {
+        (Some(start), Some(end)) => {
+            let swap = end.since(&start);
+            vec![
+                ("out_pages", out),
+                ("major_faults", swap.major_faults),
+                ("swapped_in_pages", swap.swapped_in),
+            ]
+        }
+        _ => vec![
+            // Touched pages that came in, whether the guest took an async fault or its core was stopped.
+            ("served_pages", since(|stats| stats.served_pages, began)),
+            ("evictions", since(|stats| stats.evictions, began)),
+            // Those that the first eviction left out of memory, and those that others took out again.
+            ("evicted_pages", out + since(|stats| stats.dropped_pages, &at)),
+        ],
+    };
+    if let Some(host) = ended.trace.zip(began.trace).map(|(now, start)| now.since(&start)) {
+        let HostCounts { not_present, ready, synchronous } = host;
+        counts.extend([("not_present", not_present), ("ready", ready), ("synchronous", synchronous)]);
     }
+    counts
 }
 
 /// "async, tasks=4".
@@ -173,12 +193,30 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_counted_from_begin_to_end_and_evictions_from_the_first_on() {
-        let counts = |served_pages, evictions, dropped_pages| Counts {
+    fn pages_are_counted_from_start_to_end_and_evictions_from_the_first_on() {
+        let counts = |served_pages, evictions, dropped_pages, ready| Counts {
             pager: Stats { served_pages, evictions, dropped_pages, ..Stats::default() },
+            trace: Some(HostCounts { ready, ..HostCounts::default() }),
             ..Counts::default()
         };
-        let paged = paged(&counts(10, 1, 50), Some((40, counts(10, 2, 90))), &counts(45, 4, 97));
-        assert_eq!(paged, Paged::Pager { served_pages: 35, evictions: 3, evicted_pages: 47 });
+        let evicted = Some((40, counts(10, 2, 90, 3)));
+        let counted = host_counts(&counts(10, 1, 50, 2), evicted, &counts(45, 4, 97, 10));
+        assert_eq!(counted[..3], [("served_pages", 35), ("evictions", 3), ("evicted_pages", 47)]);
+        assert_eq!(counted[3..], [("not_present", 0), ("ready", 8), ("synchronous", 0)]);
+        let mut sample = Sample::new(Mode::Async, Point::new());
+        sample.counts = Counters { ready: 9, most_outstanding: 5, ..Default::default() }.to_counts();
+        add_host(&mut sample, counted);
+        assert_eq!((sample.counts["ready"], sample.counts["host_ready"]), (9, 8));
+        assert!(!sample.counts.contains_key("most_outstanding"));
+    }
+
+    #[test]
+    fn swap_counts_what_was_out_and_read_and_no_pager() {
+        let counts = |major_faults, swapped_in| Counts {
+            swap: Some(SwapCounts { out_pages: 1, major_faults, swapped_in }),
+            ..Counts::default()
+        };
+        let counted = host_counts(&counts(10, 20), Some((9, Counts::default())), &counts(14, 28));
+        assert_eq!(counted, [("out_pages", 9), ("major_faults", 4), ("swapped_in_pages", 8)]);
     }
 }

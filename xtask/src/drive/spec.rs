@@ -18,7 +18,7 @@ pub const OUTCOME: &str = "outcome.json";
 /// Everything the guest printed.
 pub const CONSOLE: &str = "guest-console.log";
 
-/// How often each block of code ran, as QEMU's plugin hotblocks writes it.
+/// Executions of each block of code, as QEMU's plugin hotblocks writes them.
 pub const PROFILE: &str = "profile.txt";
 
 /// A virtual machine monitor.
@@ -41,7 +41,7 @@ impl Vmm {
     }
 }
 
-/// What the guest's program runs on.
+/// Operating system of a guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
@@ -64,7 +64,7 @@ pub struct Spec {
     pub program: PathBuf,
     /// The unikernel, or Linux's initramfs.
     pub image: PathBuf,
-    /// What QEMU starts: the loader, or Linux.
+    /// Kernel that QEMU starts: the loader, or Linux.
     pub loader: PathBuf,
     /// The pager's library.
     pub pager: PathBuf,
@@ -122,7 +122,7 @@ impl Spec {
     }
 }
 
-/// What the host's kernel counted.
+/// Counts of the host's kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostCounts {
     pub not_present: u64,
@@ -132,7 +132,7 @@ pub struct HostCounts {
 }
 
 impl HostCounts {
-    /// What was counted since `earlier`.
+    /// Returns the counts since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
             not_present: self.not_present.saturating_sub(earlier.not_present),
@@ -146,9 +146,9 @@ impl HostCounts {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outcome {
     pub cores: usize,
-    /// Where the image's entry point was.
+    /// Address of the image's entry point.
     pub entry: u64,
-    /// Where the kernel's code was, if it is not in the image.
+    /// Addresses of the kernel's code, if it is not in the image.
     pub kernel: Option<Range<u64>>,
     /// Why there are no counts of the host.
     pub host_trace_unavailable: Option<String>,

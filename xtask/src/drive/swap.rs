@@ -14,9 +14,9 @@ use crate::process::Cmd;
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Swap is read in groups of 2^this pages.
 const PAGE_CLUSTER: &str = "/proc/sys/vm/page-cluster";
-/// What is pushed out less than this at a time is in use, and comes back at once.
+/// Memory of which less than this is pushed out at a time is in use, and comes back at once.
 const LEAST_BYTES: u64 = 256 << 10;
-/// How often it is tried: what was used last becomes old by being looked at.
+/// Number of attempts: recently used memory becomes old when the kernel looks at it.
 const ROUNDS: u32 = 16;
 
 /// Swap on a scratch disk, and the VMM's cgroup, until dropped.
@@ -25,7 +25,7 @@ pub struct Swap {
     cgroup: PathBuf,
 }
 
-/// What the host swapped, as far as a sample is concerned.
+/// Pages that the host swapped during a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SwapCounts {
     /// Pages of the VMM that were out when the sample's memory had been pushed out.
@@ -37,7 +37,7 @@ pub struct SwapCounts {
 }
 
 impl SwapCounts {
-    /// What was counted since `earlier`, with the pages that are out as they were then.
+    /// Returns the counts since `earlier`; pages that are out are as they were then.
     pub const fn since(&self, earlier: &Self) -> Self {
         Self {
             out_pages: self.out_pages,
@@ -52,7 +52,7 @@ impl Swap {
     ///
     /// # Errors
     /// The disk cannot be swapped to, or there are no cgroups with memory's controller.
-    pub fn begin(disk: &Path) -> Result<Self> {
+    pub fn start(disk: &Path) -> Result<Self> {
         let run = |program: &str| {
             let cmd = Cmd::new(program).arg(disk).quiet().timeout(Duration::from_secs(60));
             cmd.capture().with_context(|| format!("cannot swap to {}", disk.display()))
@@ -116,10 +116,10 @@ impl Swap {
         Ok(())
     }
 
-    /// What was counted so far, and how much of the VMM is out now.
+    /// Returns the counts so far, and how much of the VMM is out now.
     ///
     /// # Errors
-    /// The kernel does not tell.
+    /// A file of the kernel lacks a figure.
     pub fn counts(&self, vmm: u32) -> Result<SwapCounts> {
         let field = |path: &Path, name: &str| {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -154,7 +154,7 @@ fn number(path: &Path) -> Result<u64> {
     }
 }
 
-/// The number after `name` at the begin of a line.
+/// Reads the number after `name` at the start of a line.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace();

@@ -1,19 +1,20 @@
 //! The host kernel's own count of async page faults, by its tracepoints.
 //!
-//! `kvm_try_async_get_page` tells of a fault that could become an async one,
-//! `kvm_async_pf_not_present` that it did, and `kvm_async_pf_repeated_fault`
-//! that its page is under way already (arch/x86/kvm/mmu/mmu.c). What is left
+//! `kvm_try_async_get_page` is hit by a fault that could become an async one,
+//! `kvm_async_pf_not_present` when it did, and `kvm_async_pf_repeated_fault`
+//! when its page is under way already (arch/x86/kvm/mmu/mmu.c). What is left
 //! found 64 outstanding (virt/kvm/async_pf.c) and was served synchronously.
 //!
 //! A histogram trigger counts in the kernel, for each thread, so nothing can be
 //! lost in a ring buffer (Documentation/trace/histogram.rst). It lives in a
 //! trace instance of its own and disturbs nobody else's tracing.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::spec::HostCounts;
 use crate::process::Scratch;
@@ -28,6 +29,8 @@ const TRIGGER: &str = "hist:keys=common_pid:size=4096";
 /// Counting, until dropped.
 pub struct Trace {
     instance: PathBuf,
+    /// Every thread of the VMM ever seen: the counts of those that have ended are still there.
+    threads: RefCell<BTreeSet<u32>>,
     /// Removing the instance folder ends it, also after Ctrl-C.
     _guard: Scratch,
 }
@@ -50,18 +53,19 @@ impl Trace {
             let trigger = instance.join("events/kvm").join(event).join("trigger");
             fs::write(&trigger, TRIGGER).with_context(|| format!("cannot write {}", trigger.display()))?;
         }
-        Ok(Self { instance, _guard: guard })
+        Ok(Self { instance, threads: RefCell::default(), _guard: guard })
     }
 
-    /// What was counted in the threads of `process` so far.
+    /// Returns the counts of all threads that `process` has, or has had at an earlier call.
     ///
     /// # Errors
     /// The counts cannot be read.
     pub fn counts(&self, process: u32) -> Result<HostCounts> {
-        let threads: BTreeSet<u32> = fs::read_dir(format!("/proc/{process}/task"))
-            .context("the VMM is gone")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .collect();
+        let mut threads = self.threads.borrow_mut();
+        threads.extend(threads_of(process));
+        if threads.is_empty() {
+            bail!("the VMM is gone");
+        }
         let count = |event: &str| {
             let path = self.instance.join("events/kvm").join(event).join("hist");
             let text =
@@ -84,6 +88,12 @@ impl Drop for Trace {
         }
         let _ = fs::remove_dir(&self.instance);
     }
+}
+
+/// The threads that `process` has now; none if it has ended.
+fn threads_of(process: u32) -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
 }
 
 /// Sums the lines `{ common_pid:       1234 } hitcount:         56` of `threads`.
@@ -110,5 +120,38 @@ mod tests {
                     Totals:\n    Hits: 121\n    Entries: 3\n    Dropped: 0\n";
         assert_eq!(hits(text, &BTreeSet::from([120, 121])), 22);
         assert_eq!(hits(text, &BTreeSet::new()), 0);
+    }
+
+    /// A file stands in for the kernel's histogram.
+    #[test]
+    fn threads_that_have_ended_keep_their_counts() {
+        let scratch = crate::dirs::scratch("trace-test").unwrap();
+        let trace = Trace {
+            instance: scratch.path().to_path_buf(),
+            threads: RefCell::default(),
+            _guard: Scratch::guard(scratch.path()),
+        };
+        let (sender, ended) = std::sync::mpsc::channel::<()>();
+        let vcpu = std::thread::spawn(move || {
+            let thread = nix::unistd::gettid().as_raw();
+            (thread, ended.recv().is_err())
+        });
+        let process = std::process::id();
+        for event in EVENTS {
+            let folder = scratch.path().join("events/kvm").join(event);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("hist"), "").unwrap();
+        }
+        assert_eq!(trace.counts(process).unwrap().ready, 0, "the thread is seen");
+        drop(sender);
+        let (thread, _) = vcpu.join().unwrap();
+        assert!(!threads_of(process).any(|now| now == thread.cast_unsigned()), "and has ended");
+        let hist = scratch.path().join("events/kvm").join(READY).join("hist");
+        fs::write(
+            hist,
+            format!("{{ common_pid: {thread} }} hitcount: 1106\n{{ common_pid: 1 }} hitcount: 5\n"),
+        )
+        .unwrap();
+        assert_eq!(trace.counts(process).unwrap().ready, 1106);
     }
 }

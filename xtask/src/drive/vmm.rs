@@ -37,14 +37,14 @@ pub fn command(spec: &Spec, socket: &Path) -> Cmd {
     }
 }
 
-/// What is before the dashes is the kernel's.
+/// Joins the kernel's words and the program's, with dashes between them.
 fn command_line(kernel: &[String], program: &[String]) -> String {
     let words: Vec<&str> =
         kernel.iter().map(String::as_str).chain(["--"]).chain(program.iter().map(String::as_str)).collect();
     words.join(" ")
 }
 
-/// Whether the guest ended well, as the VMM's exit status tells it.
+/// Returns true if the guest ended well, by the VMM's exit status.
 pub fn succeeded(spec: &Spec, status: ExitStatus) -> bool {
     match (spec.vmm, spec.system) {
         // Linux switches the machine off.

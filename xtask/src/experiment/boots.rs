@@ -1,4 +1,4 @@
-//! Which guests are booted for an experiment, in which order, and what came of each.
+//! Boots of an experiment's guests, in their order, and the record of each.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ impl Boot {
         self.modes.iter().map(|mode| mode.name()).collect::<Vec<_>>().join(",")
     }
 
-    /// How many repetitions it takes.
+    /// Number of repetitions.
     pub fn count(&self) -> u32 {
         self.repetitions.end - self.repetitions.start
     }
@@ -50,11 +50,11 @@ pub fn plan(modes: &[Mode], repetitions: u32) -> Vec<Boot> {
     (0..repetitions).flat_map(round).collect()
 }
 
-/// What one boot has left.
+/// Record of one boot.
 #[derive(Clone, Debug)]
 pub struct Part {
     pub boot: Boot,
-    /// Which one, from 0.
+    /// Number of the boot, from 0.
     pub number: u32,
     pub record: Record,
 }
@@ -64,7 +64,7 @@ pub fn folder(run: &Path, number: usize, of: usize) -> PathBuf {
     if of == 1 { run.to_path_buf() } else { run.join(format!("boot-{number}")) }
 }
 
-/// What all of `boots` have left so far.
+/// Reads the records of all `boots` so far.
 pub fn parts(run: &Path, boots: &[Boot]) -> Vec<Part> {
     let part = |(number, boot): (u32, &Boot)| {
         let record = Record::read(&folder(run, number as usize, boots.len())).ok()?;

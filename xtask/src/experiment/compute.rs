@@ -30,7 +30,7 @@ pub const DEFINITION: Definition = Definition {
     ..Definition::COMMON
 };
 
-/// What the faults of a sample leave by their cost alone: 1 − rate · c.
+/// Share of the core that the faults of a sample leave by their cost alone: 1 − rate · c.
 fn left(sample: &Sample) -> Option<f64> {
     let rate = sample.metrics.get("pages_per_second")?;
     Some((1.0 - rate * sample.metrics.get(FAULT_COST.0)? / 1000.0).max(0.0))

@@ -1,4 +1,4 @@
-//! What an experiment consists of, and words that many share.
+//! The parts of an experiment, and parameters and metrics that many share.
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use apf_vocabulary::grid::Axis;
@@ -18,13 +18,13 @@ pub struct Definition {
     pub panel: Option<(&'static str, &'static str)>,
     /// The mode with which others are compared.
     pub baseline: Mode,
-    /// What would show that the service is not worth having here.
+    /// Outcome that would show that the service is not worthwhile here.
     pub falsified_by: &'static str,
     /// Name, label and direction; the most important first.
     pub metrics: &'static [Metric],
-    /// How faults wait, in turn.
+    /// Ways in which faults wait, in turn.
     pub modes: &'static [Mode],
-    /// Whether the instructions of its guests are counted one by one, which takes exact mode.
+    /// True if the instructions of its guests are counted one by one, which takes exact mode.
     pub profiled: bool,
     /// The values of its parameters; the last one varies fastest.
     pub parameters: &'static [Parameter],
@@ -33,13 +33,13 @@ pub struct Definition {
     /// The guest's memory, unless the user says otherwise. A tenth of it is for
     /// the stacks of tasks.
     pub memory_mib: u32,
-    /// What takes memory away, and brings it back.
+    /// Origin of evictions and page-ins.
     pub paged_by: PagedBy,
-    /// What a periodic eviction must leave time for.
+    /// Memory that evictions take; a periodic one must leave time for its page-ins.
     pub evicts: Taken,
     /// Curves to compare the samples with.
     pub references: fn(&[Sample], u32) -> Vec<Reference>,
-    /// What it demands of the samples; each `None` without samples that tell.
+    /// Demands of the samples; each `None` without the samples that it needs.
     pub claims: &'static [ClaimOf],
 }
 
@@ -50,7 +50,7 @@ type ClaimOf = fn(&[Sample]) -> Option<Claim>;
 pub type Metric = (&'static str, &'static str, Better);
 
 impl Definition {
-    /// What is the same in most experiments.
+    /// Parts that most experiments have in common.
     pub const COMMON: Self = Self {
         name: "",
         question: "",
@@ -128,12 +128,12 @@ pub const PAGES_TO_READ: &str = "pages";
 /// The page latency as a panel.
 pub const LATENCY_PANEL: Option<(&str, &str)> = Some((LATENCY, "page latency in ms"));
 
-/// What most of them are about.
+/// Time for a page, which most of them measure.
 pub const MS_PER_PAGE: Metric = ("ms_per_page", "time for each page in ms", Better::Lower);
 /// Amount that a sample has read.
 pub const PAGES: Metric = ("pages", "pages read", Better::Neither);
 /// Work that is left for others.
 pub const COMPUTE_KEPT: Metric =
     ("compute_kept", "share of its work that a computing task keeps", Better::Higher);
-/// What a fault costs, in every sample; see `experiments::fault_cost` of the guest.
+/// Cost of a fault, in every sample; see `experiments::fault_cost` of the guest.
 pub const FAULT_COST: Metric = ("fault_cost_ms", "a fault without latency, by halt, in ms", Better::Lower);

@@ -5,14 +5,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use apf_report::Report;
-use apf_report::document::{Document, Mode};
+use apf_report::document::{Document, Mode, Setting};
 use apf_vocabulary::grid;
 
 use super::boots::{self, Boot};
 use super::definition::{Definition, PagedBy};
-use super::document::{self, Revision, Sketch};
+use super::document::{self, Sketch};
+use super::options::Options;
 use super::plan::{Plan, Work};
-use super::{Options, accounts, cost, peer};
+use super::{accounts, cost, peer};
 use crate::drive::record::Record;
 use crate::drive::spec::System;
 use crate::output;
@@ -37,37 +38,38 @@ pub fn takes(place: &Place, definition: &Definition) -> Result<()> {
 /// and there are samples.
 ///
 /// # Errors
-/// The guest does not come to its end, and an earlier document stays as it is; or a page was
-/// wrong, or guest and host disagree.
+/// The guest does not reach its end: an earlier document then stays as it is. Or a page was wrong,
+/// or guest and host disagree.
 pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
     let name = plan.definition.name;
     takes(place, plan.definition)?;
     let folder = options.guest.folder("experiments", name)?;
     document::check(&folder)?;
     println!("\n{name}: {}", plan.definition.question);
-    let sketch = Sketch {
-        definition: plan.definition,
-        host: place.verdict.name(),
+    let (git_revision, git_modified) = document::revision();
+    let setting = Setting {
+        host: place.verdict.name().into(),
         exact: options.host.exact,
-        vmm: plan.vmm.name(),
+        vmm: plan.vmm.name().into(),
         guest_kernel: guest_kernel(place, plan),
         cores: plan.cores,
         memory_mib: plan.memory_mib,
         page_latency: plan.page_latency_text(),
-        evict: options.paging.evict.clone(),
+        evict: options.paging.evict.to_string(),
         seed: options.guest.seed,
-        began: SystemTime::now(),
-        revision: Revision::here(),
+        git_revision,
+        git_modified,
+        command: document::command(),
+        began: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+        ..Setting::default()
     };
+    let sketch = Sketch { definition: plan.definition, setting };
     let document = if plan.definition.profiled {
         let (samples, record) = cost::run(place, plan, options, &folder)?;
         sketch.fill_with(samples, vec![], &record)
     } else {
         boot_each(place, plan, options, &sketch, &folder)?
     };
-    if plan.definition.has_linux() && !plan.definition.profiled {
-        peer::check(&document.samples)?;
-    }
     let file = document::write(&document, &folder)?;
     let report = Report::new(document).with_context(|| format!("{}", file.display()))?;
     println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&report), file.display());
@@ -130,13 +132,13 @@ fn loads(place: &Place, plan: &Plan, options: &Options, run: &Path) -> Result<Ve
             let work = Work { experiment: "capacity", axes: &plan.axes, loads: &[] };
             place.drive(&plan.spec(place, options, &boot, &work)?, &folder)?;
             let samples = Record::read(&folder)?.samples;
-            Ok(samples.into_iter().map(|outcome| outcome.sample.metrics).collect())
+            Ok(samples.into_iter().map(|sample| sample.metrics).collect())
         },
     );
     let [hermit, linux] = capacities;
     let loads = peer::loads(&grid::points(&plan.axes), &hermit?, &linux?)?;
-    let told: Vec<String> = loads.iter().map(f64::to_string).collect();
-    println!("load, 70 % of what the slower one serves: {} requests a second", told.join(", "));
+    let text: Vec<String> = loads.iter().map(f64::to_string).collect();
+    println!("load, 70 % of what the slower one serves: {} requests a second", text.join(", "));
     Ok(loads)
 }
 

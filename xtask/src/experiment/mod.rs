@@ -3,6 +3,7 @@
 //! - [`definition`]: what an experiment consists of
 //! - [`catalogue`]: every experiment; one file for each: [`run`](mod@run), [`overlap`], [`compute`],
 //!   [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`], [`prefetch`], [`cost`], [`peer`], [`swap`]
+//! - [`options`]: options that change an experiment
 //! - [`plan`]: samples that one experiment is going to have, as the options say
 //! - [`measure`]: one experiment, from a plan to its document
 //! - [`boots`]: guests that are booted for it, and the record of each
@@ -20,6 +21,7 @@ mod document;
 mod halt;
 mod latency;
 mod measure;
+mod options;
 mod overlap;
 mod peer;
 mod plan;
@@ -32,13 +34,12 @@ mod sweep;
 mod tail;
 
 use anyhow::{Result, bail};
-use apf_vocabulary::grid::Axis;
 use clap::{Args, Subcommand};
 
-use crate::options::{GuestOptions, HostOptions, PagingOptions};
 use crate::place::Place;
 use crate::process::guard;
 use definition::Definition;
+pub use options::Options;
 use plan::Plan;
 
 /// `cargo xtask experiment`
@@ -50,11 +51,11 @@ pub struct ExperimentArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Says what each experiment asks, varies, compares with, and what would falsify it
+    /// Lists each experiment's question, variable, baseline, and the outcome that would falsify it
     List,
     /// Runs experiments, one after the other
     Run {
-        /// Which; see `list`
+        /// Names of experiments; see `list`
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
         #[command(flatten)]
@@ -67,37 +68,11 @@ enum What {
     },
 }
 
-/// How experiments are run.
-#[derive(Clone, Debug, Args)]
-pub struct Options {
-    /// Fewer points, repetitions and pages: a first look
-    #[arg(long)]
-    pub quick: bool,
-    /// Number of times that each point is measured [default: 5, with --quick 2]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub repetitions: Option<u32>,
-    /// Other values of a parameter: --at tasks=1,64 (may be repeated)
-    #[arg(long, value_name = "NAME=VALUES")]
-    pub at: Vec<Axis>,
-    /// Only these modes, of those that the experiment has: --modes blocked,async
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
-    pub modes: Vec<String>,
-    /// Memory that samples read, where it is not the experiment's own.
-    #[arg(skip)]
-    pub region_mib: Option<u16>,
-    #[command(flatten)]
-    pub paging: PagingOptions,
-    #[command(flatten)]
-    pub host: HostOptions,
-    #[command(flatten)]
-    pub guest: GuestOptions,
-}
-
 /// `cargo xtask experiment`
 ///
 /// # Errors
-/// There is no such experiment, an option does not fit, a guest does not come
-/// to its end, or a page was wrong.
+/// There is no such experiment, an option does not fit, a guest does not reach its end, or a
+/// result is not right.
 pub fn verb(args: &ExperimentArgs) -> Result<()> {
     match &args.what {
         What::List => {
@@ -128,10 +103,10 @@ pub fn verb(args: &ExperimentArgs) -> Result<()> {
     }
 }
 
-/// What becomes of an experiment that cannot be run where guests run.
+/// Treatment of an experiment that cannot be run in this place.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {
-    /// It was asked for by its name.
+    /// It was requested by its name.
     Fails,
     /// It is one of all.
     IsLeftOut,
@@ -140,7 +115,7 @@ enum Missing {
 /// Runs the experiment `run`, with one repetition at the one point of the options.
 ///
 /// # Errors
-/// An option does not fit, the guest does not come to its end, or the result is not right.
+/// An option does not fit, the guest does not reach its end, or the result is not right.
 pub fn run_one(options: &Options) -> Result<()> {
     let plan = Plan::new(&run::DEFINITION, options)?;
     measure::run(&prepare(std::slice::from_ref(&plan), options)?, &plan, options)

@@ -1,4 +1,4 @@
-//! `overlap`: how much of their waiting do many tasks do at the same time?
+//! `overlap`: the share of their waiting that many tasks do at the same time.
 
 use apf_report::document::{Claim, Mode, Reference, Sample};
 use apf_vocabulary::grid::Point;
@@ -93,7 +93,7 @@ fn no_latency(samples: &[Sample]) -> Option<Claim> {
     let count = |mode| metric(at(samples, mode, &[(LATENCY, 0.0)]), "pages").map(|pages| pages.count());
     let (asynchronous, blocked) = (count(Mode::Async)?, count(Mode::Blocked)?);
     Some(Claim {
-        text: "without any latency every sample comes to its end".into(),
+        text: "without any latency every sample reaches its end".into(),
         measured: format!("{asynchronous} async and {blocked} blocked samples did"),
         // An interrupted run may lack the last ones.
         holds: blocked - asynchronous <= 1,

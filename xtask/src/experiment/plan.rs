@@ -1,4 +1,4 @@
-//! What one experiment is going to measure, as the options say.
+//! Plan of one experiment's samples, as the options change it.
 
 use std::time::Duration;
 
@@ -7,20 +7,19 @@ use apf_report::document::Mode;
 use apf_vocabulary::grid::{self, Axis};
 use apf_vocabulary::page::PAGES_PER_MIB;
 
-use super::Options;
 use super::boots::{self, Boot};
 use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
+use super::options::Options;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
+use crate::options::MOST_MIB;
 use crate::place::Place;
 use crate::{guest_memory, lab};
 
-/// Memory that a guest needs beside what it fills: image, page tables, stacks.
-const BESIDE_MIB: u32 = 48;
 /// The least that Debian's kernel needs for everything.
 const LINUX_MIB: u32 = 128;
 
-/// What one experiment is going to measure.
+/// Samples that one experiment is going to measure.
 pub struct Plan {
     pub definition: &'static Definition,
     pub vmm: Vmm,
@@ -35,7 +34,7 @@ pub struct Plan {
     sample: Duration,
     /// For page-ins that no parameter says the latency of.
     page_latency: PageLatency,
-    /// Whether the user's latency takes the place of the parameter's.
+    /// True if the user's latency takes the place of the parameter's.
     latency_is_given: bool,
 }
 
@@ -91,7 +90,7 @@ impl Plan {
         })
     }
 
-    /// How many samples it has.
+    /// Number of samples.
     pub fn samples(&self) -> usize {
         grid::points(&self.axes).len() * self.modes.len() * self.repetitions as usize
     }
@@ -181,7 +180,7 @@ fn most(axes: &[Axis], name: &str) -> f64 {
         .fold(0.0, |a, b| a.max(*b))
 }
 
-/// What boots the guests of `definition`.
+/// Chooses the VMM for the guests of `definition`.
 ///
 /// # Errors
 /// It cannot be what the options say.
@@ -203,7 +202,7 @@ fn linux_words(modes: &[Mode]) -> Vec<String> {
     words.map(str::to_owned).collect()
 }
 
-/// What the guests of one boot are asked.
+/// Work of the guests of one boot.
 pub struct Work<'a> {
     /// The experiment by the guest's name for it.
     pub experiment: &'a str,
@@ -212,7 +211,7 @@ pub struct Work<'a> {
     pub loads: &'a [f64],
 }
 
-/// Whether options fit an experiment, of which the pager may have no part in.
+/// Checks that options for the pager are given only where there is one.
 ///
 /// # Errors
 /// One does not.
@@ -247,17 +246,20 @@ fn modes(definition: &Definition, options: &Options) -> Result<Vec<Mode>> {
 
 fn memory_mib(definition: &Definition, options: &Options, region_mib: u32, tasks: f64) -> Result<u32> {
     let name = definition.name;
-    let least = region_mib + BESIDE_MIB;
-    let least = if definition.has_linux() { least.max(LINUX_MIB) } else { least };
-    let default = definition.memory_mib.max(guest_memory::for_tasks(tasks as u16)).max(least);
-    let needs = format!("{name}, which fills {region_mib} MiB (--region-mib of `run`)");
-    let mib = options.guest.memory_mib(default, least, &needs)?;
-    let room = guest_memory::room(mib);
+    let room = guest_memory::room(MOST_MIB);
     ensure!(
         tasks <= room,
-        "{name}: {tasks} tasks are more than {mib} MiB have room for ({room:.0}): give --memory or fewer"
+        "{name}: {tasks} tasks are more than the largest guest, of {MOST_MIB} MiB, has room for: at most {room:.0}"
     );
-    Ok(mib)
+    let least = guest_memory::least(region_mib, tasks);
+    let least = if definition.has_linux() { least.max(LINUX_MIB) } else { least };
+    ensure!(
+        least <= MOST_MIB,
+        "{name}: {region_mib} MiB (--region-mib of `run`) take a guest of {least} MiB, and the largest has {MOST_MIB}"
+    );
+    let default = definition.memory_mib.max(least.next_multiple_of(64)).min(MOST_MIB);
+    let needs = format!("{name}, which fills {region_mib} MiB (--region-mib of `run`) and has {tasks} tasks");
+    options.guest.memory_mib(default, least, &needs)
 }
 
 #[cfg(test)]
@@ -317,7 +319,7 @@ mod tests {
     fn what_does_not_fit_is_refused_and_named() {
         for (args, named) in [
             (["--at", "task=1"], "no such parameter, but page_latency_ms, tasks"),
-            (["--at", "tasks=9999"], "at most 2GiB"),
+            (["--at", "tasks=9999"], "has room for: at most 1607"),
             (["--memory", "3GiB"], "2GiB"),
             (["--modes", "async,linux"], "--modes linux: overlap has no such mode, but blocked, halt, async"),
             (["--at", "page_latency_ms=20000"], "10s"),

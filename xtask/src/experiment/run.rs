@@ -2,7 +2,7 @@
 
 use apf_report::document::{Better, Claim, Mode, Sample};
 
-use super::definition::{COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, PAGES_TO_READ, fixed};
+use super::definition::{COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, PAGES_TO_READ, fixed, varied};
 use super::statistics::{at, metric};
 use crate::drive::evict::Taken;
 
@@ -14,7 +14,11 @@ pub const DEFINITION: Definition = Definition {
     falsified_by: "tasks that have read their pages no sooner than with a core that stops at each fault",
     metrics: &[("seconds", "time to read all pages in s", Better::Lower), COMPUTE_KEPT, FAULT_COST],
     modes: &[Mode::Async, Mode::Blocked],
-    parameters: &[fixed(LATENCY, &[20.0]), fixed("tasks", &[32.0]), fixed(PAGES_TO_READ, &[2560.0])],
+    parameters: &[
+        fixed(LATENCY, &[20.0]),
+        fixed("tasks", &[32.0]),
+        varied(PAGES_TO_READ, &[512.0], &[2560.0]),
+    ],
     region_mib: 64,
     evicts: Taken::Everything,
     claims: &[sooner],

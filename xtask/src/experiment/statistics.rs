@@ -21,7 +21,7 @@ impl Values {
         self.0.median
     }
 
-    /// How many there are.
+    /// Number of values.
     pub const fn count(&self) -> usize {
         self.0.n
     }
@@ -63,7 +63,7 @@ pub fn claim_at_each<T>(
     })
 }
 
-/// What `of` finds at each value of a parameter, in ascending order, behind that value.
+/// Pairs of each value of a parameter, in ascending order, and the result of `of` for it.
 pub fn at_each<T>(samples: &[Sample], parameter: &str, of: impl Fn(f64) -> Option<T>) -> Vec<(f64, T)> {
     values_of(samples, parameter).into_iter().filter_map(|value| Some((value, of(value)?))).collect()
 }
@@ -83,16 +83,7 @@ pub mod tests {
     /// A sample with these parameters and metrics.
     pub fn sample(mode: Mode, parameters: &[(&str, f64)], metrics: &[(&str, f64)]) -> Sample {
         let map = |pairs: &[(&str, f64)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), *v)).collect();
-        Sample {
-            mode,
-            parameters: map(parameters),
-            repetition: 0,
-            boot: 0,
-            metrics: map(metrics),
-            counts: [].into(),
-            histograms: vec![],
-            faults: vec![],
-        }
+        Sample { metrics: map(metrics), ..Sample::new(mode, map(parameters)) }
     }
 
     #[test]

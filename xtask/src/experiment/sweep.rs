@@ -34,7 +34,7 @@ pub const DEFINITION: Definition = Definition {
     ..Definition::COMMON
 };
 
-/// What a page costs at each latency: async, and by halt.
+/// Cost of a page at each latency: async, and by halt.
 type Costs = Vec<(f64, (f64, f64))>;
 
 fn costs(samples: &[Sample], computing: f64) -> Costs {

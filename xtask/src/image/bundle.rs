@@ -8,10 +8,10 @@ use apf_loader::memory::LARGE_PAGE;
 use object::build::elf::{Builder, SectionData};
 use object::elf;
 
-use super::App;
+use super::app::App;
 
-/// Section from which the loader reads start and size of the bundled file
-/// (`images/loader/boot/src/place.rs`).
+/// Section with start and size of the bundled file, for the loader
+/// (`images/loader/src/boot/place.rs`).
 const LABEL: &[u8] = b".bundle";
 /// The added section.
 const SECTION: &[u8] = b".image";

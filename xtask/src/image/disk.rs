@@ -14,7 +14,7 @@ use crate::dirs;
 use crate::process::{Cmd, command::shell_quote};
 use crate::setup::Grub;
 
-/// GRUB's modules for finding and reading the disk.
+/// GRUB's modules for finding the disk and reading it.
 const MODULES: [&str; 5] = ["iso9660", "search", "search_fs_file", "multiboot2", "boot"];
 const BIOS_MODULES: [&str; 1] = ["biosdisk"];
 const UEFI_MODULES: [&str; 3] = ["part_msdos", "part_gpt", "fat"];
@@ -54,7 +54,7 @@ pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path)
         .logged(&dirs::log("disk")?)
 }
 
-/// GRUB's configuration.
+/// Returns GRUB's configuration.
 ///
 /// # Errors
 /// An argument has a control character.

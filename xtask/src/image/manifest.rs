@@ -1,9 +1,12 @@
-//! `manifest.json`: the images, their purposes, and the commands that boot them.
+//! `manifest.json`: the images with purpose, size and boot command.
 
 use serde::{Deserialize, Serialize};
 
 use crate::output;
 use crate::process::command::shell_word;
+
+/// Name of the file.
+pub const MANIFEST: &str = "manifest.json";
 
 /// The whole document. Nothing in it depends on when or where it was made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,8 +45,8 @@ impl Described {
     }
 }
 
-/// Options of every QEMU machine for these images. Hermit and the loader end it
-/// through the last: with 3 after success, 33 to 53 if the loader refuses.
+/// Start of every command for QEMU. Hermit and the loader end QEMU through the last
+/// device: with 3 after success, 33 to 53 if the loader refuses.
 const QEMU: &str = "qemu-system-x86_64 -accel kvm -cpu host -m 256M -nodefaults -display none -no-reboot \
                     -serial stdio -device isa-debug-exit,iobase=0xf4,iosize=0x04";
 

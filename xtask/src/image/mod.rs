@@ -1,17 +1,18 @@
 //! `cargo xtask image`: boot images of a Hermit application, with a manifest.
 //!
+//! - [`app`]: an application that the loader takes
 //! - [`bundle`]: the loader with the application inside
 //! - [`disk`]: a disk that boots under a BIOS and under UEFI
-//! - [`manifest`]: the images, their purposes, and the commands that boot them
-//! - [`time`]: time from each command to the program's first line
+//! - [`manifest`]: the images with purpose, size and boot command
+//! - [`time`]: each image's time to the program's first line
 
+mod app;
 mod bundle;
 mod disk;
 mod manifest;
 pub mod time;
 
 use std::fs;
-use std::panic;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -22,7 +23,8 @@ use crate::dirs;
 use crate::output::{self, Earlier};
 use crate::probe::{self, Host, Verdict};
 use crate::setup::{self, Needs};
-use manifest::{Described, Manifest};
+use app::App;
+use manifest::{Described, MANIFEST, Manifest};
 
 /// `cargo xtask image`
 #[derive(Debug, Args)]
@@ -36,23 +38,13 @@ pub struct ImageArgs {
     /// Boot each image this many times and print the time to the program's first line
     #[arg(long, value_name = "RUNS", value_parser = clap::value_parser!(u8).range(1..=50))]
     time: Option<u8>,
-    /// Host on which they are booted
+    /// Place where they are booted
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
     /// Arguments for the program: part of the disk image, and of the manifest's commands
     /// for the others
     #[arg(last = true)]
     args: Vec<String>,
-}
-
-/// An application that the loader takes.
-struct App {
-    /// The file's bytes, without symbols.
-    bytes: Vec<u8>,
-    /// Bytes of memory that it takes.
-    memory: u64,
-    /// Its address, if it cannot be anywhere else.
-    linked_at: Option<u64>,
 }
 
 /// `cargo xtask image`
@@ -105,37 +97,6 @@ const ELF: &str = "app.elf";
 const LOADER: &str = "loader.elf";
 const STANDALONE: &str = "standalone.elf";
 const DISK: &str = "disk.img";
-const MANIFEST: &str = "manifest.json";
-
-impl App {
-    /// Reads the file with the loader's own code.
-    fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            fs::read(path).with_context(|| format!("cannot read the application {}", path.display()))?;
-        let (memory, linked_at) = judge(&bytes).with_context(|| {
-            format!(
-                "{} is no application for Hermit's loader; please give an ELF file that was linked with a Hermit kernel",
-                path.display()
-            )
-        })?;
-        Ok(Self { bytes, memory, linked_at })
-    }
-}
-
-/// The memory that an application takes, and its address if that is fixed.
-///
-/// `hermit-entry` panics at a damaged file. The loader reports that as
-/// malformed, and so does this.
-fn judge(bytes: &[u8]) -> Result<(u64, Option<u64>)> {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| ()));
-    let judged = panic::catch_unwind(|| {
-        let object = apf_loader::image::parse(bytes)?;
-        Ok((object.mem_size() as u64, object.start_addr()))
-    });
-    panic::set_hook(hook);
-    judged.unwrap_or_else(|_| Err(anyhow!("the image file is malformed: hermit-entry cannot read it")))
-}
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("cannot read {}", file.display()))

@@ -1,4 +1,4 @@
-//! Time from each image's command to the program's first line.
+//! Each image's time from its command to the program's first line.
 //!
 //! The commands are the manifest's own, so this also shows that they work.
 
@@ -11,8 +11,7 @@ use std::{env, iter};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::MANIFEST;
-use super::manifest::Manifest;
+use super::manifest::{MANIFEST, Manifest};
 use crate::dirs;
 use crate::drive::guest::{Guest, Line};
 use crate::lab;

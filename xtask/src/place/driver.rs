@@ -20,7 +20,7 @@ use crate::probe::Verdict;
 use crate::process::{Cmd, Step};
 use crate::setup::Tools;
 
-/// What the driver prints before it leaves with an error.
+/// Start of the line with which the driver reports an error.
 const ERROR_PREFIX: &str = "error: ";
 /// Booting the lab, beside the run itself.
 const LAB_LIMIT: Duration = Duration::from_secs(120);
@@ -123,7 +123,11 @@ fn files(spec: &Spec, driver: PathBuf) -> Result<Files> {
 }
 
 fn own_program() -> Result<PathBuf> {
-    env::current_exe().context("cannot find this program's own file")
+    let program = env::current_exe().context("cannot find this program's own file")?;
+    if !program.is_file() {
+        bail!("{}: a build replaced this program while it ran; start it again", program.display());
+    }
+    Ok(program)
 }
 
 fn kept(folder: &Path) -> String {

@@ -1,4 +1,4 @@
-//! What QEMU opens to boot a kernel, beside its libraries.
+//! Files that QEMU opens to boot a kernel, beside its libraries.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use crate::process::Cmd;
 /// guest's accesses to the local APIC.
 const NAMES: [&str; 4] = ["bios-256k.bin", "pvh.bin", "linuxboot_dma.bin", "kvmvapic.bin"];
 
-/// Where this QEMU finds them.
+/// Finds the files of this QEMU.
 ///
 /// # Errors
 /// It does not say where it looks, or one is not there.

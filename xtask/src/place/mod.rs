@@ -1,7 +1,7 @@
-//! Where VMs run, and everything that they are booted from.
+//! The place where VMs run, and everything that they are booted from.
 //!
 //! - [`driver`]: the driver's process, on this machine or in the lab
-//! - [`firmware`]: what QEMU opens beside its libraries
+//! - [`firmware`]: files that QEMU opens beside its libraries
 
 mod driver;
 mod firmware;

@@ -2,7 +2,6 @@
 //! logged or passed on.
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::Read,
@@ -177,11 +176,6 @@ impl Cmd {
     fn start(&self) -> (Option<Duration>, Step) {
         (self.timeout, Step::start(self.doing.clone().unwrap_or_else(|| format!("running {}", self.name()))))
     }
-}
-
-/// The cargo that started this program; `cargo` from the PATH without one.
-pub fn cargo() -> Cmd {
-    Cmd::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 /// A started command. Dropping it kills its whole group.

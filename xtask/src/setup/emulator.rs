@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use sha2::{Digest, Sha256};
 
 use super::{apt, qemu::Qemu};
 use crate::dirs;
 use crate::patches::{self, Lines};
 use crate::process::Cmd;
-use crate::versions::{Packages, VERSIONS};
+use crate::versions::{LabQemu, Packages, VERSIONS};
 
 /// The devices that it is built with.
 const DEVICES: &str = include_str!("../../../images/lab/qemu/devices.mak");
@@ -63,7 +64,8 @@ fn stamp() -> Result<String> {
         .map(|repair| fs::read_to_string(repair).with_context(|| format!("cannot read {}", repair.display())))
         .collect::<Result<Vec<_>>>()?
         .join("\n");
-    Ok([&[repairs.as_str(), DEVICES], &CONFIGURE[..], &[&VERSIONS.lab.qemu.suite]].concat().join("\n"))
+    let LabQemu { suite, version, sha256 } = &VERSIONS.lab.qemu;
+    Ok([&[repairs.as_str(), DEVICES], &CONFIGURE[..], &[suite, version, sha256]].concat().join("\n"))
 }
 
 /// Returns whether it is built, from the present inputs.
@@ -102,6 +104,7 @@ fn build() -> Result<()> {
     );
     let scratch = dirs::scratch("emulator")?;
     let archive = apt::upstream_source("qemu", suite, scratch.path())?;
+    check(&archive, &VERSIONS.lab.qemu)?;
     let source = unpack(&archive, scratch.path())?;
     patches::apply(&repairs()?, &source, Lines::Shifted)?;
     fs::write(source.join("configs/devices/x86_64-softmmu/lab.mak"), DEVICES)?;
@@ -128,6 +131,23 @@ fn build() -> Result<()> {
     apt::move_into_place(&new, &folder())
 }
 
+/// Checks that the archive is the one that the repairs are made for.
+fn check(archive: &Path, pinned: &LabQemu) -> Result<()> {
+    let LabQemu { suite, version, sha256 } = pinned;
+    let name = archive.file_name().unwrap_or_default().to_string_lossy();
+    let found =
+        name.strip_prefix("qemu_").and_then(|name| Some(name.split_once(".orig.tar")?.0)).unwrap_or(&name);
+    let contents = fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
+    let digest: String = Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure!(
+        found == version && digest == *sha256,
+        "Debian {suite} has QEMU {found}, and the lab's emulator is made of {version}. To use Debian's, change \
+         [lab.qemu] in images/versions.toml to version = \"{found}\" and sha256 = \"{digest}\", and run the tests; \
+         a repair in images/lab/qemu that does not apply has to be adapted"
+    );
+    Ok(())
+}
+
 /// Unpacks an archive that holds one folder, and returns that folder.
 fn unpack(archive: &Path, scratch: &Path) -> Result<PathBuf> {
     let into = scratch.join("source");
@@ -149,6 +169,26 @@ fn unpack(archive: &Path, scratch: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_archive_that_is_not_the_pinned_one_is_refused_with_the_keys_to_change() {
+        let scratch = dirs::scratch("emulator-test").unwrap();
+        let archive = scratch.path().join("qemu_10.0.14+ds.orig.tar.xz");
+        fs::write(&archive, "abc").unwrap();
+        let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".to_owned();
+        let pinned = |version: &str, sha256: &str| LabQemu {
+            suite: "trixie".into(),
+            version: version.into(),
+            sha256: sha256.into(),
+        };
+        check(&archive, &pinned("10.0.14+ds", &sha256)).unwrap();
+        for pinned in [pinned("10.0.13+ds", &sha256), pinned("10.0.14+ds", "0")] {
+            let error = check(&archive, &pinned).unwrap_err().to_string();
+            for word in ["images/versions.toml", "version = \"10.0.14+ds\"", &sha256] {
+                assert!(error.contains(word), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn each_repair_has_a_title_and_a_patch() {

@@ -10,7 +10,11 @@ use anyhow::{Context, Result};
 
 use super::emulator::{self, Emulator};
 use super::{apt, initramfs};
-use crate::{dirs, process::Scratch, versions::VERSIONS};
+use crate::{
+    dirs,
+    process::Scratch,
+    versions::{LabPackages, VERSIONS},
+};
 
 /// The parts that the lab boots from.
 #[derive(Clone, Debug)]
@@ -125,9 +129,26 @@ fn unpack() -> Result<Unpacked> {
     let scratch = dirs::scratch("lab")?;
     let kernel = apt::concrete_kernel(&wanted.kernel)?;
     let new = apt::unpack(&[&kernel, &wanted.busybox], scratch.path())?;
+    note_versions(&apt::versions(scratch.path())?, wanted);
     remove_unused(&new);
     apt::move_into_place(&new, &root())?;
     Unpacked::at(root()).with_context(|| format!("{kernel} does not contain a kernel and its modules"))
+}
+
+/// Tells which packages the tests were not last passed with.
+fn note_versions(found: &[(String, String)], known: &LabPackages) {
+    for (package, version) in found {
+        let (key, known) = match *package == known.busybox {
+            true => ("busybox_version", &known.busybox_version),
+            false => ("kernel_version", &known.kernel_version),
+        };
+        if version != known {
+            println!(
+                "  note     {package} is {version}; the tests have passed with {known} \
+                 (images/versions.toml, [debian.lab] {key})"
+            );
+        }
+    }
 }
 
 /// Removes drivers of hardware that QEMU does not have: much of the kernel package.

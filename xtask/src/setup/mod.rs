@@ -20,7 +20,7 @@ pub mod qemu;
 pub mod toolchain;
 pub mod uhyve;
 
-use std::{fs::File, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -32,7 +32,6 @@ pub use self::{
     toolchain::{BuildTools, Toolchain},
 };
 use crate::{
-    dirs,
     probe::{self, Host},
     versions::VERSIONS,
 };
@@ -168,7 +167,6 @@ pub fn ensure(need: Needs) -> Result<Tools> {
 }
 
 fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
-    let _lock = lock()?;
     let wants = missing_packages(need)?;
     if !wants.is_empty() {
         apt::install(&wants)?;
@@ -233,15 +231,4 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
 
 fn still_missing(what: &str) -> String {
     format!("{what} cannot be found, although its packages are installed; check PATH")
-}
-
-/// Waits until no other process sets up: two would unpack over each other.
-fn lock() -> Result<File> {
-    let path = dirs::sub("")?.join("setup.lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    if file.try_lock().is_err() {
-        println!("waiting for the set-up of another cargo xtask");
-        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-    }
-    Ok(file)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     dirs,
-    process::{cargo, command},
+    process::{build_cargo, cargo::HOST_TARGET, command},
     versions::VERSIONS,
 };
 
@@ -28,8 +28,9 @@ pub fn ensure() -> Result<PathBuf> {
     );
     // In a scratch folder, so that an interrupted build leaves nothing behind.
     let build = dirs::scratch("uhyve-build")?;
-    cargo()
-        .args(["install", "uhyve", "--version", &format!("={version}"), "--locked", "--force", "--root"])
+    build_cargo()
+        .args(["install", "uhyve", "--version", &format!("={version}"), "--locked", "--force"])
+        .args(["--target", HOST_TARGET, "--root"])
         .arg(&root)
         .env("CARGO_TARGET_DIR", build.path())
         .doing(format!("building uhyve {version}"))

@@ -19,23 +19,23 @@ pub const PREFIX: &str = "@apf ";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Message {
-    /// The program runs.
+    /// Start of the program.
     Hello {
         /// Frequency of the time-stamp counter.
         tsc_mhz: u32,
-        /// Cores the kernel brought up.
+        /// Number of cores that the kernel started.
         cores: usize,
-        /// Size of the memory filled with fingerprints.
+        /// Number of pages of the memory filled with fingerprints.
         region_pages: usize,
-        /// Where the image's entry point is.
+        /// Address of the image's entry point.
         entry: u64,
-        /// Where the kernel's code is, if it is not in the image.
+        /// Addresses of the kernel's code, if it is not in the image.
         #[serde(default)]
         kernel: Option<Range<u64>>,
     },
-    /// The service could not be started.
+    /// Failed start of the service.
     ServiceOff {
-        /// Why.
+        /// Reason.
         reason: String,
     },
     /// Request to evict the guest's memory.
@@ -89,9 +89,9 @@ pub enum Message {
     },
     /// Result of a check.
     Check(Check),
-    /// All that was counted; the service is off.
+    /// Counts of all checks; the service is off.
     Counted {
-        /// What the service counted.
+        /// Counts of the service.
         counters: Counters,
         /// Ready events among them that the program raised itself, in place of the host.
         played: u64,
@@ -105,21 +105,21 @@ pub enum Message {
         /// Counts of the service since the program started.
         counters: Counters,
     },
-    /// Everything went well and the program ends.
+    /// End of the program, with all its work done.
     Done,
 }
 
 /// Result of a check.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Check {
-    /// Its name.
+    /// Name of the check.
     pub name: String,
-    /// Whether all was as it must be.
+    /// True if everything was as it must be.
     pub passed: bool,
-    /// Figures; or what was not.
+    /// Figures, or the failure.
     pub detail: String,
-    /// What the service counted from its begin to its end, high-water marks
-    /// since the program began.
+    /// Counts of the service from its start to its end; high-water marks since the program
+    /// started.
     pub counts: Counters,
 }
 
@@ -162,14 +162,12 @@ mod tests {
     fn a_sample_survives_its_message_and_its_faults_travel_as_rows() {
         let row = (1, 2, 3, true, [4, 5, 6, 7, 8]);
         let sent = Sample {
-            mode: Mode::Halt,
-            parameters: Point::from([("tasks".into(), 4.0)]),
             repetition: 1,
-            boot: 0,
             metrics: Point::from([("ms_per_page".into(), 0.25)]),
             counts: Counters { not_present: 3, ..Counters::default() }.to_counts(),
             histograms: vec![Histogram { name: "x".into(), per_us: 2.0, buckets: vec![(8064, 1)] }],
             faults: vec![row.into()],
+            ..Sample::new(Mode::Halt, Point::from([("tasks".into(), 4.0)]))
         };
         let text = serde_json::to_string(&Message::sample(sent.clone())).unwrap();
         assert!(text.ends_with("\"faults\":[[1,2,3,true,[4,5,6,7,8]]]}"), "{text}");

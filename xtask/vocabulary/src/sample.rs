@@ -39,6 +39,21 @@ pub struct Sample {
 pub const WRONG_PAGES: &str = "wrong_pages";
 
 impl Sample {
+    /// Makes a sample with nothing measured.
+    #[must_use]
+    pub fn new(mode: Mode, parameters: Point) -> Self {
+        Self {
+            mode,
+            parameters,
+            repetition: 0,
+            boot: 0,
+            metrics: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            histograms: vec![],
+            faults: vec![],
+        }
+    }
+
     /// Returns the service's counters, from [`counts`](Self::counts).
     #[must_use]
     pub fn counters(&self) -> Counters {

@@ -1,22 +1,23 @@
-//! What goes out, and how.
+//! Evictions: the choice of pages, and their move to the store.
 
-use super::{Pager, micros};
+use super::{PAGES_AT_A_TIME, Pager, micros};
 use crate::choice;
 use crate::error::Error;
 use crate::latency::Sampler;
-use crate::memory::Pagemap;
+use crate::pagemap::Pagemap;
 use crate::pages::PageState;
 use crate::periodic::Periodic;
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Evicted, Eviction, Parts};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 impl Pager {
-    /// Pages everything out, or `only` these parts, or of either what `eviction` says. With `ack`,
-    /// acknowledges that request in the guest's mailboxes when all is done.
+    /// Evicts all pages, or `only` these parts, or the share of either that `eviction` sets. With
+    /// `ack`, acknowledges that request in the guest's mailboxes at the end.
     pub fn evict(
         &mut self,
         only: Option<&Parts>,
@@ -29,11 +30,13 @@ impl Pager {
         self.noting = matches!(eviction, Eviction::Lru { .. });
         let mailboxes = self.mailboxes(ack, Pagemap::PRESENT_OR_SWAPPED)?;
         let parts = match only {
-            Some(parts) => self.locate(parts, *mailboxes.first().ok_or(Error::NoMailbox)?)?,
+            Some(parts) => self.locate(parts, &mailboxes)?,
             None => std::iter::once(0..self.ram.pages()).collect(),
         };
         if !self.registered {
-            self.uffd.register(self.ram.start, self.ram.bytes).map_err(Error::Register)?;
+            for piece in self.ram.pieces() {
+                self.uffd.register(piece.start, piece.bytes).map_err(Error::Register)?;
+            }
             self.registered = true;
         }
         let before = self.stats();
@@ -61,7 +64,7 @@ impl Pager {
         self.acknowledge(&mailboxes, ack);
         self.stats.evictions += 1;
         Ok(Evicted {
-            evicted_pages: (self.pages.len() - self.pages.resident()) as u64,
+            evicted_pages: self.evicted_pages() as u64,
             dropped_pages: self.stats.dropped_pages - before.dropped_pages,
             elapsed_us: micros(started.elapsed()),
             mailboxes: mailboxes.len() as u64,
@@ -69,7 +72,7 @@ impl Pager {
         })
     }
 
-    /// The periodic eviction, if its time has come. One that fails is the last one.
+    /// Does the periodic eviction if it is due. After a failure there is no further one.
     pub fn evict_again(&mut self, latency: &mut Sampler) -> Result<(), Error> {
         let Some(mut periodic) = self.periodic.take_if(|periodic| periodic.next() <= Instant::now()) else {
             return Ok(());
@@ -82,16 +85,16 @@ impl Pager {
         Ok(())
     }
 
-    /// No more of them.
+    /// Ends periodic evictions.
     pub fn end_evictions(&mut self) {
         self.periodic = None;
     }
 
     fn evict_parts(&mut self, parts: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
-        parts.iter().try_for_each(|part| self.evict_runs(part, std::slice::from_ref(part), latency))
+        parts.iter().try_for_each(|part| self.evict_runs(std::slice::from_ref(part), latency))
     }
 
-    /// Pages out those of `pages` that are `chosen`, and brings the others back.
+    /// Evicts those of `pages` that are `chosen`, and brings the others back.
     fn evict_chosen(
         &mut self,
         pages: &[usize],
@@ -105,77 +108,88 @@ impl Pager {
         self.evict_pages(chosen, latency)
     }
 
-    /// Pages these out, whatever lies between them as well protected for the time.
+    /// Evicts ascending pages.
     fn evict_pages(&mut self, chosen: &[usize], latency: &mut Sampler) -> Result<(), Error> {
-        let (Some(&first), Some(&last)) = (chosen.first(), chosen.last()) else { return Ok(()) };
-        self.evict_runs(&(first..last + 1), &choice::runs(chosen), latency)
+        self.evict_runs(&choice::runs(chosen), latency)
     }
 
-    /// The pages of `parts`, if the guest has the mailbox of `page` where it says.
-    fn locate(&self, parts: &Parts, page: usize) -> Result<Vec<Range<usize>>, Error> {
-        let base = parts.mailbox.checked_sub((page * PAGE_BYTES) as u64).ok_or(Error::NoMailbox)?;
-        parts.ranges.iter().map(|range| self.ram.pages_of(range, base)).collect()
-    }
-
-    /// Pages out these runs of `part`. What is left of it stays as it is, but for a moment in which
-    /// writes to it wait.
-    fn evict_runs(
-        &mut self,
-        part: &Range<usize>,
-        runs: &[Range<usize>],
-        latency: &mut Sampler,
-    ) -> Result<(), Error> {
-        let (address, bytes) = (self.ram.address(part.start), part.len() * PAGE_BYTES);
-        let copied = self.copy_out(part, runs);
-        // Read, so as to count them, before the drop. They are entered after it.
-        let mut held_up = Vec::new();
-        self.uffd.read_faults(&mut held_up);
-        let arrival = Instant::now();
-        let dropped = copied.and_then(|count| {
-            // SAFETY: the store has every page: those that were present were copied after they
-            // could no longer be written, the others were there before, or are zeros. Faults are
-            // served from it.
-            runs.iter().try_for_each(|run| unsafe { self.ram.drop(run) }).map(|()| count).map_err(Error::Drop)
-        });
-        if !matches!(dropped, Err(Error::WriteProtect(_) | Error::Pagemap(_))) {
-            // Also when the drop failed, perhaps half-way: a page that is present but marked is
-            // found present when it is to be brought back, and stays as it is.
-            runs.iter().for_each(|run| self.pages.evict(run.clone()));
+    /// Returns the pages of `parts`, if one of `mailboxes` is at the address that the guest has sent.
+    fn locate(&self, parts: &Parts, mailboxes: &[usize]) -> Result<Vec<Range<usize>>, Error> {
+        let page = self.ram.page_at(parts.mailbox).ok_or(Error::NoMailbox)?;
+        if !mailboxes.contains(&page) {
+            return Err(Error::NoMailbox);
         }
+        parts.ranges.iter().map(|range| self.ram.pages_of(range)).collect()
+    }
+
+    /// Evicts these ascending runs, one window of pages after the other.
+    fn evict_runs(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
+        let windows = choice::windows(runs, PAGES_AT_A_TIME, |page| self.ram.end_of_piece(page));
+        windows.iter().try_for_each(|runs| self.evict_window(runs, latency))
+    }
+
+    /// Evicts these runs, which are close to each other. Pages between them do not change, but
+    /// writes to them wait for a moment.
+    fn evict_window(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
+        let Self { pagemap, ram, pages, .. } = self;
+        // Pages appear only through this thread, so the result stays true.
+        let (mut present, mut untouched) = (Vec::new(), Vec::new());
+        for run in runs {
+            pagemap.scan(ram, run.clone(), Pagemap::PRESENT_OR_SWAPPED, |page, is_present| {
+                if is_present {
+                    present.push(page);
+                } else if pages.state(page) == PageState::Resident {
+                    // Never touched, or dropped by the VMM.
+                    untouched.push(page);
+                }
+                // Else it is in the store only.
+            })?;
+        }
+        let cleared = choice::runs(&untouched).into_iter().try_for_each(|run| self.store.clear(run));
+        cleared.map_err(|error| self.store_failed(error))?;
+        untouched.into_iter().for_each(|page| self.pages.evict(page..page + 1));
+        self.drop_present(&choice::runs(&present), latency)
+    }
+
+    /// Moves these runs, which are present and close to each other, to the store.
+    fn drop_present(&mut self, runs: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+        let window = first.start..last.end;
+        let (address, bytes) = (self.ram.address(window.start), window.len() * PAGE_BYTES);
+        self.uffd.write_protect(address, bytes).map_err(Error::WriteProtect)?;
+        let copied = runs.iter().try_for_each(|run| {
+            // SAFETY: the run is present and write-protected, so it is neither dropped nor changed.
+            self.store.put(run.start, unsafe { self.ram.contents(run) })
+        });
+        // Read before the drop, to be counted; queued after it.
+        let mut waiting = Vec::new();
+        self.uffd.read_faults(&mut waiting);
+        let arrival = Instant::now();
+        let dropped = copied.map_err(|error| self.store_failed(error)).and_then(|()| {
+            // Marked even if a drop fails half-way: a marked page that is present is found so when
+            // it is to be brought back, and is not changed.
+            runs.iter().for_each(|run| self.pages.evict(run.clone()));
+            // SAFETY: the store has every page, copied while it was write-protected. Faults are
+            // served from the store.
+            runs.iter().try_for_each(|run| unsafe { self.ram.drop(run) }).map_err(Error::Drop)
+        });
         if dropped.is_err() {
-            // Wakes those held up, and they go on, or come back with a new message.
+            // Wakes the writers that waited: they continue, or send a new message.
             let _ = self.uffd.write_unprotect(address, bytes);
-        } else if runs != std::slice::from_ref(part) {
-            // Those held up at a page that stays are released by their messages.
+        } else if runs != [window] {
+            // Writers that wait at a page that stays are released through their messages.
             self.uffd.write_unprotect_quietly(address, bytes).map_err(Error::WriteProtect)?;
         }
-        self.stats.write_protect_waits += held_up.iter().filter(|fault| fault.write_protect).count() as u64;
-        for fault in held_up {
+        self.stats.write_protect_waits += waiting.iter().filter(|fault| fault.write_protect).count() as u64;
+        for fault in waiting {
             self.enqueue(fault, arrival, latency);
         }
-        self.stats.dropped_pages += dropped?;
+        dropped?;
+        self.stats.dropped_pages += runs.iter().map(Range::len).sum::<usize>() as u64;
         Ok(())
     }
 
-    /// Write-protects `part` and completes the store for its `runs`. Tells how many pages were copied.
-    fn copy_out(&mut self, part: &Range<usize>, runs: &[Range<usize>]) -> Result<u64, Error> {
-        let (address, bytes) = (self.ram.address(part.start), part.len() * PAGE_BYTES);
-        self.uffd.write_protect(address, bytes).map_err(Error::WriteProtect)?;
-        let Self { pagemap, ram, store, pages, .. } = self;
-        let mut copied = 0;
-        for run in runs {
-            pagemap.scan(ram, run.clone(), Pagemap::PRESENT_OR_SWAPPED, |page, present| {
-                if present {
-                    // SAFETY: present, and write-protected: it neither goes nor changes.
-                    store.put(page, |contents| unsafe { ram.read(page, contents) });
-                    copied += 1;
-                } else if pages.state(page) == PageState::Resident {
-                    // Never touched, or dropped by the VMM.
-                    store.clear(page);
-                }
-                // Else it is in the store, and nowhere else.
-            })?;
-        }
-        Ok(copied)
+    fn store_failed(&self, error: io::Error) -> Error {
+        Error::Store { held_mib: self.store.bytes() >> 20, error }
     }
 }

@@ -1,5 +1,5 @@
-//! What runs under the library: memory like a guest's, threads that work on it like a guest's
-//! vCPUs, and commands from the parent on standard input, each answered with one line.
+//! The child under the library: memory like a guest's, threads that work on it like a guest's vCPUs,
+//! and commands from the parent on standard input, each answered with one line.
 
 use apf_vocabulary::{PAGE_BYTES, mailbox};
 use std::hint::black_box;
@@ -12,7 +12,11 @@ use std::{env, io, process, ptr};
 
 pub const VARIABLE: &str = "APF_PAGER_TEST_CHILD";
 pub const MARK: &str = "@@ ";
-/// 64 MiB: the least that the library takes for guest RAM.
+/// Guest-physical address of the RAM.
+pub const BASE: u64 = 0x5000_0000;
+/// Pages of a small guest.
+pub const FEW_PAGES: usize = 256;
+/// 64 MiB, except where the parent asks for a small guest.
 pub const PAGES: usize = (64 << 20) / WORDS / 8;
 const WORDS: usize = PAGE_BYTES / 8;
 /// Page 0: the mailbox. Page 1: counters that all threads increment. Then those of the workers.
@@ -35,14 +39,17 @@ pub fn run() -> ! {
     let stop = Arc::new(AtomicBool::new(false));
     for line in io::stdin().lines().map_while(Result::ok) {
         let (command, number) = line.split_once(' ').unwrap_or((&line, "0"));
-        let number: u64 = number.parse().unwrap();
+        let argument = number;
+        let number: u64 = number.parse().unwrap_or(0);
         let mut answer = "done".to_owned();
         match command {
             "map" => {
                 let inherited = ["LD_PRELOAD", "APF_PAGER_SOCKET"].iter().any(|n| env::var_os(n).is_some());
                 answer = if inherited { "dirty" } else { "clean" }.to_owned();
-                memory = map();
+                memory = map(argument);
             }
+            // RAM that is added late.
+            "more" => give(BASE + (1 << 40), memory.as_ptr().addr() - (2 << 20), PAGE_BYTES),
             "work" => {
                 workers = (0..WORKERS)
                     .map(|index| {
@@ -51,6 +58,7 @@ pub fn run() -> ! {
                     })
                     .collect();
             }
+            "fill" => memory.iter().for_each(|page| page[1].store(1, SeqCst)),
             "verify" => {
                 stop.store(true, SeqCst);
                 let steps: u64 = workers.drain(..).map(|worker| worker.join().unwrap()).sum();
@@ -67,18 +75,18 @@ pub fn run() -> ! {
                 || u64::from_le(memory[0][mailbox::ACK_OFFSET / 8].load(SeqCst)) == number,
                 "acknowledged",
             ),
-            // Pages that nobody has touched yet, and such as have been written to, in turns.
+            // Untouched pages and pages that have been written to, in turn.
             "touch-one-by-one" => {
                 let fastest = (0..number as usize).map(|n| touch(&memory[100 + 7 * n])).min();
                 answer = fastest.unwrap().to_string();
             }
             "touch-together" => {
-                let begin = Instant::now();
-                let touches = begin_touches(memory, number);
+                let start = Instant::now();
+                let touches = start_touches(memory, number);
                 touches.into_iter().for_each(|touch| assert!(touch.join().is_ok()));
-                answer = begin.elapsed().as_micros().to_string();
+                answer = start.elapsed().as_micros().to_string();
             }
-            "begin-touches" => touches = begin_touches(memory, number),
+            "start-touches" => touches = start_touches(memory, number),
             "end-touches" => {
                 let fastest = touches.drain(..).map(|touch| touch.join().unwrap()).min();
                 answer = fastest.unwrap().to_string();
@@ -105,39 +113,62 @@ fn wait_for(done: impl Fn() -> bool, what: &str) {
     }
 }
 
-/// As QEMU does it: reserve, then map over the reservation.
-fn map() -> &'static [Page] {
-    let bytes = PAGES * WORDS * 8;
-    let anonymous = libc::MAP_ANONYMOUS | libc::MAP_PRIVATE;
+/// Maps memory as QEMU does, reserved first and then mapped over, and gives it to KVM as a guest's
+/// RAM. In `pieces` the guest has it as two nodes, the upper half first, and with a gap.
+fn map(kind: &str) -> &'static [Page] {
+    let pages = if matches!(kind, "small" | "locked") { FEW_PAGES } else { PAGES };
+    let bytes = pages * WORDS * 8;
+    let sharing = if kind == "shared" { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    let anonymous = libc::MAP_ANONYMOUS | sharing;
     let rw = libc::PROT_READ | libc::PROT_WRITE;
     // SAFETY: a new mapping, and one over it; page-aligned, zeroed, never unmapped, and valid as
     // atomics.
-    unsafe {
+    let memory = unsafe {
         let reserved = libc::mmap(ptr::null_mut(), bytes + (2 << 20), libc::PROT_NONE, anonymous, -1, 0);
         assert_ne!(reserved, libc::MAP_FAILED);
         let memory = libc::mmap(reserved, bytes, rw, anonymous | libc::MAP_FIXED, -1, 0);
         assert_eq!(memory, reserved);
-        let memory = std::slice::from_raw_parts(memory.cast::<Page>(), PAGES);
-        for (word, bytes) in memory[0].iter().zip(mailbox::MAGIC.as_chunks().0) {
-            word.store(u64::from_ne_bytes(*bytes), SeqCst);
+        if kind == "locked" {
+            assert_eq!(libc::mlock(memory, bytes), 0, "{}", io::Error::last_os_error());
         }
-        memory
+        std::slice::from_raw_parts(memory.cast::<Page>(), pages)
+    };
+    for (word, bytes) in memory[0].iter().zip(mailbox::MAGIC.as_chunks().0) {
+        word.store(u64::from_ne_bytes(*bytes), SeqCst);
     }
+    let start = memory.as_ptr().addr();
+    if kind == "pieces" {
+        let half = bytes / 2;
+        give(BASE, start + half, half);
+        give(BASE + 2 * half as u64, start, half);
+    } else {
+        give(BASE, start, bytes);
+    }
+    memory
 }
 
-/// Reads a word; the time it took in microseconds.
+/// Makes a memory slot, as a VMM does. KVM is not needed: the library sees the call.
+fn give(guest: u64, start: usize, bytes: usize) {
+    const KVM_SET_USER_MEMORY_REGION: libc::c_ulong = 0x4020_ae46;
+    let region: [u64; 4] = [0, guest, bytes as u64, start as u64];
+    // SAFETY: the descriptor is invalid, so the kernel does nothing.
+    let result = unsafe { libc::ioctl(-1, KVM_SET_USER_MEMORY_REGION, region.as_ptr()) };
+    assert_eq!(result, -1);
+}
+
+/// Reads a word, and returns the time that it took, in microseconds.
 fn touch(page: &Page) -> u64 {
-    let begin = Instant::now();
+    let start = Instant::now();
     black_box(page[8].load(SeqCst));
-    begin.elapsed().as_micros() as u64
+    start.elapsed().as_micros() as u64
 }
 
-fn begin_touches(memory: &'static [Page], count: u64) -> Vec<JoinHandle<u64>> {
+fn start_touches(memory: &'static [Page], count: u64) -> Vec<JoinHandle<u64>> {
     (0..count as usize).map(|n| thread::spawn(move || touch(&memory[5000 + 3 * n]))).collect()
 }
 
-/// Owns every page whose number is its index modulo the number of workers, and knows what must be
-/// in each.
+/// A thread that owns every page whose number is its index modulo the number of workers, and knows
+/// their contents.
 struct Worker {
     memory: &'static [Page],
     index: usize,
@@ -147,16 +178,16 @@ struct Worker {
 
 impl Worker {
     fn new(memory: &'static [Page], index: usize) -> Self {
-        Self { memory, index, versions: vec![0; PAGES / WORKERS], pipe: io::pipe().unwrap() }
+        Self { memory, index, versions: vec![0; memory.len() / WORKERS], pipe: io::pipe().unwrap() }
     }
 
-    /// Verifies and rewrites random pages, then verifies all. The number of steps.
+    /// Verifies and rewrites random pages, then verifies all. Returns the number of steps.
     fn work(mut self, stop: &AtomicBool) -> u64 {
         let (mut seed, mut steps) = (self.index as u64, 0);
         while !stop.load(SeqCst) {
             seed = random(seed);
-            // Half of the time in a small set, so that the workers meet in an eviction, and pages
-            // are written to over and over.
+            // Half of the time in a small set, so that several workers wait in one eviction, and
+            // pages are written often.
             let range = if seed & 1 == 0 { 16 } else { self.pages() };
             let own = (seed >> 8) as usize % range;
             self.verify(own);
@@ -170,7 +201,7 @@ impl Worker {
     }
 
     fn pages(&self) -> usize {
-        (PAGES - OWN_PAGES) / WORKERS
+        (self.memory.len() - OWN_PAGES) / WORKERS
     }
 
     fn page(&self, own: usize) -> &'static Page {
@@ -193,8 +224,8 @@ impl Worker {
         }
     }
 
-    /// Word by word, so that an eviction comes in between; or by the kernel, whose accesses fault
-    /// as KVM's do.
+    /// Rewrites a page: word by word, so that an eviction can occur in between; or by the kernel,
+    /// whose accesses fault as KVM's do.
     fn rewrite(&mut self, own: usize, by_kernel: bool) {
         self.versions[own] += 1;
         let page = self.page(own);

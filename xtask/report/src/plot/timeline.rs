@@ -14,7 +14,7 @@ const LIMIT: u32 = 64;
 /// Steps that a picture can show; of more, means are drawn.
 const COLUMNS: usize = 300;
 
-/// Whether there are more steps than a picture can show.
+/// Returns whether there are more steps than a picture can show.
 #[must_use]
 pub fn is_dense(sample: &Sample) -> bool {
     outstanding(&sample.faults).len() > 2 * COLUMNS

@@ -1,4 +1,4 @@
-//! How many instructions the guest ran in each of its functions.
+//! Instructions of each of the guest's functions.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ pub struct Instructions {
 }
 
 impl Instructions {
-    /// What `more` has beyond this; less than nothing where this has more.
+    /// Difference between `more` and this; negative where this has more.
     pub fn until(&self, more: &Self) -> Self {
         let mut guest = more.guest.clone();
         for (name, count) in &self.guest {

@@ -2,7 +2,7 @@
 //!
 //! In exact mode the emulator counts how often each block of code runs. Two runs that
 //! differ only in how many pages they read differ by what the faults cost, and by the
-//! reading of the pages; the image's symbols tell which function each block belongs to.
+//! reading of the pages; the image's symbols give the function of each block.
 //!
 //! - [`functions`]: from blocks to functions
 //! - [`parts`]: from functions to the parts of a fault
@@ -19,11 +19,11 @@ use anyhow::{Context, Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Sample};
 use apf_vocabulary::grid::{self, Axis, Point};
 
-use super::Options;
 use super::boots::Boot;
 use super::definition::{Definition, LATENCY, PAGES_TO_READ as PAGES, fixed, varied};
+use super::options::Options;
 use super::plan::{Plan, Work};
-use crate::drive::record::{Record, SampleOutcome};
+use crate::drive::record::Record;
 use crate::drive::spec::{PROFILE, Spec, System};
 use crate::output::{self, Earlier};
 use crate::place::Place;
@@ -62,11 +62,11 @@ const AT_ONCE_MS: f64 = 0.0;
 const LATER_MS: f64 = 0.1;
 /// All of Linux's own code.
 const LINUX: &str = "Linux";
-/// Where the lab's own kernel is, since that is booted with `nokaslr` (Linux:
+/// Address of the lab's own kernel, which is booted with `nokaslr` (Linux:
 /// `__START_KERNEL_map` and `CONFIG_PHYSICAL_START` of x86-64).
 const LAB_KERNEL: u64 = 0xffff_ffff_8100_0000;
-/// How often Linux is booted until its kernel is at an address that is not the lab's; one
-/// place in thirty or forty is.
+/// Boots of Linux until its kernel is at an address that is not the lab's; one place in thirty or
+/// forty is.
 const TRIES: u32 = 4;
 /// Pages that both runs of a pair read.
 const COMMON: f64 = 256.0;
@@ -74,7 +74,7 @@ const COMMON: f64 = 256.0;
 /// Runs it and returns its samples, and the record that says where.
 ///
 /// # Errors
-/// A guest does not come to its end, a page was wrong, or a wait was not as it should be.
+/// A guest does not reach its end, a page was wrong, or a fault waited in another way.
 pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Result<(Vec<Sample>, Record)> {
     let counted = |mode, point: &Point, name: &str| {
         let axes: Vec<_> = point.iter().map(|(name, &value)| Axis::new(name, &[value])).collect();
@@ -115,7 +115,7 @@ fn boot(mode: Mode, repetitions: u32) -> Boot {
     Boot { system, modes: vec![mode], repetitions: 0..repetitions }
 }
 
-/// What came of one boot.
+/// Result of one boot.
 struct Counted {
     instructions: Instructions,
     record: Record,
@@ -145,28 +145,29 @@ impl Counted {
         Ok(Self { instructions: functions.count(&profile)?, record })
     }
 
-    fn first(&self) -> Result<&SampleOutcome> {
+    fn first(&self) -> Result<&Sample> {
         self.record.samples.first().context("the guest measured nothing")
     }
 
     /// Of all repetitions, as all their instructions are counted. Linux does not count
     /// its faults, nor can a guest that is stopped by them; there is one for each page.
     fn faults(&self, mode: Mode) -> u64 {
-        let of = |outcome: &SampleOutcome| match mode {
-            Mode::Halt | Mode::Async => outcome.sample.counters().not_present,
-            _ => outcome.sample.metrics["pages"] as u64,
+        let of = |sample: &Sample| match mode {
+            Mode::Halt | Mode::Async => sample.counters().not_present,
+            _ => sample.metrics["pages"] as u64,
         };
         self.record.samples.iter().map(of).sum()
     }
 }
 
-/// Where Linux's code is, as the guest told. The lab runs the same kernel, and addresses
-/// tell them apart: the guest's is where its own address randomization has put it.
-fn linux_code(told: Option<Range<u64>>) -> Result<Range<u64>> {
-    let code = told.context("the guest did not tell where its kernel is (/proc/kallsyms, /proc/iomem)")?;
+/// Checks the address of Linux's code, as the guest reports it. The lab runs the same kernel, and
+/// only addresses distinguish the two: address randomization has moved the guest's.
+fn linux_code(reported: Option<Range<u64>>) -> Result<Range<u64>> {
+    let code =
+        reported.context("the guest did not report where its kernel is (/proc/kallsyms, /proc/iomem)")?;
     ensure!(
         is_apart(&code),
-        "{TRIES} times the guest's kernel was where the lab's is: they cannot be told apart"
+        "{TRIES} times the guest's kernel was where the lab's is: they cannot be distinguished"
     );
     Ok(code)
 }
@@ -185,23 +186,23 @@ fn part_of(mode: Mode, function: &str) -> Part {
     }
 }
 
-/// A figure for a fault means something only if there was one for each page, and it waited
-/// as it was told to.
+/// Checks that there was one fault for each page, and that each waited as the mode says: only
+/// then is there a figure for a fault.
 fn check(mode: Mode, pages: f64, faults: u64, record: &Record) -> Result<()> {
-    let sum = |of: &dyn Fn(&SampleOutcome) -> u64| record.samples.iter().map(of).sum::<u64>();
-    let wrong = sum(&|outcome| outcome.sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
+    let sum = |of: &dyn Fn(&Sample) -> u64| record.samples.iter().map(of).sum::<u64>();
+    let wrong = sum(&|sample| sample.wrong_pages()) + record.end.map_or(0, |end| end.wrong_pages);
     ensure!(wrong == 0, "{wrong} pages had a wrong content");
     ensure!((faults as f64 - pages).abs() < pages / 100.0, "{faults} faults for {pages} pages");
     let [halt, schedule, ready, read] = [
-        sum(&|outcome| outcome.sample.counters().halt_waits),
-        sum(&|outcome| outcome.sample.counters().schedule_waits),
-        sum(&|outcome| outcome.sample.counters().ready),
-        sum(&|outcome| outcome.sample.metrics["pages"] as u64),
+        sum(&|sample| sample.counters().halt_waits),
+        sum(&|sample| sample.counters().schedule_waits),
+        sum(&|sample| sample.counters().ready),
+        sum(&|sample| sample.metrics["pages"] as u64),
     ];
     let (as_told, otherwise) = match mode {
         Mode::Halt => (halt, schedule),
         Mode::Async => (schedule, halt),
-        // Linux tells of its ready interrupts only.
+        // Linux counts its ready interrupts only.
         Mode::LinuxAsync => (ready, read.saturating_sub(ready)),
         Mode::Blocked | Mode::LinuxBlocked => (read, ready),
     };
@@ -263,9 +264,8 @@ fn at_most(samples: &[Sample], mode: Mode, limit: f64, text: &str) -> Option<Cla
     })
 }
 
-/// What async faults take of Linux, for which blocked ones stand: its timer interrupts of
-/// the time that a fault takes are not what the fault costs. All that Hermit does is held
-/// against it.
+/// Compares Hermit's cost with Linux's. Linux's blocked faults are subtracted from its async ones:
+/// timer interrupts during a fault are not part of the fault's cost.
 fn beside_linux(samples: &[Sample]) -> Option<Claim> {
     let pairs = samples.iter().filter(|sample| sample.mode == Mode::LinuxAsync).filter_map(|linux| {
         let guest = |mode| {
@@ -286,8 +286,7 @@ fn beside_linux(samples: &[Sample]) -> Option<Claim> {
     })
 }
 
-/// Where nothing is armed, what the service adds to the guest's code is still asked at
-/// each task switch.
+/// Limits the cost of the service while it is off: each task switch still checks it.
 fn unarmed(samples: &[Sample]) -> Option<Claim> {
     let share = |sample: &Sample| {
         let own: f64 = [Part::NotPresent, Part::Ready, Part::Service]
@@ -329,13 +328,13 @@ mod tests {
 
     #[test]
     fn two_kernels_in_one_place_are_refused() {
-        let at = |begin: u64| linux_code(Some(begin..begin + 0x100_0000));
+        let at = |start: u64| linux_code(Some(start..start + 0x100_0000));
         assert!(at(LAB_KERNEL + 0x100_0000).is_ok() && at(LAB_KERNEL - 0x100_0000).is_ok());
         assert!(at(LAB_KERNEL).is_err() && at(LAB_KERNEL + 0x20_0000).is_err() && linux_code(None).is_err());
     }
 
     #[test]
-    fn what_is_off_is_held_against_all_that_the_guest_does() {
+    fn a_service_that_is_off_is_compared_with_all_that_the_guest_does() {
         let sample = |service: f64| {
             let parts = [("not_present", 1.0), ("ready", 0.0), ("service", service)];
             let totals = [("guest", 500.0), ("program", 9_500.0)];

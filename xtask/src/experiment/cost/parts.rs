@@ -1,4 +1,4 @@
-//! Which part of a fault a function works for.
+//! Parts of a fault's handling, by function.
 
 /// A part of what the guest does about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Part {
     Program,
 }
 
-/// What names contain, the first match counts.
+/// Parts of names; the first match counts.
 const NAMES: [(Part, &[&str]); 6] = [
     (Part::Program, &["unikernel::", "apf_vocabulary::", "serde", "itoa::", "std::", "sys_write"]),
     (
@@ -25,8 +25,9 @@ const NAMES: [(Part, &[&str]); 6] = [
         &[
             "fault::on_ready",
             "entry::ready",
-            "VCpu>::take_ready",
-            "Slots>::release_halting",
+            "Core>::take_ready",
+            "Core>::drain",
+            "Slots>::release",
             "ArrayQueue<apf_core::event::Event>>::push",
             "end_of_interrupt",
         ],
@@ -38,8 +39,9 @@ const NAMES: [(Part, &[&str]); 6] = [
             "entry::page_fault",
             "apf_kernel::wait",
             "apf_kernel::hold::holds_core",
-            "VCpu>::page_fault",
-            "VCpu>::resumed",
+            "Core>::page_fault",
+            "Core>::not_present",
+            "Core>::resumed",
             "Slots>::take",
             "CoreStats>::finished",
             "PerCoreScheduler>::apf_task",
@@ -47,7 +49,7 @@ const NAMES: [(Part, &[&str]); 6] = [
             "apf_hook_core",
         ],
     ),
-    (Part::Service, &["apf_", "heapless::", "ArrayQueue<apf_core::event::Event>"]),
+    (Part::Service, &["apf_", "ArrayQueue<apf_core::event::Event>"]),
     (
         Part::Scheduling,
         &[
@@ -95,11 +97,11 @@ mod tests {
     #[test]
     fn functions_belong_to_the_part_they_work_for() {
         for (function, part) in [
-            ("<apf_core::vcpu::VCpu>::page_fault::<apf_kernel::fault::ThisMachine>", Part::NotPresent),
+            ("<apf_core::per_core::Core>::page_fault::<apf_kernel::machine::ThisMachine>", Part::NotPresent),
             ("apf_kernel::wait_entry::wait_entry", Part::NotPresent),
-            ("<apf_core::vcpu::VCpu>::take_ready::<apf_kernel::fault::ThisMachine>", Part::Ready),
+            ("<apf_core::per_core::Core>::take_ready::<apf_kernel::machine::ThisMachine>", Part::Ready),
             ("<crossbeam_queue::array_queue::ArrayQueue<apf_core::event::Event>>::pop", Part::Service),
-            ("<apf_core::table::Table>::apply", Part::Service),
+            ("apf_core::serve::serve::<apf_kernel::machine::ThisMachine>", Part::Service),
             ("hermit::synch::futex::futex_wake", Part::Scheduling),
             ("<unikernel::region::Region>::is_right", Part::Program),
             ("memcpy", Part::Kernel),

@@ -8,12 +8,13 @@ mod sources;
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use nix::unistd::geteuid;
+use nix::unistd::{User, geteuid};
 
 use crate::{
     dirs,
@@ -154,10 +155,8 @@ pub fn move_into_place(new: &Path, root: &Path) -> Result<()> {
 }
 
 fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
-    // As root, apt downloads as the user _apt, who may not read the scratch folder.
-    let words =
-        ["download", "-o", "APT::Sandbox::User=root"].iter().chain(packages).map(|&word| word.to_owned());
-    let words: Vec<String> = words.collect();
+    open_to_apt(dir);
+    let words: Vec<String> = ["download"].iter().chain(packages).map(|&word| word.to_owned()).collect();
     let fetch = || apt_get(&words).cwd(dir).doing("downloading").logged(&dirs::log("apt-download")?);
     if let Err(error) = fetch() {
         // apt's lists may name a version that the mirror has replaced.
@@ -171,6 +170,30 @@ fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
         .collect())
 }
 
+/// Gives `folder` to the user that apt downloads as, its sandbox, if there is one. apt says itself
+/// when it downloads without.
+fn open_to_apt(folder: &Path) {
+    if let (true, Ok(Some(user))) = (geteuid().is_root(), User::from_name("_apt")) {
+        let _ = chown(folder, Some(user.uid.as_raw()), None);
+    }
+}
+
+/// Returns names and versions of the packages that were downloaded into `scratch`.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn versions(scratch: &Path) -> Result<Vec<(String, String)>> {
+    let files = fs::read_dir(scratch)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names = files.collect::<Result<Vec<_>>>()?;
+    Ok(names.iter().filter_map(|name| name_and_version(name)).collect())
+}
+
+/// Reads `busybox-static_1%3a1.35.0-4_amd64.deb`.
+fn name_and_version(file: &str) -> Option<(String, String)> {
+    let (name, rest) = file.strip_suffix(".deb")?.split_once('_')?;
+    Some((name.to_owned(), rest.rsplit_once('_')?.0.replace("%3a", ":")))
+}
+
 /// Downloads the upstream archive of a source package in Debian's suite `suite` into
 /// `scratch`; apt verifies it. The system's own package lists are not changed.
 ///
@@ -179,9 +202,9 @@ fn download(packages: &[&str], dir: &Path) -> Result<Vec<PathBuf>> {
 pub fn upstream_source(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
     let (list, lists) = (scratch.join("sources.list"), scratch.join("lists"));
     fs::create_dir_all(lists.join("partial"))?;
+    open_to_apt(scratch);
     fs::write(&list, format!("{}\n", sources::of_source_packages(suite)?))?;
     let options = [
-        "APT::Sandbox::User=root".into(),
         "Dir::Etc::SourceParts=/dev/null".into(),
         format!("Dir::Etc::SourceList={}", list.display()),
         format!("Dir::State::Lists={}", lists.display()),
@@ -346,6 +369,16 @@ mod tests {
         assert!(line.starts_with("sudo sh -c '") && line.ends_with('\'') && !line.contains('\n'), "{line}");
         let parsed = Cmd::new("sh").args(["-nc", &line]).quiet().output().unwrap();
         assert!(parsed.status.success(), "{}", parsed.stderr);
+    }
+
+    #[test]
+    fn a_packages_file_has_its_name_and_version() {
+        let read = |file| name_and_version(file).map(|(name, version)| format!("{name} {version}"));
+        assert_eq!(
+            read("busybox-static_1%3a1.35.0-4+deb12u1+b1_amd64.deb").as_deref(),
+            Some("busybox-static 1:1.35.0-4+deb12u1+b1")
+        );
+        assert_eq!(read("root"), None);
     }
 
     #[test]

@@ -27,9 +27,9 @@ pub struct Host {
     pending: bool,
     /// The interrupt is raised. Edges coalesce while it is.
     interrupt: bool,
-    /// Readies to be injected as #PF.
+    /// Ready tokens to be injected as #PF.
     legacy_ready: VecDeque<Token>,
-    /// What was delivered in this life of the core.
+    /// Ready tokens delivered in this generation of the core.
     pub delivered: Vec<Token>,
 }
 
@@ -178,7 +178,7 @@ impl Host {
     }
 
     /// The EN register was written with 0. An interrupt raised before stays.
-    /// Tells the readies of other cores' faults that it has not delivered.
+    /// Returns the ready tokens of other cores' faults that it has not delivered.
     pub fn disarm(&mut self) -> Vec<Token> {
         self.armed = false;
         self.pending = false;

@@ -3,17 +3,17 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `step` | what can happen, and in which kind of world |
+//! | `step` | the things that can happen, and the kinds of world |
 //! | `host` | KVM's side |
-//! | `core` | one core, and what its tasks wait for |
+//! | `guest` | one core, its waits, and the machine around it |
 //! | `world` | all cores and the service thread, driven step by step |
-//! | `crossing` | readies that arrive on another core |
-//! | `check` | what must hold, after each step and in the end |
+//! | `remote` | ready tokens that arrive on another core |
+//! | `check` | invariants, after each step and in the end |
 
 mod check;
-mod core;
-mod crossing;
+mod guest;
 mod host;
+mod remote;
 pub mod step;
 mod world;
 

@@ -1,9 +1,9 @@
-//! What can happen, one thing at a time. A schedule is a plain list of these,
+//! Things that can happen, one at a time. A schedule is a plain list of these,
 //! so it can be printed, replayed and shrunk. Numbers are taken modulo what
 //! there is, and a step that cannot happen now does nothing: every list is a
 //! schedule.
 
-/// What a fault interrupts.
+/// Place that a fault interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     App,
@@ -88,7 +88,7 @@ pub enum Step {
     WakeAll {
         core: u8,
     },
-    /// As `WakeAll` over and over, each interrupt taken, the service thread starved.
+    /// Ready tokens for which nobody waits, each interrupt taken, the service thread starved.
     Flood {
         core: u8,
         count: u16,
@@ -102,10 +102,6 @@ pub enum Step {
     /// The service thread retries what has waited since before this long.
     Watchdog {
         limit: u8,
-    },
-    /// A ticket of a wait long over is released again.
-    StaleRelease {
-        nth: u8,
     },
     /// An ordinary fault, or one with reason bits unknown.
     OtherFault {
@@ -171,7 +167,7 @@ impl Step {
             208..213 => Self::WakeAll { core },
             213 => {
                 if a < 48 {
-                    Self::Flood { core, count: 496 + u16::from(b % 32) }
+                    Self::Flood { core, count: 240 + u16::from(b % 32) }
                 } else {
                     Self::WakeAll { core }
                 }
@@ -179,7 +175,7 @@ impl Step {
             214..218 => Self::Disarm { core },
             218..222 => Self::Arm { core },
             222..224 => Self::Watchdog { limit: a % 16 },
-            224..227 => Self::StaleRelease { nth: a },
+            224..227 => Self::Run { core, nth: a },
             227..229 => Self::OtherFault { core, unknown: a % 2 == 0 },
             _ if !hostile => Self::Complete { core, nth: a },
             229..234 => Self::Lose { core, nth: a },
@@ -200,9 +196,7 @@ pub struct Rules {
     pub hostile: bool,
     /// Ready as #PF with reason 2, as before Linux 5.8.
     pub legacy: bool,
-    /// Ready interrupts may release scheduled waiters themselves.
-    pub hand_off: bool,
-    /// How many ids the host has before tokens recur; KVM has 2^20.
+    /// Number of ids that the host has before tokens recur; KVM has 2^20.
     pub ids: u32,
     /// The id of the first token.
     pub first_id: u32,
@@ -217,7 +211,6 @@ impl Rules {
             cores: if a < 128 { 1 } else { 1 + a % 4 },
             hostile: b & 0x40 != 0,
             legacy: d % 8 == 0,
-            hand_off: b & 0x80 == 0,
             ids,
             // Near the wrap.
             first_id: ids - 1 - u32::from(d) % ids.min(8),

@@ -1,57 +1,58 @@
 //! Cores, tasks and the service thread around the real code.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use apf_core::classify::Wait;
-use apf_core::event::{CoreId, Kind};
+use apf_core::early_ready::EarlyCount;
+use apf_core::event::CoreId;
+use apf_core::per_core::{Core, PageFault, Work};
 use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
-use apf_core::slots::{Released, Ticket};
-use apf_core::stats::ServiceStats;
-use apf_core::table::{Outcome, Table};
+use apf_core::report::{Report, ServiceStats};
+use apf_core::serve::{retry_overdue, serve};
 use apf_core::time::Tsc;
-use apf_core::vcpu::{PageFault, VCpu, Work, oldest_event};
 
-use super::core::{Core, Waiting, page_fault, retries};
+use super::guest::{Guest, Waiting, retries};
 use super::host::Host;
 use super::step::{Forged, Place, Rules, Step};
 
+/// The lower bits of tokens of a core that there is not.
+const NO_CORE: u32 = 0xfff;
+
 pub struct World {
     pub rules: Rules,
-    pub cores: Vec<Core>,
-    pub table: Table,
+    pub guests: Vec<Guest>,
+    pub early: Rc<EarlyCount>,
     pub stats: ServiceStats,
     /// Tokens whose ready another core got, and those that a hostile host chose.
     pub crossed: Vec<Token>,
-    /// Tickets of waits that are over.
-    old: Vec<(usize, Ticket)>,
+    /// The service thread was called, and has not found everything done since.
+    pub called: Rc<Cell<bool>>,
     pub clock: u64,
 }
 
 impl World {
     pub fn new(rules: Rules) -> Self {
-        let core = |id: u8| Core {
-            vcpu: Rc::new(VCpu::new(CoreId(id.into()))),
-            host: Host::new(id.into(), rules.ids, rules.first_id, rules.legacy),
+        let guest = |id: u8| Guest {
+            core: Rc::new(Core::new(CoreId(id.into()))),
+            host: Rc::new(RefCell::new(Host::new(id.into(), rules.ids, rules.first_id, rules.legacy))),
             halting: Vec::new(),
             scheduled: Vec::new(),
             in_flight: None,
             overtaken: 0,
-            wake_alls: Default::default(),
-            flooded: false,
             resumes: 0,
             deceived: false,
         };
         let mut world = Self {
             rules,
-            cores: (0..rules.cores).map(core).collect(),
-            table: Table::new(rules.cores.into()),
+            guests: (0..rules.cores).map(guest).collect(),
+            early: Rc::default(),
             stats: ServiceStats::new(),
             crossed: Vec::new(),
-            old: Vec::new(),
+            called: Rc::default(),
             clock: 0,
         };
-        world.cores.iter().for_each(|core| core.vcpu.allow_hand_off(rules.hand_off));
-        (0..world.cores.len()).for_each(|core| world.arm(core));
+        (0..world.guests.len()).for_each(|core| world.arm(core));
         world
     }
 
@@ -62,7 +63,7 @@ impl World {
 
     /// Does one step, and checks what must hold after it.
     pub fn apply(&mut self, step: Step) -> Result<(), String> {
-        let n = self.cores.len();
+        let n = self.guests.len();
         let at = |core: u8| core as usize % n;
         match step {
             Step::Fault { core, place } => self.fault(at(core), place)?,
@@ -70,10 +71,10 @@ impl World {
                 (0..count).try_for_each(|_| self.fault(at(core), place))?;
             }
             Step::FaultInFlight { core, place } => {
-                let core = &mut self.cores[at(core)];
-                if core.in_flight.is_none() {
-                    core.in_flight = core.host.start().map(|token| (token, place));
-                    core.overtaken = 0;
+                let guest = &mut self.guests[at(core)];
+                if guest.in_flight.is_none() {
+                    guest.in_flight = guest.host.borrow_mut().start().map(|token| (token, place));
+                    guest.overtaken = 0;
                 }
             }
             Step::Inject { core } => self.inject_in_flight(at(core))?,
@@ -81,8 +82,7 @@ impl World {
                 (0..count).try_for_each(|_| self.overtake(at(core)))?;
             }
             Step::Complete { core, nth } => {
-                let core = &mut self.cores[at(core)];
-                core.host.complete(nth, &core.vcpu.area);
+                self.guests[at(core)].host(|host, area| host.complete(nth, area));
             }
             Step::CompleteElsewhere { core, nth, to } => self.complete_elsewhere(at(core), nth, at(to))?,
             Step::Interrupt { core } => self.interrupt(at(core), false)?,
@@ -93,27 +93,26 @@ impl World {
             }
             Step::WakeAll { core } => self.send(at(core), Token::WAKE_ALL),
             Step::Flood { core, count } => {
-                if self.cores[at(core)].in_flight.is_some() {
+                // They would push an early ready out of the core's memory.
+                if self.guests.iter().any(|guest| guest.in_flight.is_some()) {
                     return Ok(());
                 }
-                self.cores[at(core)].flooded = true;
-                for _ in 0..count {
-                    self.send(at(core), Token::WAKE_ALL);
+                for n in 1..=count {
+                    self.send(at(core), Token(u32::from(n) << 12 | NO_CORE));
                     self.interrupt(at(core), false)?;
                 }
             }
             Step::Disarm { core } => self.disarm(at(core))?,
             Step::Arm { core } => {
-                if !self.cores[at(core)].host.is_armed() {
+                if !self.guests[at(core)].host.borrow().is_armed() {
                     self.arm(at(core));
                 }
             }
             Step::Watchdog { limit } => self.watchdog(limit.into()),
-            Step::StaleRelease { nth } => self.release_again(nth)?,
             Step::OtherFault { core, unknown } => self.other_fault(at(core), unknown)?,
             Step::Lose { core, nth } => {
-                let core = &mut self.cores[at(core)];
-                core.deceived |= core.host.lose(nth);
+                let guest = &mut self.guests[at(core)];
+                guest.deceived |= guest.host.borrow_mut().lose(nth);
             }
             Step::ForgeReady { core, token } => {
                 let token = self.forge(at(core), token);
@@ -121,8 +120,7 @@ impl World {
             }
             Step::OverwriteReady { core, token } => {
                 let token = self.forge(at(core), token);
-                let core = &mut self.cores[at(core)];
-                core.host.overwrite(token, &core.vcpu.area);
+                self.guests[at(core)].host(|host, area| host.overwrite(token, area));
             }
             Step::ForgeFault { core, place, token } => {
                 let token = self.forge(at(core), token);
@@ -134,20 +132,16 @@ impl World {
     }
 
     pub fn send(&mut self, core: usize, token: Token) {
-        let core = &mut self.cores[core];
-        core.host.send(token, &core.vcpu.area);
+        self.guests[core].host(|host, area| host.send(token, area));
     }
 
     fn forge(&mut self, core: usize, token: Forged) -> Token {
-        self.cores[core].deceived = true;
+        self.guests[core].deceived = true;
         let all: Vec<Token> = match token {
             Forged::None => vec![Token::NONE],
             Forged::WakeAll => vec![Token::WAKE_ALL],
-            Forged::OfAWait(_) => {
-                let waits = self.cores.iter().flat_map(|c| c.halting.iter().chain(&c.scheduled));
-                waits.map(|wait| wait.token).collect()
-            }
-            Forged::Old(_) => self.cores.iter().flat_map(|c| c.host.delivered.iter().copied()).collect(),
+            Forged::OfAWait(_) => self.guests.iter().flat_map(Guest::waits).map(|wait| wait.token).collect(),
+            Forged::Old(_) => self.guests.iter().flat_map(|g| g.host.borrow().delivered.clone()).collect(),
             Forged::Unknown(n) => vec![Token(0xdead_0000 | u32::from(n % 4))],
         };
         let token = match token {
@@ -159,78 +153,71 @@ impl World {
         token
     }
 
-    /// As `kernel::arm` does it.
+    /// As `arm` of `apf-kernel` does it.
     pub fn arm(&mut self, core: usize) {
-        let core = &mut self.cores[core];
-        core.vcpu.begin();
+        let view = self.view(core, Place::App);
+        let guest = &mut self.guests[core];
         // Only a host that injects while disarmed leaves anyone here.
-        core.scheduled.iter_mut().for_each(|wait| wait.excused = true);
-        core.host.arm(&core.vcpu.area);
+        guest.excuse(|_| true);
+        guest.core.begin(&view);
+        guest.host(|host, area| host.arm(area));
     }
 
-    /// As `kernel::arm` does it: in a task on that core, so not while a context
+    /// As `disarm` of `apf-kernel` does it: in a task on that core, so not while a context
     /// halts there or an exception is in flight.
     fn disarm(&mut self, core: usize) -> Result<(), String> {
-        let now = self.tick();
-        let (index, elsewhere) = (core, self.elsewhere(core));
-        let core = &mut self.cores[index];
-        if !core.host.is_armed() || !core.halting.is_empty() || core.in_flight.is_some() {
+        let view = self.view(core, Place::App);
+        let guest = &mut self.guests[core];
+        if !guest.host.borrow().is_armed() || !guest.halting.is_empty() || guest.in_flight.is_some() {
             return Ok(());
         }
-        let of_others = core.host.disarm();
-        let before = core.vcpu.stats.wake_all.get();
-        core.vcpu.end(&elsewhere, now);
-        (before..=core.vcpu.stats.wake_all.get()).for_each(|_| core.wake_alls.push_back(now.0));
-        for wait in &mut core.scheduled {
-            wait.excused = true;
-            if !core.vcpu.slots.get(wait.ticket).is_ready(wait.ticket) {
-                return Err(format!("disarming left {wait:?} waiting"));
-            }
+        let of_others = guest.host.borrow_mut().disarm();
+        guest.core.end(&view);
+        guest.excuse(|_| true);
+        if let Some(wait) = guest.waits().find(|w| !guest.core.slots.get(w.ticket).is_ready(w.ticket)) {
+            return Err(format!("disarming left {wait:?} waiting"));
         }
         for token in of_others {
             let home = (token.0 & 0xfff) as usize;
-            if self.cores.get(home).is_some_and(|core| core.host.is_armed()) {
+            if self.guests.get(home).is_some_and(|guest| guest.host.borrow().is_armed()) {
                 self.send(home, token);
             }
         }
-        self.check_interrupted(index, &elsewhere)
+        self.check_interrupted(&view)
     }
 
     fn fault(&mut self, core: usize, place: Place) -> Result<(), String> {
-        if self.cores[core].in_flight.is_some() {
+        if self.guests[core].in_flight.is_some() {
             return Ok(());
         }
-        match self.cores[core].host.start() {
-            Some(token) => self.inject(core, token, place),
-            None => Ok(()),
-        }
+        let started = self.guests[core].host.borrow_mut().start();
+        started.map_or(Ok(()), |token| self.inject(core, token, place))
     }
 
     pub fn inject_in_flight(&mut self, core: usize) -> Result<(), String> {
         // An application does not fault while a context halts above it.
-        let halting = self.cores[core].vcpu.is_halting();
-        match self.cores[core].in_flight.take_if(|&mut (_, place)| !halting || place != Place::App) {
+        let halting = self.guests[core].core.is_halting();
+        match self.guests[core].in_flight.take_if(|&mut (_, place)| !halting || place != Place::App) {
             Some((token, place)) => self.inject(core, token, place),
             None => Ok(()),
         }
     }
 
-    /// A fault begins, is served and resumes, while another is in flight that
+    /// A fault starts, is served and resumes, while another is in flight that
     /// will wait by schedule.
     fn overtake(&mut self, index: usize) -> Result<(), String> {
-        let core = &mut self.cores[index];
-        // An exception in flight holds its core, so that at most the readies of
+        let guest = &mut self.guests[index];
+        // An exception in flight holds its core, so that at most the ready tokens of
         // the other outstanding faults can overtake it.
-        let possible = core.overtaken < OUTSTANDING_PER_VCPU - 1
-            && core.in_flight.is_some_and(|(_, place)| place == Place::App);
-        if !possible || core.flooded || core.vcpu.is_halting() {
+        let possible = guest.overtaken < OUTSTANDING_PER_VCPU - 1
+            && guest.in_flight.is_some_and(|(_, place)| place == Place::App);
+        if !possible || guest.core.is_halting() {
             return Ok(());
         }
-        core.overtaken += 1;
-        let Some(token) = core.host.start() else { return Ok(()) };
+        guest.overtaken += 1;
+        let Some(token) = guest.host.borrow_mut().start() else { return Ok(()) };
         self.inject(index, token, Place::App)?;
-        let core = &mut self.cores[index];
-        core.host.complete_newest(&core.vcpu.area);
+        self.guests[index].host(|host, area| host.complete_newest(area));
         self.interrupt(index, false)?;
         self.service(usize::MAX)?;
         self.check_step()?;
@@ -239,20 +226,21 @@ impl World {
 
     /// Delivers a not-present.
     fn inject(&mut self, index: usize, token: Token, place: Place) -> Result<(), String> {
-        let now = self.tick();
-        let elsewhere = self.elsewhere(index);
-        let delivered = self.was_delivered(index, token);
-        let core = &mut self.cores[index];
         // Only the wait itself, which is kernel text, runs on a core that halts.
-        let place = if core.vcpu.is_halting() { Place::Kernel } else { place };
-        let before = retries(&core.vcpu);
-        let overflows = core.vcpu.stats.overflow_halts.get();
-        let fault = page_fault(&core.vcpu, 1, token, place, true, &elsewhere, now);
-        let overflowed = core.vcpu.stats.overflow_halts.get() > overflows;
+        let place = if self.guests[index].core.is_halting() { Place::Kernel } else { place };
+        let delivered = self.was_delivered(index, token);
+        let view = self.view(index, place);
+        let guest = &mut self.guests[index];
+        let before = retries(&guest.core);
+        let overflows = guest.core.stats.overflow_halts.get();
+        // Whoever waits under a token used twice is let go.
+        guest.excuse(|wait| wait.token == token);
+        let fault = view.page_fault(1, token, true);
+        let overflowed = guest.core.stats.overflow_halts.get() > overflows;
         match fault {
             PageFault::Return(Work::Nothing) => {
-                core.resumes += 1;
-                let excuse = delivered || retries(&core.vcpu) > before;
+                guest.resumes += 1;
+                let excuse = delivered || retries(&guest.core) > before;
                 excuse.then_some(()).ok_or(format!("{token:?} was retried without a reason"))
             }
             PageFault::Wait(ticket, kind) => {
@@ -260,15 +248,13 @@ impl World {
                 if kind != expected {
                     return Err(format!("a fault in {place:?} waits by {kind:?}"));
                 }
-                // Whoever waits under a token used twice is let go.
-                core.scheduled.iter_mut().filter(|w| w.token == token).for_each(|w| w.excused = true);
-                let wait = Waiting { token, ticket, kind, since: now.0, released: false, excused: false };
-                core.vcpu.slots.get(ticket).park(now);
+                let wait = Waiting { token, ticket, kind, released: false, excused: false };
+                guest.core.slots.get(ticket).park(view.now);
                 match kind {
-                    Wait::Schedule => core.scheduled.push(wait),
+                    Wait::Schedule => guest.scheduled.push(wait),
                     Wait::Halt => {
-                        core.vcpu.start_halting();
-                        core.halting.push(wait);
+                        guest.core.start_halting();
+                        guest.halting.push(wait);
                     }
                 }
                 Ok(())
@@ -278,129 +264,104 @@ impl World {
     }
 
     fn masked_fault(&mut self, core: usize) -> Result<(), String> {
-        let now = self.tick();
-        let fault =
-            page_fault(&self.cores[core].vcpu, 1, Token(5), Place::App, false, &self.elsewhere(core), now);
+        let fault = self.view(core, Place::App).page_fault(1, Token(5), false);
         // The guest stops here, with a diagnosis; the schedule may go on.
         (fault == PageFault::BrokenHost(Token(5))).then_some(()).ok_or(format!("IF=0 became {fault:?}"))
     }
 
     fn other_fault(&mut self, core: usize, unknown: bool) -> Result<(), String> {
-        let now = self.tick();
         let flags = if unknown { 0x8000_0001 } else { 0 };
-        let fault =
-            page_fault(&self.cores[core].vcpu, flags, Token(5), Place::App, true, &self.elsewhere(core), now);
+        let fault = self.view(core, Place::App).page_fault(flags, Token(5), true);
         (fault == PageFault::NotOurs).then_some(()).ok_or(format!("flags {flags:#x} became {fault:?}"))
     }
 
     /// The core takes its interrupt, or a legacy ready.
-    pub fn interrupt(&mut self, core: usize, spurious: bool) -> Result<(), String> {
-        let now = self.tick();
-        let (index, elsewhere) = (core, self.elsewhere(core));
-        let core = &mut self.cores[index];
-        let (wake_alls, empty) = (core.vcpu.stats.wake_all.get(), core.vcpu.stats.spurious_interrupts.get());
+    pub fn interrupt(&mut self, index: usize, spurious: bool) -> Result<(), String> {
+        let view = self.view(index, Place::App);
+        let guest = &mut self.guests[index];
+        let stats = &guest.core.stats;
+        let (wake_alls, empty) = (stats.wake_all.get(), stats.spurious_interrupts.get());
         if self.rules.legacy {
-            let Some(token) = core.host.take_legacy_ready() else { return Ok(()) };
-            let fault = page_fault(&core.vcpu, 2, token, Place::App, true, &elsewhere, now);
+            let Some(token) = guest.host.borrow_mut().take_legacy_ready() else { return Ok(()) };
+            let fault = view.page_fault(2, token, true);
             if !matches!(fault, PageFault::Return(_)) {
                 return Err(format!("a legacy ready became {fault:?}"));
             }
-        } else if core.host.take_interrupt() || spurious {
-            let (vcpu, host) = (&core.vcpu, &mut core.host);
-            vcpu.drain(&elsewhere, || now, || host.acknowledge(&vcpu.area));
+        } else if guest.host.borrow_mut().take_interrupt() || spurious {
+            guest.core.drain(&view);
         }
-        if core.vcpu.stats.spurious_interrupts.get() > empty + 1 {
+        let stats = &guest.core.stats;
+        if stats.spurious_interrupts.get() > empty + 1 {
             return Err("one interrupt counted as several".into());
         }
-        for _ in wake_alls..core.vcpu.stats.wake_all.get() {
-            core.wake_alls.push_back(now.0);
-            core.halting.iter_mut().for_each(|wait| wait.excused = true);
+        if stats.wake_all.get() > wake_alls {
+            guest.excuse(|_| true);
         }
-        self.check_interrupted(index, &elsewhere)
+        self.check_interrupted(&view)
     }
 
     /// The service thread runs on the first core, unless a context halts there.
     pub fn service(&mut self, budget: usize) -> Result<(), String> {
-        if self.cores[0].vcpu.is_halting() {
+        if self.guests[0].core.is_halting() {
             return Ok(());
         }
+        let view = self.view(0, Place::App);
         for _ in 0..budget {
-            let event = oldest_event(self.cores.iter().map(|core| &*core.vcpu));
-            self.table
-                .forget_over(|core, ticket| self.cores[usize::from(core.0)].vcpu.slots.is_scheduled(ticket));
-            let Some(event) = event else { break };
-            let now = self.tick();
-            let flooded = self.cores.iter().any(|core| core.flooded);
-            let core = &mut self.cores[usize::from(event.core.0)];
-            if event.kind == Kind::WakeAll {
-                // Once a queue has been full, any may stand for events that were lost.
-                let until = core.wake_alls.pop_front().filter(|_| !flooded).unwrap_or(now.0);
-                core.scheduled.iter_mut().filter(|w| w.since <= until).for_each(|w| w.excused = true);
-            }
-            let cores = &self.cores;
-            let outcome = self.table.apply(&event, |core, ticket, at| {
-                let own = core == event.core || event.kind == Kind::Ready;
-                assert!(own, "an event released a waiter of another core");
-                cores[usize::from(core.0)].vcpu.release(ticket, at, now);
-            });
-            self.stats.count(&outcome);
-            let core = &mut self.cores[usize::from(event.core.0)];
-            if outcome == Outcome::NoRoom {
-                core.scheduled.iter_mut().filter(|w| w.ticket == event.ticket).for_each(|w| w.excused = true);
+            let Some(report) = serve(&view) else {
+                self.called.set(false);
+                break;
+            };
+            self.stats.count(&report);
+            match report {
+                Report::Overflow { .. } => {
+                    self.guests.iter_mut().for_each(|guest| guest.excuse(|w| w.kind == Wait::Schedule));
+                }
+                Report::Matched { core, came_on, .. } if core == came_on => {
+                    return Err(format!("{report:?}: the interrupt should have found it"));
+                }
+                _ => {}
             }
         }
-        Ok(())
+        self.check_interrupted(&view)
     }
 
     pub fn watchdog(&mut self, limit: u64) {
-        if self.cores[0].vcpu.is_halting() {
+        if self.guests[0].core.is_halting() {
             return;
         }
-        let now = self.tick();
-        while let Some((core, token, fault)) = self.table.take_overdue(now, limit) {
-            let core = &mut self.cores[usize::from(core.0)];
-            let its_own = |w: &&mut Waiting| w.ticket == fault.ticket && w.token == token;
-            core.scheduled.iter_mut().filter(its_own).for_each(|w| w.excused = true);
-            core.vcpu.release(fault.ticket, now, now);
-            self.stats.overdue.count();
-        }
-    }
-
-    fn release_again(&mut self, nth: u8) -> Result<(), String> {
-        if self.old.is_empty() {
-            return Ok(());
-        }
-        let (core, ticket) = self.old[nth as usize % self.old.len()];
-        match self.cores[core].vcpu.release(ticket, Tsc(0), Tsc(0)) {
-            Released::Stale => Ok(()),
-            other => Err(format!("{ticket:?} is long over, and released somebody: {other:?}")),
+        let view = self.view(0, Place::App);
+        while let Some(report) = retry_overdue(&view, limit) {
+            self.stats.count(&report);
+            if let Report::Overdue { core, token, .. } = report {
+                let guest = &mut self.guests[usize::from(core.0)];
+                guest.excuse(|w| w.kind == Wait::Schedule && w.token == token);
+            }
         }
     }
 
     /// A waiter whose wait is over runs: of the halting the innermost, and
-    /// while any halts, nobody else. Tells whether anyone did.
+    /// while any halts, nobody else. Returns whether anyone did.
     pub fn resume(&mut self, index: usize, nth: u8) -> Result<bool, String> {
         let now = self.tick();
-        let core = &mut self.cores[index];
-        let wait = if let Some(innermost) = core.halting.last().copied() {
+        let guest = &mut self.guests[index];
+        let wait = if let Some(innermost) = guest.halting.last().copied() {
             if !innermost.released {
                 return Ok(false);
             }
-            core.vcpu.stop_halting();
-            core.halting.pop();
+            guest.core.stop_halting();
+            guest.halting.pop();
             innermost
         } else {
-            let released = core.scheduled.iter().filter(|wait| wait.released).count();
+            let released = guest.scheduled.iter().filter(|wait| wait.released).count();
             if released == 0 {
                 return Ok(false);
             }
             let nth = nth as usize % released;
-            let (at, _) = core.scheduled.iter().enumerate().filter(|(_, w)| w.released).nth(nth).unwrap();
-            core.scheduled.remove(at)
+            let (at, _) = guest.scheduled.iter().enumerate().filter(|(_, w)| w.released).nth(nth).unwrap();
+            guest.scheduled.remove(at)
         };
-        core.vcpu.resumed(wait.ticket, wait.kind, now);
-        core.resumes += 1;
-        self.old.push((index, wait.ticket));
+        guest.core.resumed(wait.ticket, wait.kind, now);
+        guest.resumes += 1;
         Ok(true)
     }
 }

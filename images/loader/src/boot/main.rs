@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `start` | from the 32-bit entries to long mode; page tables and stacks |
+//! | `enter` | the jump to the kernel |
 //! | `protocol` | the boot loader's data in memory |
 //! | `place` | memory ranges: the loader's own, the image's file, free memory |
 //! | `tsc` | the frequency of the time-stamp counter |
@@ -15,6 +16,7 @@
 extern crate alloc;
 
 mod console;
+mod enter;
 mod heap;
 mod place;
 mod protocol;
@@ -46,7 +48,7 @@ extern "C" fn loader_main(info: u32, magic: u32) -> ! {
     let machine = unsafe { protocol::read(magic, info) };
     match machine.and_then(|machine| load(&machine)) {
         // SAFETY: `load` has loaded and relocated the image that `start` describes.
-        Ok(start) => unsafe { start::enter_kernel(start.entry, start.boot_info) },
+        Ok(start) => unsafe { enter::enter_kernel(start.entry, start.boot_info) },
         Err(error) => console::fail(error.exit_code(), format_args!("{error}")),
     }
 }

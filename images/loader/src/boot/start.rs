@@ -157,17 +157,6 @@ long_mode:
     call {main}
     ud2
 
-    # (entry, boot_info): jumps to the kernel, and does not return.
-    .global enter_kernel
-enter_kernel:
-    mov qword ptr [rip + pt0], 0
-    invlpg [0]
-    mov rax, rdi
-    mov rdi, rsi                # first argument of `hermit_entry::Entry`
-    xor esi, esi                # second: processor 0
-    lea rsp, [rip + kernel_stack]
-    jmp rax
-
     .section .rodata.entry, "a", @progbits
 no_long_mode_message:
     .asciz "apf-loader: error: this processor has no 64-bit mode; use another -cpu\n"
@@ -200,6 +189,7 @@ pds:
     .quad (page << 21) + {large}
     .set page, page + 1
     .endr
+    .global pt0
 pt0:
     .set page, 0
     .rept 512
@@ -211,6 +201,7 @@ pt0:
     .balign 0x1000
     .skip {loader_stack_size}
 loader_stack_top:
+    .global kernel_stack
 kernel_stack:
     .skip {kernel_stack_size}
 
@@ -230,13 +221,3 @@ kernel_stack:
     kernel_stack_size = const KERNEL_STACK_SIZE,
     main = sym crate::loader_main,
 );
-
-unsafe extern "C" {
-    /// Jumps to a Hermit kernel's entry on the kernel's boot stack.
-    ///
-    /// # Safety
-    ///
-    /// `entry` is the entry point of a loaded and relocated Hermit image, and
-    /// `boot_info` describes it and this machine.
-    pub fn enter_kernel(entry: u64, boot_info: &'static hermit_entry::boot_info::RawBootInfo) -> !;
-}

@@ -1,0 +1,109 @@
+//! State of a core that its own interrupt context alone touches.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use crate::classify::{Wait, Waits};
+use crate::event::Generation;
+use crate::policy::Policy;
+use crate::slots::Stages;
+use crate::time::Tsc;
+
+/// A number that one core alone reads and writes, with interrupts off. It lies in memory
+/// that others could reach, so it is an atomic, but no access to it is a locked one.
+#[derive(Debug, Default)]
+struct Single(AtomicU32);
+
+impl Single {
+    fn get(&self) -> u32 {
+        self.0.load(Relaxed)
+    }
+
+    fn set(&self, value: u32) {
+        self.0.store(value, Relaxed);
+    }
+}
+
+/// State of one core that nobody else needs.
+#[derive(Debug, Default)]
+pub struct Own {
+    generation: Single,
+    /// Not-presents of this generation less ready tokens. A ready that overtakes its
+    /// fault, or comes for another core's, counts before it or instead of it, so this
+    /// may be negative.
+    outstanding: Single,
+    halt_depth: Single,
+    /// A [`Waits`].
+    waits: Single,
+    policy: Policy,
+}
+
+impl Own {
+    /// Sets which waits the program wants, and below which latency in cycles
+    /// [`Waits::Auto`] may halt.
+    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
+        self.waits.set(waits as u32);
+        self.policy.set_limit(halt_below);
+    }
+
+    /// Returns which waits the program wants.
+    pub fn waits(&self) -> Waits {
+        Waits::decode(self.waits.get())
+    }
+
+    /// Starts the next generation.
+    pub fn begin(&self) {
+        self.generation.set(self.generation.get().wrapping_add(1));
+        self.forget_outstanding();
+    }
+
+    /// Returns the generation.
+    pub fn generation(&self) -> Generation {
+        Generation(self.generation.get() as u16)
+    }
+
+    /// Counts a not-present; returns how many are outstanding with it.
+    pub fn add_outstanding(&self) -> u32 {
+        self.outstanding.set(self.outstanding.get().wrapping_add(1));
+        self.outstanding()
+    }
+
+    /// Counts a ready.
+    pub fn remove_outstanding(&self) {
+        self.outstanding.set(self.outstanding.get().wrapping_sub(1));
+    }
+
+    /// Counts anew, since the host owes nothing.
+    pub fn forget_outstanding(&self) {
+        self.outstanding.set(0);
+    }
+
+    fn outstanding(&self) -> u32 {
+        self.outstanding.get().cast_signed().max(0).cast_unsigned()
+    }
+
+    /// Returns whether a context that may wait by schedule should halt ([`Policy::halts`]).
+    pub fn prefers_halt(&self, is_alone: bool) -> bool {
+        self.waits() == Waits::Auto && self.policy.halts(is_alone, self.outstanding())
+    }
+
+    /// Takes in a wait that is over ([`Policy::learn`]).
+    pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc) {
+        self.policy.learn(wait, stages, running, self.outstanding());
+    }
+
+    /// Notes that a context starts to halt.
+    pub fn start_halting(&self) {
+        self.halt_depth.set(self.halt_depth.get() + 1);
+    }
+
+    /// Notes that the innermost halting context goes on.
+    pub fn stop_halting(&self) {
+        self.halt_depth.set(self.halt_depth.get() - 1);
+    }
+
+    /// Returns whether any context halts.
+    pub fn is_halting(&self) -> bool {
+        self.halt_depth.get() > 0
+    }
+}

@@ -1,0 +1,435 @@
+//! One core's interrupt side: what happens at a #PF and at a ready interrupt.
+//!
+//! Everything here runs with interrupts off on the core it belongs to, takes a bounded
+//! number of steps, and neither allocates nor locks.
+#![forbid(unsafe_code)]
+
+use core::ops::Range;
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release},
+};
+
+use crossbeam_queue::ArrayQueue;
+
+use crate::classify::{Context, Task, Wait, Waits, must_halt};
+use crate::early_ready::{EarlyCount, EarlyReady};
+use crate::event::{CoreId, Event};
+use crate::own::Own;
+use crate::protocol::{Area, EndOfInterrupt, OUTSTANDING_PER_VCPU, Reason, Token};
+use crate::record::Fault;
+use crate::remote_ready;
+use crate::slots::{NewWait, SLOTS, Slot, Slots, Stages, Ticket};
+use crate::stats::CoreStats;
+use crate::time::Tsc;
+
+/// Events that a core's queue holds.
+pub const QUEUE: usize = SLOTS;
+/// From this many outstanding on, a core is near the host's limit.
+pub const NEAR_LIMIT: u64 = 57;
+const _: () = assert!(NEAR_LIMIT < OUTSTANDING_PER_VCPU as u64);
+
+/// Continuation of a not-present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPresent {
+    /// Wait on this ticket's slot.
+    Wait(Ticket, Wait),
+    /// Retry the access at once: its ready came first, or there is no slot to
+    /// wait on. If the page is still out, the host halts the core itself.
+    Retry,
+}
+
+/// Outcome of a #PF, for the handler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageFault {
+    /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.
+    NotOurs,
+    /// Go on at the interrupted instruction.
+    Return(Work),
+    /// Wait on this ticket's slot, in this way.
+    Wait(Ticket, Wait),
+    /// Give up: it was injected with interrupts off, so the context can neither wait nor
+    /// go on.
+    BrokenHost(Token),
+}
+
+/// Work to be done at the end of an interrupt; the later includes the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Work {
+    /// Nothing.
+    Nothing,
+    /// Let the scheduler choose who runs: a task was woken.
+    Reschedule,
+}
+
+/// The machine around a handler, and around the service thread.
+pub trait Machine {
+    /// Reads the time-stamp counter.
+    fn now(&self) -> Tsc;
+    /// Returns the addresses of the kernel's code.
+    fn kernel_text(&self) -> Range<u64>;
+    /// Returns the running task. Asked only when no kernel code was interrupted.
+    fn task(&self) -> Task;
+    /// Returns the states of all cores.
+    fn cores(&self) -> impl Iterator<Item = &Core>;
+    /// Returns the number of early ready tokens of all cores.
+    fn early(&self) -> &EarlyCount;
+    /// Interrupts `core`, so that a context that halts there looks at its word.
+    fn interrupt(&self, core: CoreId);
+    /// Wakes the task that sleeps on `slot`; `false` if it does not sleep yet, and so will not.
+    fn wake(&self, slot: &Slot) -> bool;
+    /// Wakes the service thread.
+    fn call_service(&self);
+    /// Tells the host that the ready token was taken.
+    fn acknowledge(&self);
+}
+
+/// Memory of a core that the host writes.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct HostSide {
+    /// Reason and token.
+    pub area: Area,
+    /// The word by which the end of an interrupt may be signalled.
+    pub end_of_interrupt: EndOfInterrupt,
+}
+
+/// State of a core that others read and take from.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) early: EarlyReady,
+    pub(crate) events: ArrayQueue<Event>,
+    /// An event found the queue full.
+    overflowed: AtomicBool,
+}
+
+/// One core's state, by owner.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Core {
+    /// The host writes here.
+    pub host: HostSide,
+    /// Table of who waits: filled by this core, released from anywhere.
+    pub slots: Slots,
+    /// Counts: written by this core, read from anywhere.
+    pub stats: CoreStats,
+    /// The core's number.
+    pub id: CoreId,
+    /// This core alone.
+    own: Own,
+    pub(crate) shared: Shared,
+}
+
+impl Core {
+    /// A core's state; allocates, so it is made before arming.
+    #[must_use]
+    pub fn new(id: CoreId) -> Self {
+        let shared = Shared {
+            early: EarlyReady::default(),
+            events: ArrayQueue::new(QUEUE),
+            overflowed: AtomicBool::new(false),
+        };
+        Self {
+            host: HostSide::default(),
+            slots: Slots::default(),
+            stats: CoreStats::default(),
+            id,
+            own: Own::default(),
+            shared,
+        }
+    }
+
+    /// Sets which waits the program wants, before a generation starts, and below which
+    /// latency in cycles [`Waits::Auto`] may halt.
+    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
+        self.own.set_waits(waits, halt_below);
+    }
+
+    /// Starts a new generation: nothing of an earlier one matches any more. (Only a host
+    /// that injects while disarmed has left anybody who waits.)
+    pub fn begin(&self, machine: &impl Machine) {
+        self.release_everyone(machine);
+        self.own.begin();
+        self.host.area.reset();
+        self.host.end_of_interrupt.reset();
+    }
+
+    /// Ends this generation: the host was just made to forget what is
+    /// outstanding, so nobody else would release the waiters.
+    ///
+    /// A token that is in the area already may be another core's: it is taken.
+    pub fn end(&self, machine: &impl Machine) {
+        self.ready(machine);
+        self.host.area.reset();
+        self.release_everyone(machine);
+    }
+
+    /// Releases all waiters of this core; returns their number.
+    fn release_everyone(&self, machine: &impl Machine) -> usize {
+        self.own.forget_outstanding();
+        self.slots.release_all(None, machine.now(), |slot, wait| {
+            if wait == Wait::Schedule {
+                machine.wake(slot);
+            }
+        })
+    }
+
+    /// Handles a #PF. The caller has read CR2 before anything could fault.
+    pub fn page_fault(&self, cr2: u64, context: Context, machine: &impl Machine) -> PageFault {
+        // The token is the lower half; KVM leaves the upper one 0.
+        let token = Token(cr2 as u32);
+        match self.host.area.take_reason() {
+            Reason::Ordinary => return PageFault::NotOurs,
+            Reason::Unknown(_) => {
+                self.stats.unknown_reason.count();
+                return PageFault::NotOurs;
+            }
+            Reason::LegacyReady => return PageFault::Return(self.take_ready(token, machine)),
+            Reason::NotPresent => {}
+        }
+        if !context.interrupts_enabled {
+            // Nothing could interrupt this context when the page is ready, so
+            // it would wait for ever. A correct host never injects here.
+            return PageFault::BrokenHost(token);
+        }
+        match self.not_present(token, self.wait(context, machine), context.rip, machine) {
+            NotPresent::Wait(ticket, wait) => PageFault::Wait(ticket, wait),
+            NotPresent::Retry => PageFault::Return(Work::Nothing),
+        }
+    }
+
+    /// Chooses how an interrupted context waits.
+    fn wait(&self, context: Context, machine: &impl Machine) -> Wait {
+        if self.own.waits() == Waits::Halt {
+            return Wait::Halt;
+        }
+        let mut is_alone = false;
+        let task = || {
+            let task = machine.task();
+            is_alone = task.is_alone;
+            task
+        };
+        if let Some(reason) = must_halt(context, &machine.kernel_text(), task) {
+            self.stats.halted(reason);
+            Wait::Halt
+        } else if self.own.prefers_halt(is_alone) {
+            self.stats.halt_cheaper.count();
+            Wait::Halt
+        } else {
+            Wait::Schedule
+        }
+    }
+
+    /// Handles a not-present for `token`: enters token and waiter into the table.
+    ///
+    /// Schedule and halt share this path. A wait by schedule that finds no slot becomes a
+    /// halt, and a halt that finds none retries, which is always safe.
+    pub fn not_present(&self, token: Token, wait: Wait, rip: u64, machine: &impl Machine) -> NotPresent {
+        let now = machine.now();
+        self.stats.not_present.count();
+        if !token.names_a_fault() {
+            self.stats.impossible_token.count();
+            return NotPresent::Retry;
+        }
+        self.count_outstanding(machine);
+        if self.shared.early.take(token, self.own.generation(), machine.early()) {
+            self.stats.early_ready.count();
+            return NotPresent::Retry;
+        }
+        if let Some((older, wait)) = self.slots.displace(token, now) {
+            self.stats.displaced.count();
+            if wait == Wait::Schedule {
+                machine.wake(older);
+            }
+        }
+        let take = |wait| Some((self.slots.take(NewWait { token, wait, fault: now, rip })?, wait));
+        let taken = take(wait).or_else(|| {
+            let taken = (wait == Wait::Schedule).then(|| take(Wait::Halt)).flatten();
+            self.stats.overflow_halts.add(u64::from(taken.is_some()));
+            taken
+        });
+        let Some((ticket, wait)) = taken else {
+            self.stats.overflow_retries.count();
+            return NotPresent::Retry;
+        };
+        self.stats.most_waiting.raise(self.slots.in_use() as u64);
+        let others = self.others(machine).map(|other| &other.shared.early);
+        if remote_ready::take_early(others, token, machine.early()) {
+            self.slots.finish(ticket);
+            self.stats.early_ready.count();
+            return NotPresent::Retry;
+        }
+        match wait {
+            Wait::Schedule => self.stats.schedule_waits.count(),
+            Wait::Halt => self.stats.halt_waits.count(),
+        }
+        NotPresent::Wait(ticket, wait)
+    }
+
+    fn count_outstanding(&self, machine: &impl Machine) {
+        let outstanding = self.own.add_outstanding().into();
+        if self.stats.most_outstanding.raise(outstanding) && outstanding >= NEAR_LIMIT {
+            // It warns.
+            machine.call_service();
+        }
+        if outstanding == OUTSTANDING_PER_VCPU as u64 {
+            self.stats.budget_spent.count();
+        }
+    }
+
+    /// Handles the ready interrupt: takes tokens, several if need be, since
+    /// the acknowledgement makes the host store the next one at once.
+    ///
+    /// ```text
+    ///   guest                             host (kvm_check_async_pf_completion)
+    ///   token → read, act
+    ///   token = 0
+    ///   ACK ────────────────────────────► token == 0? store the next, interrupt
+    /// ```
+    ///
+    /// With the ACK first, the host would find the old token still there, keep
+    /// the next one back, and not be asked again.
+    ///
+    /// An interrupt that finds no token is acknowledged as well. Mostly an earlier one has
+    /// taken it; but hosts from Linux 5.8 to 5.16 number their faults so that 0 occurs,
+    /// and would deliver nothing more.
+    ///
+    /// A host that goes on for ever is cut short: it raises an interrupt with
+    /// each token, so the next one is not missed.
+    pub fn drain(&self, machine: &impl Machine) -> Work {
+        let mut work = Work::Nothing;
+        for taken in 0..2 * OUTSTANDING_PER_VCPU {
+            match self.ready(machine) {
+                Some(more) => {
+                    work = work.max(more);
+                    machine.acknowledge();
+                }
+                None => {
+                    if taken == 0 {
+                        self.stats.spurious_interrupts.count();
+                        machine.acknowledge();
+                    }
+                    break;
+                }
+            }
+        }
+        work
+    }
+
+    /// Takes one token, if there is one.
+    fn ready(&self, machine: &impl Machine) -> Option<Work> {
+        let token = self.host.area.ready_token();
+        (token != Token::NONE).then(|| {
+            let work = self.take_ready(token, machine);
+            self.host.area.clear_token();
+            work
+        })
+    }
+
+    /// Ends the wait for the page of `token`, which is ready.
+    fn take_ready(&self, token: Token, machine: &impl Machine) -> Work {
+        if token == Token::WAKE_ALL {
+            return self.wake_all(machine);
+        }
+        let now = machine.now();
+        self.stats.ready.count();
+        self.own.remove_outstanding();
+        match self.slots.release(token, now, now) {
+            Some((_, Wait::Halt)) => {
+                self.stats.halt_released.count();
+                Work::Nothing
+            }
+            Some((slot, Wait::Schedule)) => {
+                self.stats.handed_off.count();
+                // If it does not sleep yet it runs, and keeps its turn.
+                if machine.wake(slot) { Work::Reschedule } else { Work::Nothing }
+            }
+            None => {
+                self.ready_elsewhere(Event { token, generation: self.own.generation(), at: now }, machine)
+            }
+        }
+    }
+
+    /// Remembers a ready for which nobody waits on this core, and looks for who may wait
+    /// elsewhere ([`remote_ready`]).
+    #[cold]
+    fn ready_elsewhere(&self, event: Event, machine: &impl Machine) -> Work {
+        let Event { token, generation, at } = event;
+        self.shared.early.remember(token, generation, machine.early());
+        let slots = self.others(machine).map(|other| (other.id, &other.slots));
+        if let Some(core) = remote_ready::release_halting(slots, token, at) {
+            self.shared.early.take(token, generation, machine.early());
+            self.stats.halt_released_elsewhere.count();
+            machine.interrupt(core);
+            return Work::Nothing;
+        }
+        if self.shared.events.push(event).is_err() {
+            self.stats.deferred_ready.count();
+            self.shared.overflowed.store(true, Release);
+        }
+        machine.call_service();
+        Work::Reschedule
+    }
+
+    /// Releases everyone on this core: the host has lost count, or was just armed.
+    #[cold]
+    fn wake_all(&self, machine: &impl Machine) -> Work {
+        self.stats.wake_all.count();
+        self.stats.woken.add(self.release_everyone(machine) as u64);
+        // It reports.
+        machine.call_service();
+        Work::Reschedule
+    }
+
+    fn others<'a>(&self, machine: &'a impl Machine) -> impl Iterator<Item = &'a Core> {
+        let this = self.id;
+        machine.cores().filter(move |core| core.id != this)
+    }
+
+    /// Returns, once, whether an event found the queue full. For the service thread.
+    pub(crate) fn take_overflow(&self) -> bool {
+        // A load first: mostly there is none, and the exchange is a locked one.
+        let overflowed = &self.shared.overflowed;
+        overflowed.load(Relaxed) && overflowed.swap(false, Acquire)
+    }
+
+    /// Returns whether there is anything for the service thread to do here.
+    pub fn has_events(&self) -> bool {
+        !self.shared.events.is_empty() || self.shared.overflowed.load(Relaxed)
+    }
+
+    /// Returns how many early ready tokens are remembered here.
+    pub fn early(&self) -> usize {
+        self.shared.early.len()
+    }
+
+    /// Ends a wait: counts its stages, returns its slot, and reports the whole fault.
+    pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
+        let (token, rip) = self.slots.get(ticket).origin();
+        let stages = self.slots.finish(ticket);
+        self.stats.finished(wait, stages, now);
+        self.own.learn(wait, &stages, now);
+        let Stages { fault, parked, ready, released } = stages;
+        let halt = wait == Wait::Halt;
+        Fault { core: self.id, halt, token, rip, fault, parked, ready, released, running: now }
+    }
+
+    /// Notes that a context starts to halt: until it [stops](Self::stop_halting), nothing
+    /// but interrupts runs on this core.
+    pub fn start_halting(&self) {
+        self.own.start_halting();
+    }
+
+    /// Notes that the innermost halting context goes on.
+    pub fn stop_halting(&self) {
+        self.own.stop_halting();
+    }
+
+    /// Returns whether any context halts on this core.
+    pub fn is_halting(&self) -> bool {
+        self.own.is_halting()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! The service thread's decisions, where the tables of the cores are.
+//!
+//! A ready that came on another core than its fault, an event that was lost, and a wait
+//! that is overdue are decided here: everything that is not "my core, my token".
+#![forbid(unsafe_code)]
+
+use crate::classify::Wait;
+use crate::per_core::{Core, Machine};
+use crate::remote_ready;
+use crate::report::Report;
+
+/// Makes the next decision; `None` if there is nothing to decide.
+///
+/// A lost ready releases those who wait now. A fault that comes later finds the token
+/// among the early ones, where it was remembered before the queue was seen to be full.
+pub fn serve(machine: &impl Machine) -> Option<Report> {
+    // Each core's flag is taken.
+    if machine.cores().filter(|core| core.take_overflow()).count() > 0 {
+        let now = machine.now();
+        let wake = |core: &Core| {
+            core.slots.release_all(Some(Wait::Schedule), now, |slot, _| {
+                machine.wake(slot);
+            })
+        };
+        return Some(Report::Overflow { waiters: machine.cores().map(|core| wake(core) as u64).sum() });
+    }
+    let (came_on, event) = machine.cores().find_map(|core| Some((core, core.shared.events.pop()?)))?;
+    let others = machine.cores().filter(|core| core.id != came_on.id).map(|core| (core, &core.slots));
+    let token = event.token;
+    let Some((core, slot, wait)) = remote_ready::release(others, token, event.at, machine.now()) else {
+        return Some(Report::Unmatched { came_on: came_on.id, token });
+    };
+    let (_, rip) = slot.origin();
+    match wait {
+        Wait::Schedule => drop(machine.wake(slot)),
+        Wait::Halt => machine.interrupt(core.id),
+    }
+    came_on.shared.early.take(token, event.generation, machine.early());
+    Some(Report::Matched { core: core.id, came_on: came_on.id, token, rip })
+}
+
+/// Retries a wait by schedule that has lasted longer than `limit` cycles; `None` if there
+/// is none. If the page is there, the access goes through, and if not, it faults again.
+/// Waits by halt are out of reach: nothing but interrupts runs on their core.
+pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
+    let now = machine.now();
+    let (core, slot) =
+        machine.cores().find_map(|core| Some((core, core.slots.release_overdue(now, limit)?)))?;
+    let ((token, rip), waited) = (slot.origin(), now.since(slot.since()));
+    machine.wake(slot);
+    Some(Report::Overdue { core: core.id, token, rip, waited })
+}
