@@ -16,7 +16,6 @@ const FIGURE: usize = 14;
 impl Report {
     /// Returns metrics by mode, pages, counts and latencies at the document's point; `None` if it
     /// has several points.
-    #[must_use]
     pub fn brief(&self) -> Option<String> {
         let parameters = &self.samples.first()?.parameters;
         if self.samples.iter().any(|sample| sample.parameters != *parameters) {

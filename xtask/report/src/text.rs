@@ -17,7 +17,6 @@ const BAR: usize = 24;
 const COLUMNS: usize = 32;
 
 /// The summary: claims, medians with bars, distributions at the last point of each panel.
-#[must_use]
 pub fn summary(report: &Report, look: Look) -> String {
     let experiment = &report.experiment;
     let mut text = format!(

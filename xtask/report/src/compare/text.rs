@@ -10,7 +10,6 @@ use crate::terminal::{Look, Tone, left, right};
 
 impl Verdict {
     /// Name of the verdict.
-    #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Regression => "REGRESSION",
@@ -26,7 +25,6 @@ impl Verdict {
 
 impl Comparison<'_> {
     /// A table for each metric and panel, and a last line that sums up.
-    #[must_use]
     pub fn text(&self, look: Look) -> String {
         let mut text = format!(
             "{}: the second compared with the first, medians, {:.0} % intervals of the change\n",

@@ -34,7 +34,6 @@ struct Page<'a> {
 ///
 /// # Panics
 /// Never: the template writes to memory.
-#[must_use]
 pub fn page(report: &Report) -> String {
     let page = Page {
         report,
@@ -49,7 +48,6 @@ pub fn page(report: &Report) -> String {
 }
 
 /// Facts that a reader must know before the first number.
-#[must_use]
 pub fn about(report: &Report) -> String {
     let setting = &report.setting;
     let host = match setting.host.as_str() {

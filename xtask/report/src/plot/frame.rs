@@ -30,7 +30,6 @@ const TOP: i32 = 26;
 const NAME_STEP: i32 = 15;
 
 /// CSS pixels in plotters'.
-#[must_use]
 pub const fn px(css: i32) -> i32 {
     css * SCALE
 }
@@ -124,7 +123,6 @@ impl<'a> Frame<'a> {
     }
 
     /// The place of a value.
-    #[must_use]
     pub fn at(&self, x: f64, y: f64) -> Place {
         self.chart.backend_coord(&(x, y))
     }
@@ -149,7 +147,6 @@ impl<'a> Frame<'a> {
     }
 
     /// A mark for a line that goes on beyond the plot.
-    #[must_use]
     pub fn beyond(&self, (_, y): (f64, f64)) -> &'static str {
         match self.axes.1.position(y) {
             height if height < 0.0 => " ↓",
@@ -224,7 +221,6 @@ impl<'a> Frame<'a> {
     }
 
     /// The plot's ends: left, right, top, bottom.
-    #[must_use]
     pub fn ends(&self) -> (i32, i32, i32, i32) {
         let (x, y) = self.chart.plotting_area().get_pixel_range();
         (x.start, x.end, y.start, y.end)
