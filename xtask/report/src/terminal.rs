@@ -83,16 +83,6 @@ pub fn columns(counts: &[u64]) -> String {
         .collect()
 }
 
-/// Pads to a width in characters.
-pub fn left(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(text.chars().count())))
-}
-
-/// Pads to a width in characters, on the left.
-pub fn right(text: &str, width: usize) -> String {
-    format!("{}{text}", " ".repeat(width.saturating_sub(text.chars().count())))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

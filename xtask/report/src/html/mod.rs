@@ -31,9 +31,6 @@ struct Page<'a> {
 }
 
 /// The page of a document.
-///
-/// # Panics
-/// Never: the template writes to memory.
 pub fn page(report: &Report) -> String {
     let page = Page {
         report,

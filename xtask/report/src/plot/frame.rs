@@ -62,9 +62,6 @@ pub struct Frame<'a> {
 }
 
 /// Draws one picture; `inside` draws what is in the frame.
-///
-/// # Panics
-/// Never: memory takes everything.
 pub fn picture(outline: Outline, inside: impl FnOnce(&mut Frame<'_>) -> Drawn) -> String {
     let mut text = String::new();
     let (width, height) = outline.size.pixels();
@@ -128,9 +125,6 @@ impl<'a> Frame<'a> {
     }
 
     /// A line through these values, cut where it leaves the plot, and its visible points.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn line(&self, values: &[(f64, f64)], ink: Ink, width: f64) -> Drawn<Vec<Place>> {
         let position = |&(x, y): &(f64, f64)| (self.axes.0.position(x), self.axes.1.position(y));
         let places: Vec<_> = values.iter().map(position).collect();
@@ -156,34 +150,22 @@ impl<'a> Frame<'a> {
     }
 
     /// A line from place to place.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn path(&self, places: Vec<Place>, ink: Ink, width: f64) -> Drawn {
         let width = (width * f64::from(SCALE)) as u32;
         self.root.draw(&PathElement::new(places, ink.stroke_width(width)))
     }
 
     /// A surface.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn surface(&self, places: Vec<Place>, ink: Ink) -> Drawn {
         self.root.draw(&Polygon::new(places, ink.filled()))
     }
 
     /// A bar.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn bar(&self, from: Place, to: Place, ink: Ink) -> Drawn {
         self.root.draw(&Rectangle::new([from, to], ink.filled()))
     }
 
     /// A mode's mark, with a shape and a colour of its own.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn mark(&self, (x, y): Place, mode: Mode, ink: Ink) -> Drawn {
         let r = px(4);
         match mode {
@@ -203,9 +185,6 @@ impl<'a> Frame<'a> {
     }
 
     /// Words in the plot.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn text(&self, text: &str, place: Place, ink: Ink, (h, v): (HPos, VPos)) -> Drawn {
         self.root.draw_text(text, &style(ink).pos(Pos::new(h, v)), place)
     }
