@@ -1,7 +1,6 @@
 //! Errors for bad input: one line that says what to do, and a non-zero exit code.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -51,19 +50,7 @@ fn builds_ignore_the_users_own_cargo_settings() {
     assert_eq!(products.len(), 3, "unikernel, loader and pager: {}", built.text);
     let contents = || products.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
     let before = contents();
-    // A home with a configuration, and with the real one's crates.
-    let home = xtask.folder().join("home");
-    let real = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let real = real.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cargo"));
-    fs::create_dir(&home).unwrap();
-    for name in ["registry", "git"] {
-        symlink(real.join(name), home.join(name)).unwrap();
-    }
-    let table = "[build]\ntarget = \"wasm32-unknown-unknown\"\nrustflags = [\"--no-such-flag\"]\n\
-                 rustc-wrapper = \"/bin/false\"\ntarget-dir = \"/nowhere\"\n";
-    fs::write(home.join("config.toml"), table).unwrap();
     let variables = [
-        ("CARGO_HOME", home.to_str().unwrap()),
         ("CARGO_BUILD_TARGET", "wasm32-unknown-unknown"),
         ("CARGO_BUILD_RUSTFLAGS", "--no-such-flag"),
         ("RUSTFLAGS", "--no-such-flag"),

@@ -60,6 +60,8 @@ fn changes_builds(name: &OsString) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -86,5 +88,32 @@ mod tests {
         ] {
             assert!(!changes_builds(&name.into()), "{name}");
         }
+    }
+
+    /// Each of these lines alone stops the build or sends its product elsewhere.
+    #[test]
+    fn build_tables_of_configuration_files_change_nothing() {
+        let scratch = crate::dirs::scratch("cargo-test").unwrap();
+        let folder = |name: &str| {
+            let folder = scratch.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            folder
+        };
+        let build = "[build]\nrustc = \"/bin/false\"\nrustc-wrapper = \"/bin/false\"\ntarget-dir = \"/nowhere\"\n\
+                     rustc-workspace-wrapper = \"/bin/false\"\ntarget = \"wasm32-unknown-unknown\"\n\
+                     rustflags = [\"--no-such-flag\"]\n";
+        let package = "[package]\nname = \"x\"\nedition = \"2024\"\n[workspace]\n";
+        fs::write(folder(".cargo").join("config.toml"), build).unwrap();
+        fs::write(folder("src").join("lib.rs"), "").unwrap();
+        fs::write(scratch.path().join("Cargo.toml"), package).unwrap();
+        let target = folder("target");
+        build_cargo()
+            .args(["build", "--offline", "--target", HOST_TARGET, "--target-dir"])
+            .arg(&target)
+            .cwd(scratch.path())
+            .quiet()
+            .capture()
+            .unwrap();
+        assert!(target.join(HOST_TARGET).join("debug/libx.rlib").is_file());
     }
 }
