@@ -58,6 +58,15 @@ impl Hooks for Kernel {
 		apic::wakeup_core(core);
 	}
 
+	fn apf_hook_wake_by(deadline: u64) -> bool {
+		let time = deadline / u64::from(processor::get_frequency());
+		let is_ahead = processor::get_timer_ticks() < time;
+		if is_ahead {
+			apic::set_oneshot_timer(Some(time));
+		}
+		is_ahead
+	}
+
 	fn apf_hook_reschedule() {
 		core_scheduler().reschedule();
 	}

@@ -17,7 +17,7 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Reports of one [`Exports::apf_serve`].
 pub const BATCH: usize = 64;
@@ -32,9 +32,9 @@ macro_rules! for_each_export {
             /// Returns the archive's [`VERSION`]($crate::abi::VERSION).
             fn apf_version() -> u32, absent $crate::abi::VERSION;
             /// Arms the core this runs on, for [`Waits::decode`]($crate::classify::Waits)
-            /// of `waits` with its limit in microseconds, to record up to `record` faults;
-            /// see [`ArmError::decode`]($crate::abi::ArmError::decode).
-            fn apf_arm(waits: u32, halt_below_us: u64, record: usize) -> i32,
+            /// of `waits` with its limit and that of any halt in microseconds ([`u64::MAX`] is
+            /// for ever), to record up to `record` faults; see [`ArmError::decode`]($crate::abi::ArmError::decode).
+            fn apf_arm(waits: u32, halt_below_us: u64, overdue_us: u64, record: usize) -> i32,
                 absent $crate::abi::ArmError::NotKvm as i32;
             /// Disarms the core this runs on and releases its waiters.
             fn apf_disarm() -> i32, absent $crate::abi::ArmError::NotArmed as i32;
@@ -99,6 +99,10 @@ macro_rules! for_each_hook {
             /// Interrupts another core, which lets its scheduler look for work.
             /// Callable with interrupts off.
             fn apf_hook_interrupt(core: u32);
+            /// Makes the local timer interrupt this core at `deadline` cycles, or just before;
+            /// `false`, and nothing changes, if that is over. The timer was set for a later
+            /// time, or off; the kernel sets it for that again. Interrupts off.
+            fn apf_hook_wake_by(deadline: u64) -> bool;
             /// Lets the scheduler choose a task. Callable at the end of an interrupt.
             fn apf_hook_reschedule();
             /// Raises the running task's priority to that of a task just woken, and
@@ -286,7 +290,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (2, 1_280_058_468_355_668_814),
+            (3, 17_013_502_171_267_933_127),
             "raise VERSION, and write down both"
         );
     }

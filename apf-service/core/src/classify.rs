@@ -3,13 +3,16 @@
 
 use core::ops::Range;
 
-/// The two ways to wait for a page.
+/// The ways to wait for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// The task blocks on its futex; others run.
     Schedule,
     /// The core halts until the page is there; only interrupts run.
     Halt,
+    /// The core halts because that is cheaper, though the context could be scheduled:
+    /// past a limit the wait goes on by schedule.
+    HaltFirst,
 }
 
 /// Reason why a context must keep its core.

@@ -1,7 +1,7 @@
 //! State of a core that its own interrupt context alone touches.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::classify::{Wait, Waits};
 use crate::event::Generation;
@@ -35,14 +35,17 @@ pub struct Own {
     halt_depth: Single,
     /// A [`Waits`].
     waits: Single,
+    /// Longest wait by halt in cycles.
+    overdue: AtomicU64,
     policy: Policy,
 }
 
 impl Own {
-    /// Sets which waits the program wants, and below which latency in cycles
-    /// [`Waits::Auto`] may halt.
-    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
+    /// Sets which waits the program wants, below which latency [`Waits::Auto`] may
+    /// halt, and how long any halt may last, both in cycles.
+    pub fn set_waits(&self, waits: Waits, halt_below: u64, overdue: u64) {
         self.waits.set(waits as u32);
+        self.overdue.store(overdue, Relaxed);
         self.policy.set_limit(halt_below);
     }
 
@@ -85,6 +88,12 @@ impl Own {
     /// Returns whether a context that may wait by schedule should halt ([`Policy::halts`]).
     pub fn prefers_halt(&self, is_alone: bool) -> bool {
         self.waits() == Waits::Auto && self.policy.halts(is_alone, self.outstanding())
+    }
+
+    /// Returns how long a wait may halt, in cycles.
+    pub fn halt_limit(&self, wait: Wait) -> u64 {
+        let overdue = self.overdue.load(Relaxed);
+        if wait == Wait::HaltFirst { overdue.min(self.policy.limit()) } else { overdue }
     }
 
     /// Takes in a wait that is over ([`Policy::learn`]).

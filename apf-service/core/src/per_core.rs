@@ -53,6 +53,15 @@ pub enum PageFault {
     BrokenHost(Token),
 }
 
+/// Continuation of a halt that has reached its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastLimit {
+    /// The wait is over: its ready came after all, or the access is to be retried.
+    Over,
+    /// The wait goes on by schedule.
+    Schedule,
+}
+
 /// Work to be done at the end of an interrupt; the later includes the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Work {
@@ -139,10 +148,11 @@ impl Core {
         }
     }
 
-    /// Sets which waits the program wants, before a generation starts, and below which
-    /// latency in cycles [`Waits::Auto`] may halt.
-    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
-        self.own.set_waits(waits, halt_below);
+    /// Sets which waits the program wants, before a generation starts, below which
+    /// latency [`Waits::Auto`] may halt, and how long any halt may last; both in cycles,
+    /// [`u64::MAX`] is for ever.
+    pub fn set_waits(&self, waits: Waits, halt_below: u64, overdue: u64) {
+        self.own.set_waits(waits, halt_below, overdue);
     }
 
     /// Starts a new generation: nothing of an earlier one matches any more. (Only a host
@@ -214,7 +224,7 @@ impl Core {
             Wait::Halt
         } else if self.own.prefers_halt(is_alone) {
             self.stats.halt_cheaper.count();
-            Wait::Halt
+            Wait::HaltFirst
         } else {
             Wait::Schedule
         }
@@ -261,7 +271,7 @@ impl Core {
         }
         match wait {
             Wait::Schedule => self.stats.schedule_waits.count(),
-            Wait::Halt => self.stats.halt_waits.count(),
+            Wait::Halt | Wait::HaltFirst => self.stats.halt_waits.count(),
         }
         NotPresent::Wait(ticket, wait)
     }
@@ -335,7 +345,7 @@ impl Core {
         self.stats.ready.count();
         self.own.remove_outstanding();
         match self.slots.release(token, now, now) {
-            Some((_, Wait::Halt)) => {
+            Some((_, Wait::Halt | Wait::HaltFirst)) => {
                 self.stats.halt_released.count();
                 Work::Nothing
             }
@@ -410,7 +420,7 @@ impl Core {
         self.stats.finished(wait, stages, now);
         self.own.learn(wait, &stages, now);
         let Stages { fault, parked, ready, released } = stages;
-        let halt = wait == Wait::Halt;
+        let halt = wait != Wait::Schedule;
         Fault { core: self.id, halt, token, rip, fault, parked, ready, released, running: now }
     }
 
@@ -423,6 +433,29 @@ impl Core {
     /// Notes that the innermost halting context goes on.
     pub fn stop_halting(&self) {
         self.own.stop_halting();
+    }
+
+    /// Returns how long a wait may halt, in cycles; [`u64::MAX`] is for ever.
+    pub fn halt_limit(&self, wait: Wait) -> u64 {
+        self.own.halt_limit(wait)
+    }
+
+    /// Decides about a halt that has reached its limit: a context that may be scheduled
+    /// is, and any other retries its access. If the page is there, the access goes
+    /// through; if not, it faults again, or the host stops the core itself.
+    #[cold]
+    pub fn halt_past_limit(&self, ticket: Ticket, wait: Wait, machine: &impl Machine) -> PastLimit {
+        if wait == Wait::HaltFirst {
+            if self.slots.schedule_instead(ticket) {
+                self.stats.halt_continued.count();
+                return PastLimit::Schedule;
+            }
+        } else if self.slots.give_up_halt(ticket, machine.now()) {
+            self.stats.overdue_halts.count();
+            // It reports.
+            machine.call_service();
+        }
+        PastLimit::Over
     }
 
     /// Returns whether any context halts on this core.

@@ -19,11 +19,11 @@ const WORTH: u64 = 20;
 /// A halt spares the task switches. It pays where nobody else could
 /// use the core: no task is ready to run, and nobody else waits for a page, of
 /// whose arrival the core would have to hear meanwhile. A task that becomes ready
-/// by other means, a timer or a device, has to wait for the page; so halts are
-/// for pages that come fast, compared with what is spared and by an upper limit.
+/// by other means, a timer or a device, has to wait for the page, or until the
+/// limit is over; so halts are for pages that come fast compared with what is spared.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// Latencies from here on never halt.
+    /// Latencies from here on never halt, and no halt lasts longer.
     limit: AtomicU64,
     /// Time that the host took.
     latency: Mean,
@@ -69,6 +69,11 @@ impl Policy {
         self.limit.store(limit, Relaxed);
     }
 
+    /// Returns the longest that such a halt may last, in cycles.
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
+    }
+
     /// Returns whether a context that may wait by schedule should halt.
     /// `outstanding` are the core's other faults.
     pub fn halts(&self, is_alone: bool, outstanding: u32) -> bool {
@@ -91,7 +96,7 @@ impl Policy {
                     // it is tried again.
                     self.back_by_halt.fade();
                 }
-                Wait::Halt => self.back_by_halt.learn_without_outliers(back),
+                Wait::Halt | Wait::HaltFirst => self.back_by_halt.learn_without_outliers(back),
             }
         }
     }

@@ -33,7 +33,7 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
     let (_, rip) = slot.origin();
     match wait {
         Wait::Schedule => drop(machine.wake(slot)),
-        Wait::Halt => machine.interrupt(core.id),
+        Wait::Halt | Wait::HaltFirst => machine.interrupt(core.id),
     }
     came_on.shared.early.take(token, event.generation, machine.early());
     Some(Report::Matched { core: core.id, came_on: came_on.id, token, rip })
@@ -41,7 +41,7 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
 
 /// Retries a wait by schedule that has lasted longer than `limit` cycles; `None` if there
 /// is none. If the page is there, the access goes through, and if not, it faults again.
-/// Waits by halt are out of reach: nothing but interrupts runs on their core.
+/// Waits by halt have their own limit ([`Core::halt_limit`]).
 pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
     let now = machine.now();
     let (core, slot) =

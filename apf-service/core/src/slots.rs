@@ -228,7 +228,7 @@ impl Slots {
     pub fn take(&self, new: NewWait) -> Option<Ticket> {
         let (state, limit) = match new.wait {
             Wait::Schedule => (State::Schedule, SLOTS - HALT_RESERVE),
-            Wait::Halt => (State::Halt, SLOTS),
+            Wait::Halt | Wait::HaltFirst => (State::Halt, SLOTS),
         };
         let index = self
             .used
@@ -328,6 +328,27 @@ impl Slots {
             let overdue = word.filter(|_| now.since(slot.since()) > limit);
             overdue.is_some_and(|word| slot.end(word, now, now).is_some())
         })
+    }
+
+    /// Lets a wait by halt go on by schedule; `false` if it is over.
+    ///
+    /// ```text
+    ///   waiter, past its limit          ready on this core or another
+    ///   word: halt → schedule           word: halt → ready
+    ///     done: blocks on the word        done: interrupts the halting core
+    ///     failed: goes on                 failed: leaves it to the service thread,
+    ///                                       which ends waits of both kinds
+    /// ```
+    ///
+    /// Of the two exchanges one fails. Relaxed: nothing that others read was written.
+    pub fn schedule_instead(&self, ticket: Ticket) -> bool {
+        let [halt, schedule] = [State::Halt, State::Schedule].map(|state| word(ticket.use_count(), state));
+        self.get(ticket).word.compare_exchange(halt, schedule, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Ends a wait by halt for want of its ready; `false` if it is over.
+    pub fn give_up_halt(&self, ticket: Ticket, now: Tsc) -> bool {
+        self.get(ticket).end(word(ticket.use_count(), State::Halt), now, now).is_some()
     }
 
     /// Returns a slot whose wait is over, and reports its stages. (In which order does not

@@ -100,6 +100,11 @@ macro_rules! for_each_counter {
             sum handed_off;
             /// Waits retried because the host gave their token to another fault.
             sum displaced;
+            /// Waits by halt that were retried because their ready was overdue.
+            sum overdue_halts;
+            /// Waits by halt that went on by schedule because their page was late: only
+            /// `Waits::Auto` chose to halt.
+            sum halt_continued;
             /// Waits ended by wake-alls.
             sum woken;
             /// Not-presents with a token that cannot name a fault; retried at once.
@@ -163,7 +168,7 @@ impl CoreStats {
     pub fn finished(&self, wait: Wait, stages: Stages, running: Tsc) {
         let of_kind = match wait {
             Wait::Schedule => &self.schedule,
-            Wait::Halt => &self.halt,
+            Wait::Halt | Wait::HaltFirst => &self.halt,
         };
         of_kind.fault_to_parked.record(stages.parked.since(stages.fault));
         of_kind.host.record(stages.ready.since(stages.fault));

@@ -13,4 +13,10 @@ impl Tsc {
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// Time `cycles` later, at most the last one that there is.
+    #[must_use]
+    pub const fn after(self, cycles: u64) -> Self {
+        Self(self.0.saturating_add(cycles))
+    }
 }

@@ -18,8 +18,8 @@ static ARMED: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!(MAX_CORES <= 64);
 
 /// Arms this core, unless something is missing, to wait as `waits` says, with
-/// its limit in cycles; it records up to `record` faults.
-pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError> {
+/// its limit and that of any halt in cycles; it records up to `record` faults.
+pub fn arm(waits: Waits, halt_below: u64, overdue: u64, record: usize) -> Result<(), ArmError> {
     let id = cores::this_id();
     if id >= MAX_CORES {
         return Err(ArmError::TooManyCores);
@@ -29,19 +29,19 @@ pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError>
         return Err(ArmError::AlreadyArmed);
     }
     RECORD.prepare(id, record);
-    enable(id, waits, halt_below).inspect_err(|_| {
+    enable(id, waits, halt_below, overdue).inspect_err(|_| {
         ARMED.fetch_and(!(1 << id), Ordering::AcqRel);
     })
 }
 
-fn enable(id: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
+fn enable(id: usize, waits: Waits, halt_below: u64, overdue: u64) -> Result<(), ArmError> {
     install_entries()?;
     let core = cores::get_or_new(id);
     let area =
         physical(&raw const core.host.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
     let eoi = physical(&raw const core.host.end_of_interrupt).filter(|_| offers_eoi_word());
     without_interrupts(|| {
-        core.set_waits(waits, halt_below);
+        core.set_waits(waits, halt_below, overdue);
         core.begin(&ThisMachine);
         // SAFETY: `check_host` saw that the MSRs exist. The area is never
         // freed, and entries for both deliveries are installed. The vector

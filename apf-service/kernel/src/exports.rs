@@ -35,9 +35,9 @@ impl Exports for Archive {
         abi::VERSION
     }
 
-    fn apf_arm(waits: u32, halt_below_us: u64, record: usize) -> i32 {
-        let halt_below = halt_below_us.saturating_mul(Self::apf_tsc_mhz().into());
-        ArmError::encode(arm::arm(Waits::decode(waits), halt_below, record))
+    fn apf_arm(waits: u32, halt_below_us: u64, overdue_us: u64, record: usize) -> i32 {
+        let cycles = |micros: u64| micros.saturating_mul(Self::apf_tsc_mhz().into());
+        ArmError::encode(arm::arm(Waits::decode(waits), cycles(halt_below_us), cycles(overdue_us), record))
     }
 
     fn apf_disarm() -> i32 {

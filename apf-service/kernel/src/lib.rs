@@ -6,6 +6,7 @@
 //! | `processor` | interrupt flag, time-stamp counter |
 //! | `cores` | each core's state, by number |
 //! | `futex` | sleeping on a word that has one sleeper, and waking it |
+//! | `timer` | the time for which the local timer is set |
 //! | `hold` | task switches withheld from a core that halts |
 //! | `record` | finished faults, for the program and for the log |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
@@ -36,6 +37,7 @@ mod hooks;
 mod machine;
 mod processor;
 mod record;
+mod timer;
 mod wait;
 mod wait_entry;
 
@@ -44,6 +46,7 @@ pub use apf_core::classify::Task;
 #[doc(hidden)]
 pub use apf_core::for_each_hook;
 pub use hold::holds_core;
+pub use timer::timer_was_set;
 
 /// Vector of the ready interrupt; Linux guests use the same one
 /// (`HYPERVISOR_CALLBACK_VECTOR`), and Hermit leaves it free.

@@ -40,6 +40,8 @@ pub enum News {
     Decision(Report),
     /// The host woke all of a core; both counts since the program started.
     WakeAll { core: CoreId, count: u64, waiters: u64 },
+    /// Waits by halt were retried; the count since the program started.
+    OverdueHalt { core: CoreId, count: u64 },
     /// A core comes near the host's limit.
     NearLimit { core: CoreId, most_outstanding: u64 },
 }
@@ -114,9 +116,9 @@ impl News {
         match self {
             Self::Decision(Report::Matched { .. } | Report::Unmatched { .. }) => LevelFilter::DEBUG,
             Self::WakeAll { .. } => LevelFilter::INFO,
-            Self::Decision(Report::Overflow { .. } | Report::Overdue { .. }) | Self::NearLimit { .. } => {
-                LevelFilter::WARN
-            }
+            Self::Decision(Report::Overflow { .. } | Report::Overdue { .. })
+            | Self::OverdueHalt { .. }
+            | Self::NearLimit { .. } => LevelFilter::WARN,
         }
     }
 
@@ -125,6 +127,13 @@ impl News {
             Self::Decision(report) => report_decision(report),
             Self::WakeAll { core, count, waiters } => {
                 tracing::info!(core = core.0, count, waiters, "wake all")
+            }
+            Self::OverdueHalt { core, count } => {
+                tracing::warn!(
+                    core = core.0,
+                    count,
+                    "overdue, retried; the core halted until then: the host is slow, or has lost a ready event"
+                );
             }
             Self::NearLimit { core, most_outstanding } => {
                 tracing::warn!(

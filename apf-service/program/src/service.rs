@@ -17,14 +17,15 @@ pub struct Config {
     /// Stack in bytes of the service thread, and of the task on which the
     /// `tracing` subscriber runs.
     pub stack_size: usize,
-    /// A task that has waited longer than this tries again: its access faults
-    /// anew if the page is still out. `None` lets it wait for ever.
+    /// A wait of either kind that has lasted longer than this ends with a new try: the
+    /// access faults anew if the page is still out. `None` lets it wait for ever.
     pub watchdog: Option<Duration>,
     /// The ways in which faults wait.
     pub waits: Waits,
     /// The longest recent latency at which [`Waits::Auto`] may halt a task that
     /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
-    /// device, is kept waiting for as long. Zero turns it off.
+    /// device, is kept waiting for as long at most: then the halting task waits by
+    /// schedule. Zero turns it off.
     pub halt_below: Duration,
     /// Number of faults that each core records, until they are taken by [`recorded`](crate::recorded);
     /// none by default. The memory is got when the core is armed.
@@ -74,10 +75,10 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     same_version(ffi::version())?;
     WAITS.store(config.waits as u32, Ordering::Release);
     RECORD.store(config.record, Ordering::Release);
-    let halt_below = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
-    HALT_BELOW_US.store(halt_below, Ordering::Release);
+    HALT_BELOW_US.store(micros(config.halt_below), Ordering::Release);
+    WATCHDOG_US.store(config.watchdog.map_or(u64::MAX, micros), Ordering::Release);
     let logger = log::spawn(config.stack_size).ok_or(StartError::NoTask)?;
-    let Some(thread) = thread::spawn(config.stack_size, config.watchdog) else {
+    let Some(thread) = thread::spawn(config.stack_size) else {
         log::stop();
         ffi::join(logger);
         return Err(StartError::NoTask);
@@ -167,6 +168,8 @@ impl Service {
 static WAITS: AtomicU32 = AtomicU32::new(0);
 /// [`Config::halt_below`], likewise.
 static HALT_BELOW_US: AtomicU64 = AtomicU64::new(0);
+/// [`Config::watchdog`], likewise; [`u64::MAX`] is never.
+static WATCHDOG_US: AtomicU64 = AtomicU64::new(u64::MAX);
 /// [`Config::record`], likewise.
 static RECORD: AtomicUsize = AtomicUsize::new(0);
 
@@ -194,7 +197,19 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
 
 extern "C" fn arm_this_core(_: usize) {
     let waits = Waits::decode(WAITS.load(Ordering::Acquire));
-    note(ffi::arm(waits, HALT_BELOW_US.load(Ordering::Acquire), RECORD.load(Ordering::Acquire)));
+    let [halt_below, overdue] = [&HALT_BELOW_US, &WATCHDOG_US].map(|micros| micros.load(Ordering::Acquire));
+    note(ffi::arm(waits, halt_below, overdue, RECORD.load(Ordering::Acquire)));
+}
+
+/// Returns `duration` in microseconds; of one that is too long, [`u64::MAX`].
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Returns [`Config::watchdog`] of the running service.
+pub fn watchdog() -> Option<Duration> {
+    let micros = WATCHDOG_US.load(Ordering::Acquire);
+    (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
 extern "C" fn disarm_this_core(_: usize) {

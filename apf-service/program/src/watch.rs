@@ -1,11 +1,12 @@
 //! Things the service thread looks after: waits that take too long, cores that come near
 //! the host's limit, wake-alls.
 
+use core::mem::replace;
 use core::time::Duration;
 
 use apf_core::event::CoreId;
 use apf_core::per_core::NEAR_LIMIT;
-use apf_core::stats::CoreStats;
+use apf_core::stats::{CoreStats, Counter};
 use apf_core::time::Tsc;
 
 use crate::ffi;
@@ -56,32 +57,38 @@ impl Watchdog {
 const CORES: usize = 64;
 
 /// Reports what a core's counts show: once that it came near the host's limit of
-/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all.
+/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all
+/// and overdue halt.
 pub struct Observer {
     warned: [bool; CORES],
     wake_alls: [u64; CORES],
+    overdue_halts: [u64; CORES],
 }
 
 impl Observer {
     /// Nothing has been reported.
     pub const fn new() -> Self {
-        Self { warned: [false; CORES], wake_alls: [0; CORES] }
+        Self { warned: [false; CORES], wake_alls: [0; CORES], overdue_halts: [0; CORES] }
     }
 
     /// Looks at one core.
     pub fn look(&mut self, core: CoreId, stats: &CoreStats) {
         let at = usize::from(core.0);
-        let (Some(warned), Some(wake_alls)) = (self.warned.get_mut(at), self.wake_alls.get_mut(at)) else {
+        if at >= CORES {
             return;
-        };
+        }
+        let warned = &mut self.warned[at];
         let most_outstanding = stats.most_outstanding.get();
         if !*warned && most_outstanding >= NEAR_LIMIT {
             *warned = true;
             log::post(News::NearLimit { core, most_outstanding });
         }
-        let count = stats.wake_all.get();
-        if count != *wake_alls {
-            *wake_alls = count;
+        let has_changed = |counter: &Counter, seen: &mut u64| replace(seen, counter.get()) != counter.get();
+        if has_changed(&stats.overdue_halts, &mut self.overdue_halts[at]) {
+            log::post(News::OverdueHalt { core, count: stats.overdue_halts.get() });
+        }
+        if has_changed(&stats.wake_all, &mut self.wake_alls[at]) {
+            let count = stats.wake_all.get();
             log::post(News::WakeAll { core, count, waiters: stats.woken.get() });
         }
     }
@@ -101,8 +108,10 @@ mod tests {
         assert!(!observer.warned[1]);
         stats.most_outstanding.raise(NEAR_LIMIT);
         stats.wake_all.count();
+        stats.overdue_halts.count();
         observer.look(CoreId(1), &stats);
-        assert_eq!((observer.warned[1], observer.warned[0], observer.wake_alls[1]), (true, false, 1));
+        assert_eq!((observer.warned[1], observer.warned[0]), (true, false));
+        assert_eq!((observer.wake_alls[1], observer.overdue_halts[1]), (1, 1));
     }
 
     #[test]

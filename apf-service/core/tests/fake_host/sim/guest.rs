@@ -7,7 +7,7 @@ use std::rc::Rc;
 use apf_core::classify::{Context, Task, Wait};
 use apf_core::early_ready::EarlyCount;
 use apf_core::event::CoreId;
-use apf_core::per_core::{Core, Machine, PageFault};
+use apf_core::per_core::{Core, Machine, NotPresent, PageFault, Work};
 use apf_core::protocol::Token;
 use apf_core::slots::{Slot, Ticket};
 use apf_core::time::Tsc;
@@ -127,6 +127,13 @@ impl View {
         if flags != 0 {
             // The host writes only when it injects.
             core.host.area.host_writes_reason(flags);
+        }
+        if self.place == Place::Alone && flags == 1 {
+            core.host.area.host_writes_reason(0);
+            return match core.not_present(token, Wait::HaltFirst, KERNEL_TEXT.end, self) {
+                NotPresent::Wait(ticket, wait) => PageFault::Wait(ticket, wait),
+                NotPresent::Retry => PageFault::Return(Work::Nothing),
+            };
         }
         let context = Context {
             rip: if self.place == Place::Kernel { KERNEL_TEXT.start } else { KERNEL_TEXT.end },
