@@ -11,7 +11,7 @@ use crate::record::RECORD;
 use crate::{VECTOR, hooks};
 use apf_core::abi::ArmError;
 use apf_core::classify::Waits;
-use apf_core::protocol::{self, CPUID_FEATURES, CPUID_SIGNATURE, Missing, msr};
+use apf_core::protocol::{self, Missing, msr};
 
 /// One bit for each armed core.
 static ARMED: AtomicU64 = AtomicU64::new(0);
@@ -89,18 +89,21 @@ fn physical<T>(item: *const T) -> Option<u64> {
 }
 
 fn offers_eoi_word() -> bool {
-    protocol::offers_eoi_word(x86::cpuid::cpuid!(CPUID_FEATURES).eax)
+    kvm_features().is_some_and(protocol::offers_eoi_word)
+}
+
+fn kvm_features() -> Option<u32> {
+    protocol::kvm_features(|leaf| {
+        let answer = x86::cpuid::cpuid!(leaf);
+        [answer.eax, answer.ebx, answer.ecx, answer.edx]
+    })
 }
 
 fn check_host() -> Result<(), ArmError> {
-    let signature = x86::cpuid::cpuid!(CPUID_SIGNATURE);
-    let features = x86::cpuid::cpuid!(CPUID_FEATURES).eax;
-    protocol::host_support([signature.ebx, signature.ecx, signature.edx], features).map_err(|missing| {
-        match missing {
-            Missing::Kvm => ArmError::NotKvm,
-            Missing::AsyncPf => ArmError::NoAsyncPf,
-            Missing::ReadyInterrupt => ArmError::NoReadyInterrupt,
-        }
+    protocol::host_support(kvm_features()).map_err(|missing| match missing {
+        Missing::Kvm => ArmError::NotKvm,
+        Missing::AsyncPf => ArmError::NoAsyncPf,
+        Missing::ReadyInterrupt => ArmError::NoReadyInterrupt,
     })?;
     /// Bit 11 of IA32_APIC_BASE: the local APIC is on (Intel SDM vol. 3, "Local APIC Status and Location").
     const APIC_GLOBAL_ENABLE: u64 = 1 << 11;
