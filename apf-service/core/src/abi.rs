@@ -17,7 +17,7 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Reports of one [`Exports::apf_serve`].
 pub const BATCH: usize = 64;
@@ -114,14 +114,14 @@ macro_rules! for_each_hook {
             fn apf_hook_critical(change: i32) -> u32;
             /// Counts the interrupt, and ends it at the local APIC unless its end is `signalled` already.
             fn apf_hook_end_of_interrupt(vector: u8, signalled: bool);
-            /// Points the #PF gate and `vector`'s gate at the given entries. The #PF
-            /// handler that was there is stored to `previous` before its gate changes.
+            /// Points the gates of #PF, #GP and `vector` at the given entries. The handler of
+            /// an exception that was there is stored beside its entry before the gate changes.
             /// Returns `false`, and does nothing, if `vector` is in use.
             fn apf_hook_install(
-                page_fault: u64,
+                page_fault: (u64, &core::sync::atomic::AtomicU64),
+                general_protection: (u64, &core::sync::atomic::AtomicU64),
                 vector: u8,
-                ready: u64,
-                previous: &core::sync::atomic::AtomicU64
+                ready: u64
             ) -> bool;
             /// Returns the guest-physical address of a kernel object.
             fn apf_hook_physical(virtual_address: u64) -> Option<u64>;
@@ -198,10 +198,20 @@ pub enum ArmError {
         "the shared area has no guest-physical address the host could use; this is a bug in the image's memory map"
     )]
     BadArea = 9,
+    /// See the message.
+    #[error(
+        "the host offers async page faults and refuses to turn them on (MSR 0x4b564d02): give the VM an interrupt controller in the host's kernel, for QEMU without `kernel-irqchip=off`"
+    )]
+    Refused = 10,
+    /// See the message.
+    #[error(
+        "the host accepts that async page faults are turned on and forgets it (MSR 0x4b564d02): update the VMM, which does not pass the MSR on"
+    )]
+    Forgotten = 11,
 }
 
 impl ArmError {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::NotKvm,
         Self::NoAsyncPf,
         Self::NoReadyInterrupt,
@@ -211,6 +221,8 @@ impl ArmError {
         Self::NotArmed,
         Self::TooManyCores,
         Self::BadArea,
+        Self::Refused,
+        Self::Forgotten,
     ];
 
     /// Turns a result into the number that crosses the boundary; 0 is success.
@@ -290,7 +302,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (3, 17_013_502_171_267_933_127),
+            (4, 272_087_588_799_334_438),
             "raise VERSION, and write down both"
         );
     }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::cores::{self, MAX_CORES};
 use crate::entry::{self, PREVIOUS_PAGE_FAULT};
 use crate::machine::ThisMachine;
+use crate::msr::{PREVIOUS_GENERAL_PROTECTION, general_protection, write};
 use crate::processor::without_interrupts;
 use crate::record::RECORD;
 use crate::{VECTOR, hooks};
@@ -40,22 +41,30 @@ fn enable(id: usize, waits: Waits, halt_below: u64, overdue: u64) -> Result<(), 
     let area =
         physical(&raw const core.host.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
     let eoi = physical(&raw const core.host.end_of_interrupt).filter(|_| offers_eoi_word());
-    without_interrupts(|| {
+    let is_on = without_interrupts(|| {
         core.set_waits(waits, halt_below, overdue);
         core.begin(&ThisMachine);
-        // SAFETY: `check_host` saw that the MSRs exist. The area is never
-        // freed, and entries for both deliveries are installed. The vector
+        // SAFETY: the entries are installed. The area is never freed. The vector
         // goes first: from the second write on the host may use it.
-        unsafe {
-            x86::msr::wrmsr(msr::ASYNC_PF_INT, u64::from(VECTOR));
-            x86::msr::wrmsr(msr::ASYNC_PF_EN, protocol::enable_value(area));
+        let written = unsafe {
+            write(msr::ASYNC_PF_INT, u64::from(VECTOR))
+                && write(msr::ASYNC_PF_EN, protocol::enable_value(area))
+        };
+        if !written {
+            return Err(ArmError::Refused);
+        }
+        // SAFETY: what can be written can be read.
+        if unsafe { x86::msr::rdmsr(msr::ASYNC_PF_EN) } != protocol::enable_value(area) {
+            return Err(ArmError::Forgotten);
         }
         if let Some(eoi) = eoi {
-            // SAFETY: the host offers the MSR; the word is never freed, and whoever does
-            // not look at it ends interrupts by the APIC as before.
-            unsafe { x86::msr::wrmsr(msr::EOI_EN, protocol::eoi_value(eoi)) };
+            // SAFETY: the word is never freed, and whoever does not look at it ends
+            // interrupts by the APIC as before; so does a host that refuses.
+            unsafe { write(msr::EOI_EN, protocol::eoi_value(eoi)) };
         }
+        Ok(())
     });
+    is_on?;
     // SAFETY: a hook in task context.
     unsafe { hooks::apf_hook_log_armed(id as u32, true) };
     Ok(())
@@ -73,7 +82,7 @@ pub fn disarm() -> Result<(), ArmError> {
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
         if offers_eoi_word() {
             // SAFETY: the host offers the MSR; from here on the APIC alone is written.
-            unsafe { x86::msr::wrmsr(msr::EOI_EN, 0) };
+            unsafe { write(msr::EOI_EN, 0) };
         }
         core.end(&ThisMachine);
     });
@@ -112,20 +121,20 @@ fn check_host() -> Result<(), ArmError> {
     if apic_base & APIC_GLOBAL_ENABLE == 0 { Err(ArmError::NoLocalApic) } else { Ok(()) }
 }
 
-/// Installs both entries at the first call. The table of gates is shared by
+/// Installs the entries at the first call. The table of gates is shared by
 /// all cores; a core that is not armed chains every #PF to the kernel.
 fn install_entries() -> Result<(), ArmError> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if INSTALLED.load(Ordering::Acquire) {
         return Ok(());
     }
-    // SAFETY: both entries fit their gates and stay in memory for ever.
+    // SAFETY: the entries fit their gates and stay in memory for ever.
     let installed = without_interrupts(|| unsafe {
         hooks::apf_hook_install(
-            entry::page_fault as *const () as u64,
+            (entry::page_fault as *const () as u64, &PREVIOUS_PAGE_FAULT),
+            (general_protection as *const () as u64, &PREVIOUS_GENERAL_PROTECTION),
             VECTOR,
             entry::ready as *const () as u64,
-            &PREVIOUS_PAGE_FAULT,
         )
     });
     if !installed {

@@ -14,6 +14,7 @@
 //! | `machine` | the machine, as the logic asks for it |
 //! | `fault` | the handlers of both interrupts |
 //! | `entry` | the two interrupt entries, in assembly |
+//! | `msr` | writes that the host may refuse, with the #GP entry |
 //! | `arm` | self-check, arming and disarming a core |
 //! | `exports` | functions that the program may call |
 //!
@@ -35,6 +36,7 @@ mod futex;
 mod hold;
 mod hooks;
 mod machine;
+mod msr;
 mod processor;
 mod record;
 mod timer;
