@@ -75,7 +75,7 @@ impl Prefetcher {
             Ok(prefetcher)
         } else {
             prefetcher.stop();
-            Err(StartError::NoTask)
+            Err(StartError::no_task(STACK))
         }
     }
 
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_range_is_announced_page_by_page_as_far_as_there_is_room() {
         // Off Hermit there are no tasks, and so nobody who touches.
-        assert_eq!(Prefetcher::start(1).unwrap_err(), StartError::NoTask);
+        assert_eq!(Prefetcher::start(1).unwrap_err(), StartError::no_task(STACK));
         let prefetcher = Prefetcher::start(0).unwrap();
         assert_eq!(Prefetcher::start(0).unwrap_err(), StartError::AlreadyRunning);
         assert_eq!(prefetcher.announce(&RANGE), RANGE.len());

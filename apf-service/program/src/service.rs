@@ -11,6 +11,9 @@ use crate::error::StartError;
 use crate::status::{self, Off, Status};
 use crate::{ffi, log, thread};
 
+/// Shortest [`Config::watchdog`]: a shorter one keeps the service thread from ever sleeping.
+const SHORTEST_WATCHDOG: Duration = Duration::from_millis(1);
+
 /// Settings of the service. `Config::default()` suits most programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -18,7 +21,7 @@ pub struct Config {
     /// `tracing` subscriber runs.
     pub stack_size: usize,
     /// A wait of either kind that has lasted longer than this ends with a new try: the
-    /// access faults anew if the page is still out. `None` lets it wait for ever.
+    /// access faults anew if the page is still out. `None` lets it wait for ever. At least 1 ms.
     pub watchdog: Option<Duration>,
     /// The ways in which faults wait.
     pub waits: Waits,
@@ -69,6 +72,7 @@ pub fn start(config: Config) -> Result<Service, StartError> {
 }
 
 fn start_first(config: &Config) -> Result<Service, StartError> {
+    check(config)?;
     if !cfg!(target_os = "hermit") {
         return Err(StartError::Arm(ArmError::NotKvm));
     }
@@ -77,11 +81,12 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     RECORD.store(config.record, Ordering::Release);
     HALT_BELOW_US.store(micros(config.halt_below), Ordering::Release);
     WATCHDOG_US.store(config.watchdog.map_or(u64::MAX, micros), Ordering::Release);
-    let logger = log::spawn(config.stack_size).ok_or(StartError::NoTask)?;
+    let no_task = StartError::no_task(config.stack_size);
+    let logger = log::spawn(config.stack_size).ok_or(no_task)?;
     let Some(thread) = thread::spawn(config.stack_size) else {
         log::stop();
         ffi::join(logger);
-        return Err(StartError::NoTask);
+        return Err(no_task);
     };
     let service = Service { thread, logger };
     match on_every_core(arm_this_core) {
@@ -94,6 +99,12 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
             Err(error)
         }
     }
+}
+
+/// Refuses settings with which the service could not work.
+fn check(config: &Config) -> Result<(), StartError> {
+    let limit = config.watchdog.filter(|&limit| limit < SHORTEST_WATCHDOG);
+    limit.map_or(Ok(()), |limit| Err(StartError::WatchdogTooShort { micros: limit.as_micros() as u16 }))
 }
 
 /// Compares the version of the archive with this program's.
@@ -190,7 +201,7 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
         }
     }
     if missed {
-        return Err(StartError::NoTask);
+        return Err(StartError::no_task(STACK));
     }
     Ok(ArmError::decode(FAILURE.load(Ordering::Acquire))?)
 }
@@ -236,6 +247,19 @@ mod tests {
         assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
         assert_eq!(status::status(), Status::Off(Off::Failed(StartError::Arm(ArmError::NotKvm))));
         assert_eq!((stats().count(), service_stats().matched.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_watchdog_that_never_rests_is_refused_and_named() {
+        let with = |watchdog| check(&Config { watchdog, ..Config::default() });
+        for good in [None, Some(Duration::MAX), Some(SHORTEST_WATCHDOG)] {
+            assert_eq!(with(good), Ok(()));
+        }
+        for (bad, micros) in [(Duration::ZERO, 0), (Duration::from_micros(999), 999)] {
+            let error = with(Some(bad)).unwrap_err();
+            assert_eq!(error, StartError::WatchdogTooShort { micros });
+            assert!(error.to_string().contains(&format!("{micros} µs")), "{error}");
+        }
     }
 
     #[test]
