@@ -47,7 +47,7 @@ macro_rules! for_each_export {
             /// if there is none.
             fn apf_logged(core: u32, fault: &mut $crate::record::Fault) -> bool, absent false;
             /// Does the service thread's work: decides about the events of all cores, and
-            /// retries waits by schedule that have lasted longer than `overdue` cycles
+            /// retries one wait by schedule that has lasted longer than `overdue` cycles
             /// ([`u64::MAX`] is for ever). Returns the number of reports.
             fn apf_serve(
                 overdue: u64,

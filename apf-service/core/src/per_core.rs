@@ -83,6 +83,9 @@ pub trait Machine {
     fn cores(&self) -> impl Iterator<Item = &Core>;
     /// Returns the number of early ready tokens of all cores.
     fn early(&self) -> &EarlyCount;
+    /// Returns whether a task could run on `core` now. For the service thread, which does
+    /// not count; of another core it may be outdated.
+    fn has_work(&self, core: CoreId) -> bool;
     /// Interrupts `core`, so that a context that halts there looks at its word.
     fn interrupt(&self, core: CoreId);
     /// Wakes the task that sleeps on `slot`; `false` if it does not sleep yet, and so will not.

@@ -57,8 +57,8 @@ impl Exports for Archive {
     }
 
     fn apf_serve(overdue: u64, reports: &mut [Report; BATCH]) -> usize {
-        let retried =
-            core::iter::from_fn(|| (overdue != u64::MAX).then(|| retry_overdue(&ThisMachine, overdue))?);
+        let retry = || (overdue != u64::MAX).then(|| retry_overdue(&ThisMachine, overdue)).flatten();
+        let retried = core::iter::once_with(retry).flatten();
         let all = core::iter::from_fn(|| serve(&ThisMachine)).chain(retried);
         reports.iter_mut().zip(all).map(|(place, report)| *place = report).count()
     }

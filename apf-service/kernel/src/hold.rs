@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use apf_core::event::CoreId;
 use apf_core::per_core::Core;
 
 use crate::cores::{self, MAX_CORES};
@@ -10,14 +11,23 @@ use crate::hooks;
 /// A task switch was asked for and withheld.
 static WITHHELD: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
 
+/// A task could run when the scheduler last looked.
+static HAS_WORK: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(true) }; MAX_CORES];
+
+/// Returns whether a task could run on `core` when its scheduler last looked.
+pub fn has_work(core: CoreId) -> bool {
+    HAS_WORK[usize::from(core.0) % MAX_CORES].load(Ordering::Relaxed)
+}
+
 /// Says whether the running task must keep the core, asked by the scheduler before
 /// it switches. `is_preempted`: the task is still running, that is, has not
-/// blocked of its own accord.
+/// blocked of its own accord. `is_alone`: no other task is ready.
 ///
 /// While a context halts, it may be anywhere in the kernel, so nothing else
 /// may run. A switch that was withheld is made up for at the end of the halt
 /// or guard.
-pub fn holds_core(is_preempted: bool, critical_depth: u32) -> bool {
+pub fn holds_core(is_preempted: bool, critical_depth: u32, is_alone: bool) -> bool {
+    HAS_WORK[cores::this_id() % MAX_CORES].store(is_preempted || !is_alone, Ordering::Relaxed);
     let hold = cores::this().is_some_and(Core::is_halting) || (is_preempted && critical_depth > 0);
     if hold {
         WITHHELD[cores::this_id()].store(true, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use apf_core::sleeper::Sleeper;
 use apf_core::slots::Slot;
 use apf_core::time::Tsc;
 
-use crate::{cores, futex, hooks, processor};
+use crate::{cores, futex, hold, hooks, processor};
 
 /// Counts the occasions on which the service thread has something to do; it
 /// sleeps on this word.
@@ -52,6 +52,15 @@ impl Machine for ThisMachine {
 
     fn early(&self) -> &EarlyCount {
         &EARLY
+    }
+
+    fn has_work(&self, core: CoreId) -> bool {
+        if usize::from(core.0) == cores::this_id() {
+            // SAFETY: a hook in task context; an interrupt would switch tasks under it.
+            !processor::without_interrupts(|| unsafe { hooks::apf_hook_task() }).is_alone
+        } else {
+            hold::has_work(core)
+        }
     }
 
     fn interrupt(&self, core: CoreId) {

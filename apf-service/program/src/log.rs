@@ -161,7 +161,13 @@ fn report_decision(report: Report) {
         }
         Report::Overdue { core, token, rip, waited } => {
             let waited_us = waited / u64::from(ffi::tsc_mhz()).max(1);
-            tracing::warn!(core = core.0, token = token.0, rip, waited_us, "overdue, retried");
+            tracing::warn!(
+                core = core.0,
+                token = token.0,
+                rip,
+                waited_us,
+                "overdue, retried; a page that is still under way now stops the core"
+            );
         }
     }
 }

@@ -55,6 +55,9 @@ extern "C" fn run(_: usize) {
         let count = ffi::serve(watchdog.due(), &mut reports);
         for report in &reports[..count] {
             SERVICE_STATS.count(report);
+            if matches!(report, Report::Overdue { .. }) {
+                watchdog.retried();
+            }
             log::post(News::Decision(*report));
         }
         ask::stats().for_each(|(core, stats)| observer.look(core, stats));

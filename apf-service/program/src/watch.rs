@@ -12,12 +12,18 @@ use apf_core::time::Tsc;
 use crate::ffi;
 use crate::log::{self, News};
 
-/// Says when waits are to be looked through for overdue ones: once in each limit, so that a
-/// wait is retried after one limit at the earliest and two at the latest.
+/// Longest interval between two retries, in limits.
+const LONGEST: u64 = 4;
+
+/// Says when a wait may be retried: the first after one limit at the earliest and two at the
+/// latest. Then one at a time, in intervals of two and of four limits, until none is overdue:
+/// a retry may stop the core ([`retry_overdue`](apf_core::serve::retry_overdue)).
 pub struct Watchdog {
     limit: Option<Duration>,
     limit_cycles: u64,
     last_look: Tsc,
+    /// Limits until the next look.
+    interval: u64,
 }
 
 impl Watchdog {
@@ -26,7 +32,7 @@ impl Watchdog {
         let cycles = |limit: Duration| {
             u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(ffi::tsc_mhz().into())
         };
-        Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now() }
+        Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now(), interval: 1 }
     }
 
     /// Returns how long the service thread may sleep. A wait alone does not wake it, so
@@ -41,14 +47,25 @@ impl Watchdog {
     }
 
     fn due_at(&self, now: Tsc) -> u64 {
-        if now.since(self.last_look) >= self.limit_cycles { self.limit_cycles } else { u64::MAX }
+        if now.since(self.last_look) >= self.limit_cycles.saturating_mul(self.interval) {
+            self.limit_cycles
+        } else {
+            u64::MAX
+        }
     }
 
-    /// Notes that there is nothing overdue left.
+    /// Notes that a wait was retried.
+    pub fn retried(&mut self) {
+        self.last_look = ffi::now();
+        self.interval = (2 * self.interval).min(LONGEST);
+    }
+
+    /// Notes that nothing was overdue, if it was time to look.
     pub fn looked(&mut self) {
         let now = ffi::now();
         if self.due_at(now) != u64::MAX {
             self.last_look = now;
+            self.interval = 1;
         }
     }
 }
@@ -125,5 +142,19 @@ mod tests {
             (watchdog.due_at(Tsc(9_999_999)), watchdog.due_at(Tsc(10_000_000))),
             (u64::MAX, 10_000_000)
         );
+    }
+
+    #[test]
+    fn the_watchdog_backs_off_while_it_retries() {
+        let mut watchdog = Watchdog::new(Some(Duration::from_secs(10)));
+        for interval in [2, 4, 4] {
+            watchdog.retried();
+            watchdog.last_look = Tsc(0);
+            let due = [interval * 10_000_000 - 1, interval * 10_000_000].map(|now| watchdog.due_at(Tsc(now)));
+            assert_eq!(due, [u64::MAX, 10_000_000]);
+        }
+        watchdog.looked();
+        watchdog.last_look = Tsc(0);
+        assert_eq!(watchdog.due_at(Tsc(10_000_000)), 10_000_000, "nothing was overdue");
     }
 }

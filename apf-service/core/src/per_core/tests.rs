@@ -16,6 +16,7 @@ struct Cores {
     early: EarlyCount,
     now: Cell<u64>,
     is_alone: bool,
+    has_work: Cell<bool>,
     interrupted: RefCell<Vec<CoreId>>,
     /// Number of calls of the service thread.
     called: Cell<u32>,
@@ -47,6 +48,10 @@ impl Machine for Cores {
         &self.early
     }
 
+    fn has_work(&self, _: CoreId) -> bool {
+        self.has_work.get()
+    }
+
     fn interrupt(&self, core: CoreId) {
         self.interrupted.borrow_mut().push(core);
     }
@@ -74,6 +79,7 @@ fn machine(cores: u16) -> Cores {
         early: EarlyCount::new(),
         now: Cell::new(1),
         is_alone: true,
+        has_work: Cell::new(false),
         interrupted: RefCell::default(),
         called: Cell::new(0),
         next: RefCell::default(),
@@ -265,6 +271,17 @@ fn an_overdue_wait_is_retried_once_and_reported() {
     assert_eq!(retry_overdue(&m, 10), Some(overdue));
     assert_eq!(retry_overdue(&m, 10), None);
     assert!(m.is_over(1, t));
+}
+
+#[test]
+fn a_retry_spares_a_core_on_which_a_task_could_run_for_eight_limits() {
+    let m = machine(1);
+    m.waits(5, Wait::Schedule);
+    m.has_work.set(true);
+    m.now.set(81);
+    assert_eq!(retry_overdue(&m, 10), None);
+    m.now.set(82);
+    assert!(retry_overdue(&m, 10).is_some());
 }
 
 #[test]

@@ -102,6 +102,10 @@ impl Machine for View {
         &self.early
     }
 
+    fn has_work(&self, _: CoreId) -> bool {
+        false
+    }
+
     fn interrupt(&self, core: CoreId) {
         self.interrupted.borrow_mut().push(core);
     }
