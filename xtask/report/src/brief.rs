@@ -83,7 +83,7 @@ impl Report {
     }
 
     /// The service's counts beside those of the host's trace.
-    fn accounts(&self) -> [String; 3] {
+    fn accounts(&self) -> [String; 4] {
         let count = |name: &str| {
             let sum = self.sum(Mode::Async, name);
             sum.map_or("not accessible".into(), |sum| number::grouped(sum as f64))
@@ -100,6 +100,10 @@ impl Report {
             format!(
                 "  outstanding   at most {most} at once; {} faults beyond the host's limit stopped a core",
                 count("host_synchronous")
+            ),
+            format!(
+                "  repeated      {} second touches of a page under way stopped a core",
+                count("host_repeated")
             ),
             format!(
                 "  ready         {} in the guest, {} in the host's trace",

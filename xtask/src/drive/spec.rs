@@ -129,6 +129,8 @@ pub struct HostCounts {
     pub ready: u64,
     /// Faults for which it could not but stop the core, because 64 were outstanding.
     pub synchronous: u64,
+    /// Faults for a page that was under way already, for which it stopped the core as well.
+    pub repeated: u64,
 }
 
 impl HostCounts {
@@ -138,6 +140,7 @@ impl HostCounts {
             not_present: self.not_present.saturating_sub(earlier.not_present),
             ready: self.ready.saturating_sub(earlier.ready),
             synchronous: self.synchronous.saturating_sub(earlier.synchronous),
+            repeated: self.repeated.saturating_sub(earlier.repeated),
         }
     }
 }
