@@ -91,6 +91,7 @@ impl Own {
     }
 
     /// Returns how long a wait may halt, in cycles.
+    #[inline]
     pub fn halt_limit(&self, wait: Wait) -> u64 {
         let overdue = self.overdue.load(Relaxed);
         if wait == Wait::HaltFirst { overdue.min(self.policy.limit()) } else { overdue }
@@ -102,16 +103,19 @@ impl Own {
     }
 
     /// Notes that a context starts to halt.
+    #[inline]
     pub fn start_halting(&self) {
         self.halt_depth.set(self.halt_depth.get() + 1);
     }
 
     /// Notes that the innermost halting context goes on.
+    #[inline]
     pub fn stop_halting(&self) {
         self.halt_depth.set(self.halt_depth.get() - 1);
     }
 
     /// Returns whether any context halts.
+    #[inline]
     pub fn is_halting(&self) -> bool {
         self.halt_depth.get() > 0
     }

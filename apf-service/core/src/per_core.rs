@@ -429,16 +429,19 @@ impl Core {
 
     /// Notes that a context starts to halt: until it [stops](Self::stop_halting), nothing
     /// but interrupts runs on this core.
+    #[inline]
     pub fn start_halting(&self) {
         self.own.start_halting();
     }
 
     /// Notes that the innermost halting context goes on.
+    #[inline]
     pub fn stop_halting(&self) {
         self.own.stop_halting();
     }
 
     /// Returns how long a wait may halt, in cycles; [`u64::MAX`] is for ever.
+    #[inline]
     pub fn halt_limit(&self, wait: Wait) -> u64 {
         self.own.halt_limit(wait)
     }
@@ -462,6 +465,7 @@ impl Core {
     }
 
     /// Returns whether any context halts on this core.
+    #[inline]
     pub fn is_halting(&self) -> bool {
         self.own.is_halting()
     }

@@ -70,6 +70,7 @@ impl Policy {
     }
 
     /// Returns the longest that such a halt may last, in cycles.
+    #[inline]
     pub fn limit(&self) -> u64 {
         self.limit.load(Relaxed)
     }

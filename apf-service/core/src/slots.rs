@@ -130,6 +130,7 @@ impl Slot {
     }
 
     /// Returns whether the wait is over.
+    #[inline]
     pub fn is_ready(&self, ticket: Ticket) -> bool {
         self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
     }
@@ -140,6 +141,7 @@ impl Slot {
     }
 
     /// Notes that the waiter is about to block or halt.
+    #[inline]
     pub fn park(&self, now: Tsc) {
         self.parked.store(now.0, Relaxed);
     }
@@ -259,6 +261,7 @@ impl Slots {
     }
 
     /// Returns the slot of a ticket.
+    #[inline]
     pub fn get(&self, ticket: Ticket) -> &Slot {
         &self.slots[ticket.index()]
     }

@@ -44,12 +44,12 @@ impl Rings {
     }
 
     /// Keeps a fault of the core this runs on.
-    pub fn keep(&self, fault: Fault) {
+    pub fn keep(&self, fault: &Fault) {
         let core = usize::from(fault.core.0);
         if self.on[core].load(Ordering::Relaxed)
             && let Some(ring) = self.ring(core)
         {
-            ring.keep(fault);
+            ring.keep(*fault);
         }
     }
 

@@ -52,8 +52,8 @@ pub extern "C" fn wait(argument: u64) {
     }
     without_interrupts(|| {
         let fault = core.resumed(ticket, kind, now());
-        RECORD.keep(fault);
-        LOG.keep(fault);
+        RECORD.keep(&fault);
+        LOG.keep(&fault);
     });
     if kind != Wait::Schedule && !core.is_halting() {
         switch_if_withheld();
