@@ -15,10 +15,12 @@ use crate::time::Tsc;
 struct Single(AtomicU32);
 
 impl Single {
+    #[inline]
     fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
 
+    #[inline]
     fn set(&self, value: u32) {
         self.0.store(value, Relaxed);
     }
