@@ -5,18 +5,19 @@
 //!   apf-service  ── for_each_export! ──►   ── for_each_hook! ──►  apf.rs
 //! ```
 //!
-//! Each list stands here once. Caller and definition are both generated from it, so
-//! that a difference between them does not compile. Program and archive are
-//! compiled apart, for two targets: what crosses has a C layout, and [`VERSION`]
-//! names list and layouts.
+//! Each list is defined once, here. Caller and definition are both generated from it, so
+//! that a difference between them does not compile. Program and archive are compiled
+//! separately, for two targets: shared types have a C layout, and [`VERSION`] names list
+//! and layouts.
 //!
 //! The exports run on the caller's stack and are kernel text: a fault in them waits
 //! by halt. The hooks neither switch stacks nor enable interrupts, unlike the
 //! kernel's `sys_*` calls.
 #![forbid(unsafe_code)]
 
-/// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
-/// crosses. Raise it with every change of either; a test fails that has both.
+/// Version of [`for_each_export`](crate::for_each_export) and of the layouts of shared
+/// types. Raise it with every change of either, a new counter for instance; a test fails
+/// until both this and its fingerprint are updated.
 pub const VERSION: u32 = 2;
 
 /// Reports of one [`Exports::apf_serve`].
