@@ -52,7 +52,7 @@ pub struct ImageArgs {
 /// # Errors
 /// The application is none for the loader, the folder cannot be written, or a tool fails.
 pub fn run(args: &ImageArgs) -> Result<()> {
-    // A user's mistake is told before anything is installed, built or written.
+    // A user's mistake is reported before anything is installed, built or written.
     if let Some(app) = &args.app {
         App::read(app)?;
     }
