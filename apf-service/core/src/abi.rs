@@ -15,9 +15,8 @@
 //! kernel's `sys_*` calls.
 #![forbid(unsafe_code)]
 
-/// Version of [`for_each_export`](crate::for_each_export) and of the layouts of shared
-/// types. Raise it with every change of either, a new counter for instance; a test fails
-/// until both this and its fingerprint are updated.
+/// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
+/// crosses. Raise it with every change of either; a test fails that has both.
 pub const VERSION: u32 = 2;
 
 /// Reports of one [`Exports::apf_serve`].

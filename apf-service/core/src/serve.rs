@@ -41,7 +41,7 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
 }
 
 /// Retries a wait by schedule that has lasted longer than `limit` cycles; `None` if there
-/// is none. If the page is there, the access succeeds, and if not, it faults again.
+/// is none. If the page is there, the access goes through, and if not, it faults again.
 /// Waits by halt are out of reach: nothing but interrupts runs on their core.
 pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
     let now = machine.now();

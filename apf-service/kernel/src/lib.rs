@@ -6,7 +6,7 @@
 //! | `processor` | interrupt flag, time-stamp counter |
 //! | `cores` | each core's state, by number |
 //! | `futex` | sleeping on a word that has one sleeper, and waking it |
-//! | `hold` | task switches withheld while a core halts |
+//! | `hold` | task switches withheld from a core that halts |
 //! | `record` | finished faults, for the program and for the log |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
 //! | `wait_entry` | from the #PF handler to the wait, in assembly |

@@ -18,13 +18,13 @@ pub struct Config {
     /// `tracing` subscriber runs.
     pub stack_size: usize,
     /// A task that has waited longer than this tries again: its access faults
-    /// anew if the page is still missing. `None` lets it wait forever.
+    /// anew if the page is still out. `None` lets it wait for ever.
     pub watchdog: Option<Duration>,
     /// Kinds of wait.
     pub waits: Waits,
-    /// Recent latency below which [`Waits::Auto`] may halt a task that is alone on its
-    /// core. A task that becomes ready meanwhile, by a timer or a device, waits until the
-    /// halt ends. With zero no task halts for that reason.
+    /// The longest recent latency at which [`Waits::Auto`] may halt a task that
+    /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
+    /// device, is kept waiting for as long. Zero turns it off.
     pub halt_below: Duration,
     /// Number of faults that each core records, until they are taken by [`recorded`](crate::recorded);
     /// none by default. The memory is allocated when the core is armed.
@@ -74,8 +74,8 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     same_version(ffi::version())?;
     WAITS.store(config.waits as u32, Ordering::Release);
     RECORD.store(config.record, Ordering::Release);
-    let halt_below_us = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
-    HALT_BELOW_US.store(halt_below_us, Ordering::Release);
+    let halt_below = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
+    HALT_BELOW_US.store(halt_below, Ordering::Release);
     let logger = log::spawn(config.stack_size).ok_or(StartError::NoTask)?;
     let Some(thread) = thread::spawn(config.stack_size, config.watchdog) else {
         log::stop();

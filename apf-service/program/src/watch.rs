@@ -55,8 +55,8 @@ impl Watchdog {
 /// Cores that there can be ([`CoreId`] above it are not observed).
 const CORES: usize = 64;
 
-/// Reports of a core's counts: once, that it came near the host's limit of outstanding
-/// faults, beyond which the host stops the core at a fault; and each wake-all.
+/// Reports what a core's counts show: once that it came near the host's limit of
+/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all.
 pub struct Observer {
     warned: [bool; CORES],
     wake_alls: [u64; CORES],
