@@ -48,9 +48,6 @@ enum Format {
 }
 
 /// `cargo xtask report`
-///
-/// # Errors
-/// There is no document, one cannot be used, or something cannot be written.
 pub fn run(args: &ReportArgs) -> Result<()> {
     let mut files = find(&args.places)?;
     let mut seen = BTreeSet::new();
@@ -138,9 +135,6 @@ const fn contents(format: Format) -> &'static str {
 }
 
 /// Reads and checks a document.
-///
-/// # Errors
-/// It cannot be used; the error says where it is wrong.
 pub fn read(file: &Path) -> Result<Report> {
     Ok(Report::read(file)?)
 }

@@ -80,9 +80,6 @@ pub fn write(folder: &Path, files: &[File], earlier: Earlier) -> Result<Vec<Path
 }
 
 /// Finds out early whether [`write`] would replace a file of the user's.
-///
-/// # Errors
-/// It would.
 pub fn check(folder: &Path, names: &[&str]) -> Result<()> {
     let list = List::read(folder);
     names.iter().try_for_each(|name| list.permits(folder, name, None))

@@ -125,6 +125,7 @@ impl EarlyReady {
     }
 
     /// Returns the places of entries that may hold something.
+    #[inline]
     fn filled(&self) -> impl Iterator<Item = usize> + use<> {
         let mut rest = self.filled.load(Relaxed);
         core::iter::from_fn(move || {

@@ -7,7 +7,6 @@ use crate::number;
 use crate::points::Point;
 use crate::report::Report;
 use crate::stats::Summary;
-use crate::terminal::{left, right};
 
 /// Cells of a row's name, and of a figure.
 const NAME: usize = 46;
@@ -16,7 +15,6 @@ const FIGURE: usize = 14;
 impl Report {
     /// Returns metrics by mode, pages, counts and latencies at the document's point; `None` if it
     /// has several points.
-    #[must_use]
     pub fn brief(&self) -> Option<String> {
         let parameters = &self.samples.first()?.parameters;
         if self.samples.iter().any(|sample| sample.parameters != *parameters) {
@@ -113,8 +111,8 @@ impl Report {
 
     fn latencies(&self, point: Point) -> Vec<String> {
         let line = |name: &str, columns: [String; 5]| {
-            let columns = columns.map(|column| right(&column, 11));
-            format!("  {}{}", left(name, 24), columns.concat())
+            let columns = columns.map(|column| format!("{column:>11}"));
+            format!("  {name:<24}{}", columns.concat())
         };
         let names = ["count", "p50", "p99", "p99.9", "max"].map(str::to_owned);
         let of = |(name, of): (String, Distribution)| {
@@ -128,8 +126,8 @@ impl Report {
 }
 
 fn row(name: &str, figures: &[String], note: &str) -> String {
-    let figures: String = figures.iter().map(|figure| right(figure, FIGURE)).collect();
-    format!("  {}{figures}   {note}", left(name, NAME)).trim_end().to_owned()
+    let figures: String = figures.iter().map(|figure| format!("{figure:>FIGURE$}")).collect();
+    format!("  {name:<NAME$}{figures}   {note}").trim_end().to_owned()
 }
 
 #[cfg(test)]

@@ -34,9 +34,6 @@ pub struct Program<'a> {
 
 impl Program<'_> {
     /// Builds it, with the environment variables `env`.
-    ///
-    /// # Errors
-    /// It does not compile or link.
     pub fn build(&self, tools: &Tools, env: &[(&str, &Path)]) -> Result<PathBuf> {
         let target_dir = dirs::apf().join(self.folder);
         let mut cargo = cargo(tools.toolchain()?)

@@ -46,9 +46,6 @@ impl Evict {
 
     /// Checks that a guest makes progress if a page-in takes `latency`: between two evictions there
     /// must be time for the pages that it needs for anything, and for some more.
-    ///
-    /// # Errors
-    /// It does not.
     pub fn leaves_time_for(&self, latency: Duration, taken: Taken) -> Result<()> {
         if let Eviction::Periodic { period_micros, share } = self.kind {
             let page_ins = taken.page_ins(share);

@@ -43,9 +43,6 @@ pub struct Guest {
 
 impl Guest {
     /// Starts `vmm`; everything it prints goes to the file `console` as well.
-    ///
-    /// # Errors
-    /// The VMM cannot be started.
     pub fn start(mut vmm: Cmd, console: &Path) -> Result<Self> {
         let mut log = File::create(console).with_context(|| format!("cannot write {}", console.display()))?;
         let (reader, writer) = std::io::pipe().context("no pipe for the guest's console")?;

@@ -90,17 +90,11 @@ pub struct Spec {
 
 impl Spec {
     /// Reads a specification.
-    ///
-    /// # Errors
-    /// The file is missing or not one.
     pub fn read(path: &Path) -> Result<Self> {
         read_json(path)
     }
 
     /// Writes it.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         write_json(self, path)
     }
@@ -159,17 +153,11 @@ pub struct Outcome {
 
 impl Outcome {
     /// Reads the outcome in the folder `out`.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn read(out: &Path) -> Result<Self> {
         read_json(&out.join(OUTCOME))
     }
 
     /// Writes it to the folder `out`.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub fn write(&self, out: &Path) -> Result<()> {
         write_json(self, &out.join(OUTCOME))
     }

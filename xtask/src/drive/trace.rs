@@ -57,9 +57,6 @@ impl Trace {
     }
 
     /// Returns the counts of all threads that `process` has, or has had at an earlier call.
-    ///
-    /// # Errors
-    /// The counts cannot be read.
     pub fn counts(&self, process: u32) -> Result<HostCounts> {
         let mut threads = self.threads.borrow_mut();
         threads.extend(threads_of(process));

@@ -114,17 +114,11 @@ fn text(document: &Document) -> Result<String> {
 }
 
 /// Checks that a document can be written into `folder`.
-///
-/// # Errors
-/// A file of the user's is in the way.
 pub fn check(folder: &Path) -> Result<()> {
     output::check(folder, &[FILE, PREVIOUS])
 }
 
 /// Writes the document into `folder`, in one piece; the earlier one stays under another name.
-///
-/// # Errors
-/// The file cannot be written.
 pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
     let text = text(document).context("plain data")?;
     let mut files = vec![(FILE.to_owned(), text.into_bytes())];

@@ -22,9 +22,6 @@ use crate::process::guard;
 use crate::versions::VERSIONS;
 
 /// Checks whether an experiment can be run here.
-///
-/// # Errors
-/// It cannot.
 pub fn takes(place: &Place, definition: &Definition) -> Result<()> {
     ensure!(
         definition.paged_by == PagedBy::Pager || place.verdict.is_lab(),

@@ -105,9 +105,6 @@ impl Plan {
     }
 
     /// The VM of a boot that does this work.
-    ///
-    /// # Errors
-    /// The VMM is not there.
     pub fn spec(&self, place: &Place, options: &Options, boot: &Boot, work: &Work<'_>) -> Result<Spec> {
         // Where guests take turns, each repetition has contents and an order of its own.
         let seed = options.guest.seed.wrapping_add(boot.repetitions.start.into());
@@ -181,9 +178,6 @@ fn most(axes: &[Axis], name: &str) -> f64 {
 }
 
 /// Chooses the VMM for the guests of `definition`.
-///
-/// # Errors
-/// It cannot be what the options say.
 pub fn vmm(definition: &Definition, options: &Options) -> Result<Vmm> {
     match (definition.has_linux(), options.guest.vmm) {
         (true, Some(Vmm::Uhyve)) => {
@@ -212,9 +206,6 @@ pub struct Work<'a> {
 }
 
 /// Checks that options for the pager are given only where there is one.
-///
-/// # Errors
-/// One does not.
 pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
     if definition.paged_by == PagedBy::Pager {
         return Ok(());

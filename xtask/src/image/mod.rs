@@ -48,9 +48,6 @@ pub struct ImageArgs {
 }
 
 /// `cargo xtask image`
-///
-/// # Errors
-/// The application is none for the loader, the folder cannot be written, or a tool fails.
 pub fn run(args: &ImageArgs) -> Result<()> {
     // A user's mistake is reported before anything is installed, built or written.
     if let Some(app) = &args.app {

@@ -34,9 +34,6 @@ pub struct TimeArgs {
 }
 
 /// Boots the images in `out` where the verdict says, `runs` times each, in turn.
-///
-/// # Errors
-/// One does not boot.
 pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> Result<()> {
     let Verdict::Lab { .. } = verdict else {
         return here(&TimeArgs { folder: out.to_path_buf(), runs });
@@ -63,9 +60,6 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
 }
 
 /// The same on this machine.
-///
-/// # Errors
-/// One does not boot.
 pub fn here(args: &TimeArgs) -> Result<()> {
     let text = fs::read(args.folder.join(MANIFEST)).context("cannot read the manifest")?;
     let manifest: Manifest = serde_json::from_slice(&text).context("the manifest is damaged")?;

@@ -56,9 +56,6 @@ impl LabArgs {
 }
 
 /// `cargo xtask lab -- COMMAND…`: runs the command, prints its output, returns its exit code.
-///
-/// # Errors
-/// The lab cannot be set up or booted, or the command takes too long.
 pub fn verb(args: &LabArgs) -> Result<u8> {
     let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
     let share = dirs::scratch("lab-share")?;

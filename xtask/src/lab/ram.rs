@@ -20,9 +20,6 @@ const ROOT: &str = "host";
 
 /// Writes `target`, which the lab boots from: the archive `initramfs`, followed by an
 /// archive of the job's files and its share.
-///
-/// # Errors
-/// A file or a library is missing, or `target` cannot be written.
 pub(super) fn pack(target: &Path, initramfs: &Path, job: &Job, files: &Files) -> Result<()> {
     let mut out = BufWriter::new(File::create(target)?);
     io::copy(&mut File::open(initramfs)?, &mut out)
@@ -93,9 +90,6 @@ fn linked(ldd: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// Unpacks the archive that the lab sent after the job's end into the job's share.
-///
-/// # Errors
-/// The archive is cut off, or a file cannot be written.
 pub(super) fn unpack(archive: &Path, share: &Path) -> Result<()> {
     let mut archive = BufReader::new(File::open(archive)?);
     loop {

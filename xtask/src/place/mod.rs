@@ -27,9 +27,6 @@ pub struct Place {
 
 impl Place {
     /// Sets up what is missing and builds what is not up to date, for guests under `vmms`.
-    ///
-    /// # Errors
-    /// Something is missing, or does not compile.
     pub fn prepare(host: &HostOptions, vmms: &[Vmm], linux: bool) -> Result<Self> {
         let verdict = host.verdict()?;
         let tools = setup::ensure(Needs {
@@ -47,9 +44,6 @@ impl Place {
     }
 
     /// The program that boots the guest.
-    ///
-    /// # Errors
-    /// It is not there.
     pub fn vmm(&self, vmm: Vmm) -> Result<PathBuf> {
         Ok(match vmm {
             Vmm::Uhyve => self.tools.uhyve()?.clone(),
@@ -58,9 +52,6 @@ impl Place {
     }
 
     /// Runs the VM of `spec` to its end; what it leaves is in `folder`.
-    ///
-    /// # Errors
-    /// The driver's own error, with the place of the guest's console.
     pub fn drive(&self, spec: &Spec, folder: &Path) -> Result<Outcome> {
         driver::drive(spec, &self.verdict, &self.tools, folder)
     }

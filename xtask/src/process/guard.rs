@@ -48,9 +48,6 @@ fn registry() -> MutexGuard<'static, Registry> {
 }
 
 /// Starts the thread that handles SIGINT, SIGTERM and SIGHUP. Call once, first.
-///
-/// # Errors
-/// The handlers cannot be installed.
 pub fn install() -> Result<()> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot install the signal handlers")?;
@@ -141,9 +138,6 @@ pub fn park_if_interrupted() {
 /// The terminal's Ctrl-C does not reach another group; the signal thread ends it in order.
 /// The kernel sends the death signal when the spawning *thread* ends (`prctl(2)`), so call
 /// this from a thread that lives as long as the child.
-///
-/// # Errors
-/// The program cannot be started.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.process_group(0);
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe
@@ -191,9 +185,6 @@ impl Scratch {
 
     /// Makes an empty folder `<name>-<pid>` in `parent`, and removes the folders there of
     /// processes that no longer exist.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
     pub fn dir(parent: &Path, name: &str) -> Result<Self> {
         sweep(parent);
         let path = parent.join(format!("{name}-{}", std::process::id()));

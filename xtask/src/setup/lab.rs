@@ -109,9 +109,6 @@ pub fn ensure() -> Result<LabParts> {
 }
 
 /// Finds or downloads the kernel alone.
-///
-/// # Errors
-/// The package cannot be downloaded.
 pub fn linux() -> Result<Linux> {
     Ok(unpacked()?.linux())
 }

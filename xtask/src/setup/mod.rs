@@ -145,9 +145,6 @@ impl Voice {
 }
 
 /// `cargo xtask setup`
-///
-/// # Errors
-/// A tool is missing and cannot be installed; the message says what to do.
 pub fn run(args: &SetupArgs) -> Result<()> {
     println!("tools that this project needs on this machine:");
     let verdict = probe::choose(args.host)?;

@@ -18,9 +18,6 @@ pub struct Modules {
 
 impl Modules {
     /// Lists `lib/modules/<release>`.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
     pub fn list(dir: &Path) -> Result<Self> {
         let builtin = fs::read_to_string(dir.join("modules.builtin"))
             .with_context(|| format!("cannot read modules.builtin in {}", dir.display()))?;
@@ -43,9 +40,6 @@ impl Modules {
     }
 
     /// Lists the files of `wanted` and of their dependencies, each after its own.
-    ///
-    /// # Errors
-    /// There is no such module, or it cannot be read.
     pub fn load_order(&self, wanted: &[&str]) -> Result<Vec<PathBuf>> {
         let order = resolve(wanted, &self.builtin, &|name| {
             let path = self.files.get(name).with_context(|| format!("this kernel has no module {name}"))?;

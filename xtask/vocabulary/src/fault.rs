@@ -35,7 +35,6 @@ pub type Row = (u16, u32, u64, bool, [u64; 5]);
 
 impl Fault {
     /// Converts a fault that the service recorded; its times count from `began`.
-    #[must_use]
     pub const fn since(began: u64, recorded: &record::Fault) -> Self {
         const fn at(time: Tsc, began: u64) -> u64 {
             time.0.saturating_sub(began)

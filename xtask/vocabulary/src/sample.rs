@@ -40,7 +40,6 @@ pub const WRONG_PAGES: &str = "wrong_pages";
 
 impl Sample {
     /// Makes a sample with nothing measured.
-    #[must_use]
     pub fn new(mode: Mode, parameters: Point) -> Self {
         Self {
             mode,
@@ -55,13 +54,11 @@ impl Sample {
     }
 
     /// Returns the service's counters, from [`counts`](Self::counts).
-    #[must_use]
     pub fn counters(&self) -> Counters {
         Counters::from_counts(&self.counts)
     }
 
     /// Returns the number of pages that were read with wrong content.
-    #[must_use]
     pub fn wrong_pages(&self) -> u64 {
         self.counts.get(WRONG_PAGES).copied().unwrap_or(0)
     }
