@@ -24,7 +24,8 @@ const PERIODS: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evict {
     text: String,
-    kind: Eviction,
+    /// The pager's kind.
+    pub kind: Eviction,
 }
 
 impl Default for Evict {
@@ -34,11 +35,6 @@ impl Default for Evict {
 }
 
 impl Evict {
-    /// The pager's kind.
-    pub const fn kind(&self) -> &Eviction {
-        &self.kind
-    }
-
     /// Returns true if it takes everything, once.
     pub const fn is_all(&self) -> bool {
         matches!(self.kind, Eviction::All)
@@ -161,7 +157,7 @@ mod tests {
             ("lru:1", Eviction::Lru { share: 1.0 }),
         ] {
             let evict = parsed(text).unwrap();
-            assert_eq!((evict.kind(), evict.to_string().as_str()), (&kind, text));
+            assert_eq!((&evict.kind, evict.to_string().as_str()), (&kind, text));
         }
         assert_eq!(parsed("all").unwrap(), Evict::default());
     }

@@ -29,7 +29,8 @@ const MOST_LINES: usize = 100_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageLatency {
     text: String,
-    model: Latency,
+    /// The pager's model.
+    pub model: Latency,
 }
 
 impl PageLatency {
@@ -37,11 +38,6 @@ impl PageLatency {
     pub fn constant(latency: Duration) -> Self {
         let micros = micros(latency);
         Self { text: humantime::format_duration(latency).to_string(), model: Latency::Constant { micros } }
-    }
-
-    /// The pager's model.
-    pub const fn model(&self) -> &Latency {
-        &self.model
     }
 
     /// Its mean, to say how long a run may take.
@@ -195,7 +191,7 @@ mod tests {
         let file = scratch.path().join("recorded");
         let text = format!("replay:{}", file.display());
         fs::write(&file, "1ms\n\n250us\n").unwrap();
-        assert_eq!(*parsed(&text).unwrap().model(), Latency::Replay { micros: vec![1000, 250] });
+        assert_eq!(parsed(&text).unwrap().model, Latency::Replay { micros: vec![1000, 250] });
         fs::write(&file, "1ms\nsoon\n").unwrap();
         let error = parsed(&text).unwrap_err();
         assert!(error.contains("recorded, line 2") && error.contains("`soon`"), "{error}");

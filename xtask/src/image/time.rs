@@ -46,12 +46,9 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,
         argv: argv.into(),
-        env: Vec::new(),
         cwd: dirs::root(),
         timeout: Duration::from_secs(120) + LIMIT * 4,
-        disk_mib: None,
-        time: lab::Time::Host,
-        profile: None,
+        ..lab::Job::default()
     };
     match lab::run(tools.lab()?, &job, &mut |line| println!("{line}"))? {
         0 => Ok(()),

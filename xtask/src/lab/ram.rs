@@ -116,10 +116,8 @@ pub(super) fn unpack(archive: &Path, share: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::{dirs, lab::job::Time};
+    use crate::dirs;
 
     #[test]
     fn the_output_of_ldd_is_parsed() {
@@ -144,17 +142,7 @@ mod tests {
         fs::create_dir(&back).unwrap();
         fs::write(share.join("spec.json"), "of the job").unwrap();
         fs::write(&base, "").unwrap();
-        let job = Job {
-            share,
-            console: PathBuf::new(),
-            argv: vec![],
-            env: vec![],
-            cwd: "/".into(),
-            timeout: Duration::ZERO,
-            disk_mib: None,
-            time: Time::Host,
-            profile: None,
-        };
+        let job = Job { share, ..Job::default() };
         pack(&target, &base, &job, &Files { programs: vec![own.clone()], others: vec![] }).unwrap();
         // All files of the archive by their last names, the folders as empty ones.
         unpack(&target, &back).unwrap();

@@ -12,7 +12,7 @@ use super::firmware;
 use crate::dirs;
 use crate::drive::{
     self, PROGRESS_PREFIX,
-    spec::{CONSOLE, Outcome, PROFILE, Spec, Vmm},
+    spec::{CONSOLE, OUTCOME, Outcome, PROFILE, Spec, Vmm, read_json, write_json},
 };
 use crate::lab::{self, Files, Time};
 use crate::output;
@@ -35,15 +35,15 @@ const EXACT_SECOND: u32 = 60;
 pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools, folder: &Path) -> Result<Outcome> {
     output::own_folder(folder)?;
     drive::clean(folder);
-    spec.write(&folder.join("spec.json"))?;
-    let mut listener = Listener::new();
+    write_json(spec, &folder.join("spec.json"))?;
+    let mut listener = Listener { step: Step::start("starting the guest"), error: None };
     let ended = match verdict {
         Verdict::Native => here(folder, &mut listener),
         Verdict::Lab { .. } => in_lab(spec, tools, folder, &mut listener),
     };
     let code = ended.with_context(|| kept(folder))?;
     match (code, listener.error) {
-        (0, _) => Outcome::read(folder),
+        (0, _) => read_json(&folder.join(OUTCOME)),
         (_, Some(error)) => bail!("{error} ({})", kept(folder)),
         (code, None) => bail!("the driver left with exit code {code} and no word ({})", kept(folder)),
     }
@@ -56,10 +56,6 @@ struct Listener {
 }
 
 impl Listener {
-    fn new() -> Self {
-        Self { step: Step::start("starting the guest"), error: None }
-    }
-
     fn line(&mut self, line: &str) {
         if let Some(text) = line.strip_prefix(PROGRESS_PREFIX) {
             self.step.say(text);
@@ -103,7 +99,6 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         share: folder.to_path_buf(),
         console: dirs::log("lab-console")?,
         argv,
-        env: Vec::new(),
         cwd,
         timeout: limit + LAB_LIMIT,
         disk_mib: spec.swap.as_ref().map(|_| spec.memory_mib * 2),
