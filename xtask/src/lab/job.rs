@@ -1,13 +1,11 @@
 //! A command for the lab, written into the share as a shell script, which can hold any
 //! bytes in arguments.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Duration,
-};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 

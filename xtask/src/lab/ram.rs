@@ -2,18 +2,17 @@
 //! the next timer, long before the host could deliver a file. So a job's input is in the
 //! initramfs before it starts, and its output is sent back after it ends.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use cpio::newc::Reader;
 
 use super::job::{Files, Job, SHARE};
-use crate::{process::Cmd, setup::initramfs::Archive};
+use crate::process::Cmd;
+use crate::setup::initramfs::Archive;
 
 /// The job's root folder, which `images/lab/init` uses.
 const ROOT: &str = "host";

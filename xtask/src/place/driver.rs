@@ -1,24 +1,22 @@
 //! The driver's process: this very program, on this machine or in the lab.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use std::{env, ffi::OsString};
 
 use anyhow::{Context, Result, bail};
 
 use super::firmware;
-use crate::dirs;
-use crate::drive::{
-    self, PROGRESS_PREFIX,
-    spec::{CONSOLE, OUTCOME, Outcome, PROFILE, Spec, Vmm, read_json, write_json},
-};
+use crate::drive::spec::{CONSOLE, OUTCOME, Outcome, PROFILE, Spec, Vmm, read_json, write_json};
+use crate::drive::{self, PROGRESS_PREFIX};
 use crate::lab::{self, Files, Time};
-use crate::output;
 use crate::probe::Verdict;
 use crate::process::{Cmd, Step};
 use crate::setup::Tools;
+use crate::{dirs, output};
 
 /// Start of the line with which the driver reports an error.
 const ERROR_PREFIX: &str = "error: ";

@@ -25,16 +25,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-pub use self::{
-    grub::Grub,
-    lab::{LabParts, Linux},
-    qemu::Qemu,
-    toolchain::{BuildTools, Toolchain},
-};
-use crate::{
-    probe::{self, Host},
-    versions::VERSIONS,
-};
+pub use self::grub::Grub;
+pub use self::lab::{LabParts, Linux};
+pub use self::qemu::Qemu;
+pub use self::toolchain::{BuildTools, Toolchain};
+use crate::probe::{self, Host};
+use crate::versions::VERSIONS;
 use apt::Want;
 
 /// `cargo xtask setup`
