@@ -24,6 +24,7 @@ impl EarlyCount {
     }
 
     /// Returns the number.
+    #[inline]
     pub fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
@@ -65,6 +66,7 @@ const fn entry(token: Token, generation: Generation) -> u64 {
 impl EarlyReady {
     /// Remembers that `token` came in this `generation` of the core, in place of the
     /// oldest. Once is enough for a token that comes again.
+    #[inline]
     pub fn remember(&self, token: Token, generation: Generation, count: &EarlyCount) {
         let new = entry(token, generation);
         let held = |place: &usize| self.entries[*place].load(Relaxed);
@@ -85,22 +87,26 @@ impl EarlyReady {
     }
 
     /// Takes `token` if it came in this `generation`: a fault's ready on its own core.
+    #[inline]
     pub fn take(&self, token: Token, generation: Generation, count: &EarlyCount) -> bool {
         self.take_if(|found| found == entry(token, generation), count)
     }
 
     /// Takes `token` if it came in any generation: the fault is another core's, whose
     /// generations are its own.
+    #[inline]
     pub fn take_of_any_generation(&self, token: Token, count: &EarlyCount) -> bool {
         self.take_if(|found| found as u32 == token.0, count)
     }
 
     /// Returns how many tokens are remembered.
+    #[inline]
     pub fn len(&self) -> usize {
         self.filled().filter(|&place| self.entries[place].load(Relaxed) != 0).count()
     }
 
     /// Returns whether no token is remembered.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -118,6 +124,7 @@ impl EarlyReady {
     }
 
     /// Returns the places of entries that may hold something.
+    #[inline]
     fn filled(&self) -> impl Iterator<Item = usize> + use<> {
         let mut rest = self.filled.load(Relaxed);
         core::iter::from_fn(move || {

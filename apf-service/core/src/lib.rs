@@ -44,6 +44,7 @@ pub mod classify;
 pub mod early_ready;
 pub mod event;
 pub mod histogram;
+pub mod outcome;
 #[cfg(not(loom))]
 mod own;
 #[cfg(not(loom))] // its queue is not of loom's atomics
@@ -56,6 +57,7 @@ pub mod report;
 #[cfg(not(loom))]
 pub mod serve;
 pub mod sleeper;
+pub mod slot;
 pub mod slots;
 pub mod stats;
 pub mod sync;

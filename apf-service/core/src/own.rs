@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::classify::{Wait, Waits};
 use crate::event::Generation;
 use crate::policy::Policy;
-use crate::slots::Stages;
+use crate::slot::Stages;
 use crate::time::Tsc;
 
 /// A number that one core alone reads and writes, with interrupts off. It lies in memory
@@ -15,10 +15,12 @@ use crate::time::Tsc;
 struct Single(AtomicU32);
 
 impl Single {
+    #[inline]
     fn get(&self) -> u32 {
         self.0.load(Relaxed)
     }
 
+    #[inline]
     fn set(&self, value: u32) {
         self.0.store(value, Relaxed);
     }
@@ -41,12 +43,14 @@ pub struct Own {
 impl Own {
     /// Sets which waits the program wants, and below which latency in cycles
     /// [`Waits::Auto`] may halt.
+    #[inline]
     pub fn set_waits(&self, waits: Waits, halt_below: u64) {
         self.waits.set(waits as u32);
         self.policy.set_limit(halt_below);
     }
 
     /// Returns which waits the program wants.
+    #[inline]
     pub fn waits(&self) -> Waits {
         Waits::decode(self.waits.get())
     }
@@ -58,51 +62,61 @@ impl Own {
     }
 
     /// Returns the generation.
+    #[inline]
     pub fn generation(&self) -> Generation {
         Generation(self.generation.get() as u16)
     }
 
     /// Counts a not-present; returns how many are outstanding with it.
+    #[inline]
     pub fn add_outstanding(&self) -> u32 {
         self.outstanding.set(self.outstanding.get().wrapping_add(1));
         self.outstanding()
     }
 
     /// Counts a ready.
+    #[inline]
     pub fn remove_outstanding(&self) {
         self.outstanding.set(self.outstanding.get().wrapping_sub(1));
     }
 
     /// Counts anew, since the host owes nothing.
+    #[inline]
     pub fn forget_outstanding(&self) {
         self.outstanding.set(0);
     }
 
+    #[inline]
     fn outstanding(&self) -> u32 {
         self.outstanding.get().cast_signed().max(0).cast_unsigned()
     }
 
     /// Returns whether a context that may wait by schedule should halt ([`Policy::halts`]).
+    #[inline]
     pub fn prefers_halt(&self, is_alone: bool) -> bool {
         self.waits() == Waits::Auto && self.policy.halts(is_alone, self.outstanding())
     }
 
     /// Takes in a wait that is over ([`Policy::learn`]).
+    #[inline]
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc) {
         self.policy.learn(wait, stages, running, self.outstanding());
     }
 
     /// Notes that a context starts to halt.
+    #[inline]
     pub fn start_halting(&self) {
         self.halt_depth.set(self.halt_depth.get() + 1);
     }
 
     /// Notes that the innermost halting context goes on.
+    #[inline]
     pub fn stop_halting(&self) {
         self.halt_depth.set(self.halt_depth.get() - 1);
     }
 
     /// Returns whether any context halts.
+    #[inline]
     pub fn is_halting(&self) -> bool {
         self.halt_depth.get() > 0
     }

@@ -15,11 +15,13 @@ use crossbeam_queue::ArrayQueue;
 use crate::classify::{Context, Task, Wait, Waits, must_halt};
 use crate::early_ready::{EarlyCount, EarlyReady};
 use crate::event::{CoreId, Event};
+use crate::outcome::{NotPresent, PageFault, Work};
 use crate::own::Own;
 use crate::protocol::{Area, EndOfInterrupt, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::record::Fault;
 use crate::remote_ready;
-use crate::slots::{NewWait, SLOTS, Slot, Slots, Stages, Ticket};
+use crate::slot::{NewWait, SLOTS, Slot, Stages, Ticket};
+use crate::slots::Slots;
 use crate::stats::CoreStats;
 use crate::time::Tsc;
 
@@ -28,39 +30,6 @@ pub const QUEUE: usize = SLOTS;
 /// From this many outstanding on, a core is near the host's limit.
 pub const NEAR_LIMIT: u64 = 57;
 const _: () = assert!(NEAR_LIMIT < OUTSTANDING_PER_VCPU as u64);
-
-/// Continuation of a not-present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotPresent {
-    /// Wait on this ticket's slot.
-    Wait(Ticket, Wait),
-    /// Retry the access at once: its ready came first, or there is no slot to
-    /// wait on. If the page is still out, the host halts the core itself.
-    Retry,
-}
-
-/// Outcome of a #PF, for the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageFault {
-    /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.
-    NotOurs,
-    /// Go on at the interrupted instruction.
-    Return(Work),
-    /// Wait on this ticket's slot, in this way.
-    Wait(Ticket, Wait),
-    /// Give up: it was injected with interrupts off, so the context can neither wait nor
-    /// go on.
-    BrokenHost(Token),
-}
-
-/// Work to be done at the end of an interrupt; the later includes the earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Work {
-    /// Nothing.
-    Nothing,
-    /// Let the scheduler choose who runs: a task was woken.
-    Reschedule,
-}
 
 /// The machine around a handler, and around the service thread.
 pub trait Machine {
@@ -141,6 +110,7 @@ impl Core {
 
     /// Sets which waits the program wants, before a generation starts, and below which
     /// latency in cycles [`Waits::Auto`] may halt.
+    #[inline]
     pub fn set_waits(&self, waits: Waits, halt_below: u64) {
         self.own.set_waits(waits, halt_below);
     }
@@ -387,6 +357,7 @@ impl Core {
     }
 
     /// Returns, once, whether an event found the queue full. For the service thread.
+    #[inline]
     pub(crate) fn take_overflow(&self) -> bool {
         // A load first: mostly there is none, and the exchange is a locked one.
         let overflowed = &self.shared.overflowed;
@@ -394,6 +365,7 @@ impl Core {
     }
 
     /// Returns whether there is anything for the service thread to do here.
+    #[inline]
     pub fn has_events(&self) -> bool {
         !self.shared.events.is_empty() || self.shared.overflowed.load(Relaxed)
     }
@@ -404,6 +376,7 @@ impl Core {
     }
 
     /// Ends a wait: counts its stages, returns its slot, and reports the whole fault.
+    #[inline]
     pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
         let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);
@@ -416,16 +389,19 @@ impl Core {
 
     /// Notes that a context starts to halt: until it [stops](Self::stop_halting), nothing
     /// but interrupts runs on this core.
+    #[inline]
     pub fn start_halting(&self) {
         self.own.start_halting();
     }
 
     /// Notes that the innermost halting context goes on.
+    #[inline]
     pub fn stop_halting(&self) {
         self.own.stop_halting();
     }
 
     /// Returns whether any context halts on this core.
+    #[inline]
     pub fn is_halting(&self) -> bool {
         self.own.is_halting()
     }

@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::classify::Wait;
-use crate::slots::Stages;
+use crate::slot::Stages;
 use crate::time::Tsc;
 
 /// A new value counts for one part in so many of a mean.
@@ -37,6 +37,7 @@ pub struct Policy {
 struct Mean(AtomicU64);
 
 impl Mean {
+    #[inline]
     fn learn(&self, value: u64) {
         let mean = match self.0.load(Relaxed) {
             0 => value,
@@ -47,17 +48,20 @@ impl Mean {
 
     /// Learns a value that is nearly constant, except when the host lets the core stand
     /// still.
+    #[inline]
     fn learn_without_outliers(&self, value: u64) {
         let mean = self.get();
         self.learn(if mean == 0 { value } else { value.min(2 * mean) });
     }
 
     /// Forgets a little.
+    #[inline]
     fn fade(&self) {
         let mean = self.get();
         self.0.store(mean - mean / (4 * WEIGHT), Relaxed);
     }
 
+    #[inline]
     fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -65,12 +69,14 @@ impl Mean {
 
 impl Policy {
     /// Sets the latency in cycles from which on it never halts; 0 for never at all.
+    #[inline]
     pub fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Relaxed);
     }
 
     /// Returns whether a context that may wait by schedule should halt.
     /// `outstanding` are the core's other faults.
+    #[inline]
     pub fn halts(&self, is_alone: bool, outstanding: u32) -> bool {
         let spared = self.back_by_schedule.get().saturating_sub(self.back_by_halt.get());
         let limit = self.limit.load(Relaxed).min(spared.saturating_mul(WORTH));
@@ -80,6 +86,7 @@ impl Policy {
 
     /// Learns from a wait that is over. With other faults outstanding its way back
     /// says more of them than of the wait.
+    #[inline]
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc, outstanding: u32) {
         self.latency.learn(stages.ready.since(stages.fault));
         if outstanding == 0 {

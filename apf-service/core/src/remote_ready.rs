@@ -29,7 +29,8 @@
 use crate::classify::Wait;
 use crate::early_ready::{EarlyCount, EarlyReady};
 use crate::protocol::Token;
-use crate::slots::{Slot, Slots};
+use crate::slot::Slot;
+use crate::slots::Slots;
 use crate::sync::fence;
 use crate::time::Tsc;
 

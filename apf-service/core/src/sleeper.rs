@@ -51,6 +51,7 @@ impl Sleeper {
 
     /// `task` wants to sleep while `word` is `expected`. Interrupts stay off from
     /// here until it is blocked.
+    #[inline]
     pub fn announce(&self, task: NonZeroU64, word: &AtomicU32, expected: u32) -> Announced {
         self.0.swap(task.get(), AcqRel);
         if word.load(Acquire) == expected {
@@ -64,6 +65,7 @@ impl Sleeper {
 
     /// Takes who sleeps: of several, one does. A waker has changed the word before;
     /// a sleeper whose time was up takes itself back.
+    #[inline]
     pub fn take(&self) -> Option<NonZeroU64> {
         NonZeroU64::new(self.0.swap(0, AcqRel))
     }

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::classify::{HaltReason, Wait};
 use crate::histogram::Histogram;
-use crate::slots::Stages;
+use crate::slot::Stages;
 
 use crate::time::Tsc;
 
@@ -21,17 +21,20 @@ impl Counter {
     }
 
     /// Counts `more`.
+    #[inline]
     pub fn add(&self, more: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
     }
 
     /// Counts one.
+    #[inline]
     pub fn count(&self) {
         self.add(1);
     }
 
     /// Raises the counter to `value` if it is lower (for high-water marks).
     /// Returns whether it was lower.
+    #[inline]
     pub fn raise(&self, value: u64) -> bool {
         let is_raised = value > self.0.load(Relaxed);
         if is_raised {
@@ -41,6 +44,7 @@ impl Counter {
     }
 
     /// Returns the count so far.
+    #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -149,6 +153,7 @@ for_each_counter!(core_stats);
 
 impl CoreStats {
     /// Counts a fault whose context must keep its core.
+    #[inline]
     pub fn halted(&self, reason: HaltReason) {
         match reason {
             HaltReason::KernelText => &self.halt_kernel_text,
@@ -160,6 +165,7 @@ impl CoreStats {
     }
 
     /// Records a finished wait.
+    #[inline]
     pub fn finished(&self, wait: Wait, stages: Stages, running: Tsc) {
         let of_kind = match wait {
             Wait::Schedule => &self.schedule,

@@ -9,7 +9,7 @@ use apf_core::event::CoreId;
 use apf_core::per_core::{Core, Machine};
 use apf_core::protocol::msr;
 use apf_core::sleeper::Sleeper;
-use apf_core::slots::Slot;
+use apf_core::slot::Slot;
 use apf_core::time::Tsc;
 
 use crate::{cores, futex, hooks, processor};

@@ -10,7 +10,7 @@ use crate::processor::{
 use crate::record::{LOG, RECORD};
 use crate::{cores, futex, hooks};
 use apf_core::classify::Wait;
-use apf_core::slots::{Slot, Ticket};
+use apf_core::slot::{Slot, Ticket};
 
 const HALT: u64 = 1 << 32;
 

@@ -67,7 +67,7 @@ impl Histogram {
 mod tests {
     use super::*;
     use apf_core::classify::Wait;
-    use apf_core::slots::Stages;
+    use apf_core::slot::Stages;
     use apf_core::time::Tsc;
 
     #[test]
