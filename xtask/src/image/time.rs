@@ -48,7 +48,7 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
         timeout: Duration::from_secs(120) + LIMIT * 4,
         ..lab::Job::default()
     };
-    match lab::run(tools.lab()?, &job, &mut |line| println!("{line}"))? {
+    match lab::run(tools.lab.get()?, &job, &mut |line| println!("{line}"))? {
         0 => Ok(()),
         code => bail!("an image does not boot in the lab (exit code {code})"),
     }

@@ -60,9 +60,6 @@ pub struct Files {
 
 impl Job {
     /// Writes the script.
-    ///
-    /// # Errors
-    /// There is no command, or the share is not writable.
     pub(super) fn write(&self) -> Result<()> {
         let script = script(&self.argv, self.cwd.as_os_str())?;
         let _ = fs::remove_file(self.share.join(EXIT_CODE));

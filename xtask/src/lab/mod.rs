@@ -74,6 +74,6 @@ pub fn verb(args: &LabArgs) -> Result<u8> {
         time,
         ..Job::default()
     };
-    let code = run(tools.lab()?, &job, &mut |line| println!("{line}"))?;
+    let code = run(tools.lab.get()?, &job, &mut |line| println!("{line}"))?;
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -103,7 +103,7 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         time,
         profile: spec.profile.then(|| folder.join(PROFILE)),
     };
-    lab::run(tools.lab()?, &job, &mut |line| listener.line(line))
+    lab::run(tools.lab.get()?, &job, &mut |line| listener.line(line))
 }
 
 /// All that the driver and the VMM open.
