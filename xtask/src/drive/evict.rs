@@ -1,12 +1,4 @@
-//! Kinds of evictions, as text on the command line.
-//!
-//! | text | each eviction takes |
-//! |---|---|
-//! | `all` | all that it is asked for |
-//! | `fraction:0.25` | a random quarter of it |
-//! | `periodic:500ms` | all of it, and again 500 ms after the end of each eviction |
-//! | `periodic:500ms,0.25` | a random quarter of it, and again another one |
-//! | `lru:0.5` | the half that was paged in longest ago |
+//! Kinds of evictions, as text on the command line; `docs/experiments.md` explains each.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,13 +1,4 @@
-//! Times of page-ins, as text on the command line.
-//!
-//! | text | each page-in takes |
-//! |---|---|
-//! | `20ms` | 20 ms |
-//! | `uniform:1ms..5ms` | anything from 1 to 5 ms |
-//! | `exponential:20ms` | exponentially distributed, mean 20 ms |
-//! | `lognormal:20ms,0.5` | lognormal, median 20 ms, the logarithm's standard deviation 0.5 |
-//! | `bimodal:1ms,50ms,0.1` | 1 ms, but 50 ms with probability 0.1 |
-//! | `replay:FILE` | what the file says, one duration a line, over and over |
+//! Times of page-ins, as text on the command line; `docs/experiments.md` explains each.
 
 use std::fmt;
 use std::fs;

@@ -60,9 +60,6 @@ const LOAD: f64 = 0.7;
 
 /// Requests in a second at each of `points`: a share of what the slower of both guests
 /// serves async. Each guest gets the same.
-///
-/// # Errors
-/// A guest's capacity at a point is missing.
 pub fn loads(points: &[Point], hermit: &[Point], linux: &[Point]) -> Result<Vec<f64>> {
     ensure!(
         hermit.len() == points.len() && linux.len() == points.len(),

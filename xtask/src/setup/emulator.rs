@@ -87,9 +87,6 @@ pub fn missing_packages() -> Vec<&'static Packages> {
 }
 
 /// Finds or builds it.
-///
-/// # Errors
-/// The source cannot be downloaded, a repair does not apply, or the build fails.
 pub fn ensure() -> Result<Emulator> {
     if !is_built() {
         build().context("the lab's emulator cannot be built")?;

@@ -82,9 +82,6 @@ pub fn is_unpacked() -> bool {
 
 /// Finds, downloads or builds the parts. An unpacked kernel is kept, also when Debian has a
 /// newer one, until `target/apf/lab` is removed.
-///
-/// # Errors
-/// The packages cannot be downloaded, or the emulator cannot be built.
 pub fn ensure() -> Result<LabParts> {
     let emulator = emulator::ensure()?;
     let unpacked = unpacked()?;

@@ -76,9 +76,6 @@ pub fn find() -> Result<Option<Toolchain>> {
 }
 
 /// Finds a toolchain, or installs one by rustup; Debian's packages were installed before.
-///
-/// # Errors
-/// There is none and rustup cannot install one.
 pub fn ensure() -> Result<Toolchain> {
     if let Some(toolchain) = find()? {
         return Ok(toolchain);
