@@ -1,12 +1,4 @@
-//! Kinds of evictions, as text on the command line.
-//!
-//! | text | each eviction takes |
-//! |---|---|
-//! | `all` | all requested memory |
-//! | `fraction:0.25` | a random quarter of it |
-//! | `periodic:500ms` | all of it, and again 500 ms after the end of each eviction |
-//! | `periodic:500ms,0.25` | a random quarter of it, and again another one |
-//! | `lru:0.5` | the half that was paged in longest ago |
+//! Kinds of evictions, as text on the command line; `docs/experiments.md` explains each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,7 +16,8 @@ const PERIODS: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evict {
     text: String,
-    kind: Eviction,
+    /// The pager's kind.
+    pub kind: Eviction,
 }
 
 impl Default for Evict {
@@ -34,11 +27,6 @@ impl Default for Evict {
 }
 
 impl Evict {
-    /// The pager's kind.
-    pub const fn kind(&self) -> &Eviction {
-        &self.kind
-    }
-
     /// Returns true if it takes everything, once.
     pub const fn is_all(&self) -> bool {
         matches!(self.kind, Eviction::All)
@@ -161,7 +149,7 @@ mod tests {
             ("lru:1", Eviction::Lru { share: 1.0 }),
         ] {
             let evict = parsed(text).unwrap();
-            assert_eq!((evict.kind(), evict.to_string().as_str()), (&kind, text));
+            assert_eq!((&evict.kind, evict.to_string().as_str()), (&kind, text));
         }
         assert_eq!(parsed("all").unwrap(), Evict::default());
     }

@@ -23,9 +23,6 @@ pub const ALL: [&Definition; 12] = [
 ];
 
 /// Returns the experiment of this name.
-///
-/// # Errors
-/// There is none; the message lists the experiments.
 pub fn find(name: &str) -> Result<&'static Definition> {
     ALL.into_iter().find(|definition| definition.name == name).with_context(|| {
         let names: Vec<_> = ALL.iter().map(|definition| definition.name).collect();

@@ -141,8 +141,8 @@ fn loads(place: &Place, plan: &Plan, options: &Options, run: &Path) -> Result<Ve
 
 fn guest_kernel(place: &Place, plan: &Plan) -> String {
     let hermit = format!("Hermit {}", VERSIONS.hermit.kernel);
-    match &place.tools.linux {
-        Some(linux) if plan.definition.has_linux() => format!("{hermit} and Linux {}", linux.release),
+    match place.tools.linux.get() {
+        Ok(linux) if plan.definition.has_linux() => format!("{hermit} and Linux {}", linux.release),
         _ => hermit,
     }
 }

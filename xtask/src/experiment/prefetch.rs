@@ -24,8 +24,7 @@ pub const DEFINITION: Definition = Definition {
 };
 
 fn faster(samples: &[Sample]) -> Option<Claim> {
-    let time =
-        |helpers| Some(metric(at(samples, Mode::Async, &[(HELPERS, helpers)]), "ms_per_page")?.median());
+    let time = |helpers| Some(metric(at(samples, Mode::Async, &[(HELPERS, helpers)]), "ms_per_page")?.median);
     let plain = time(0.0)?;
     let gains = at_each(samples, HELPERS, |helpers| Some(plain / time(helpers)?).filter(|_| helpers >= 4.0));
     claim_at_each(

@@ -26,7 +26,7 @@ pub const DEFINITION: Definition = Definition {
 
 fn no_slower(samples: &[Sample]) -> Option<Claim> {
     let ratios = at_each(samples, CLUSTER, |cluster| {
-        let of = |mode| Some(metric(at(samples, mode, &[(CLUSTER, cluster)]), MS_PER_PAGE.0)?.median());
+        let of = |mode| Some(metric(at(samples, mode, &[(CLUSTER, cluster)]), MS_PER_PAGE.0)?.median);
         Some(of(Mode::Async)? / of(Mode::Blocked)?)
     });
     claim_at_each(

@@ -40,7 +40,7 @@ type Costs = Vec<(f64, (f64, f64))>;
 fn costs(samples: &[Sample], computing: f64) -> Costs {
     at_each(samples, LATENCY, |latency| {
         let point = [(COMPUTING, computing), (LATENCY, latency)];
-        let cost = |mode| Some(metric(at(samples, mode, &point), "cost_ms")?.median());
+        let cost = |mode| Some(metric(at(samples, mode, &point), "cost_ms")?.median);
         Some((cost(Mode::Async)?, cost(Mode::Halt)?))
     })
 }

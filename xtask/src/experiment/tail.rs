@@ -33,7 +33,7 @@ pub const DEFINITION: Definition = Definition {
 
 fn no_longer(samples: &[Sample]) -> Option<Claim> {
     let pairs = at_each(samples, RATE, |rate| {
-        let p99 = |mode| Some(metric(at(samples, mode, &[(RATE, rate)]), "p99_ms")?.median());
+        let p99 = |mode| Some(metric(at(samples, mode, &[(RATE, rate)]), "p99_ms")?.median);
         Some((p99(Mode::Async)?, p99(Mode::Blocked)?))
     });
     claim_at_each(
