@@ -18,9 +18,9 @@ pub enum NotPresent {
 /// Outcome of a #PF, for the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFault {
-    /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.
+    /// Leave it to the kernel's own handler: not an async one, or of an unknown kind.
     NotOurs,
-    /// Go on at the interrupted instruction.
+    /// Continue at the interrupted instruction.
     Return(Work),
     /// Wait on this ticket's slot, in this way.
     Wait(Ticket, Wait),

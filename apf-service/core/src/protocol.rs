@@ -101,12 +101,11 @@ pub struct Token(pub u32);
 impl Token {
     /// No token: the area is empty.
     pub const NONE: Self = Self(0);
-    /// Wake everything that waits on this core: the host lost count, or was
-    /// just (re-)enabled.
+    /// Wake all waiters of this core: the host lost count, or was just (re-)enabled.
     pub const WAKE_ALL: Self = Self(u32::MAX);
 
-    /// Returns whether this can name a fault. The two others have a meaning of their
-    /// own, so no ready could ever answer to them.
+    /// Returns true if this can name a fault. The two others have their own meaning, so no
+    /// ready event could ever match them.
     #[must_use]
     pub const fn names_a_fault(self) -> bool {
         self.0 != Self::NONE.0 && self.0 != Self::WAKE_ALL.0

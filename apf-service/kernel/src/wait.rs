@@ -14,7 +14,7 @@ use apf_core::slot::{Slot, Ticket};
 
 const HALT: u64 = 1 << 32;
 
-/// Encodes what travels on the stack from the #PF handler to [`wait`].
+/// Encodes the argument that the #PF handler passes on the stack to [`wait`].
 pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
     u64::from(ticket.0) | if kind == Wait::Halt { HALT } else { 0 }
 }
@@ -53,10 +53,9 @@ pub extern "C" fn wait(argument: u64) {
 ///                       yes: block
 /// ```
 ///
-/// No wake-up falls between ([`sleeper`](apf_core::sleeper)). The task comes back with
-/// the priority of one just woken: it has waited for the host, and lets a computing
-/// task of its own priority go on as soon as it blocks again; without that, in a
-/// kernel without time slices, it would wait for the computing task to yield.
+/// No wake-up is lost in between ([`sleeper`](apf_core::sleeper)). The task continues with
+/// the priority of one just woken: in a kernel without time slices it would otherwise wait
+/// until a computing task of its own priority yields (docs/adr/0003-wake-up-boost.md).
 fn schedule(slot: &Slot, ticket: Ticket) {
     if slot.is_ready(ticket) {
         return;

@@ -1,5 +1,5 @@
-//! The service thread. What it decides is decided where the cores' tables are
-//! ([`apf_core::serve`]); here it is counted and passed on to the log.
+//! The service thread. It calls the decisions in the archive ([`apf_core::serve`]), counts
+//! the reports and passes them to the log.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,13 +36,13 @@ fn watchdog_limit() -> Option<Duration> {
     (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
-/// Makes the thread end once there is nothing left to decide.
+/// Makes the thread end once no event is left.
 pub fn stop() {
     STOP.store(true, Ordering::Release);
     ffi::wake_service();
 }
 
-/// Decides until it is stopped.
+/// Handles events until it is stopped.
 ///
 /// ```text
 ///   service thread                   ready interrupt

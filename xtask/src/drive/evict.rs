@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 pub use apf_vocabulary::pager::Eviction;
 
-/// Shorter periods would be nothing but evictions; longer ones would not come again in a sample.
+/// Shorter periods would leave no time between evictions; longer ones would not recur in a sample.
 const PERIODS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
-/// A kind of eviction and the text that said so.
+/// A kind of eviction and its text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evict {
     text: String,
@@ -40,8 +40,8 @@ impl Evict {
             let needed = latency * page_ins;
             ensure!(
                 Duration::from_micros(period_micros) >= needed,
-                "--evict {self}: the period is shorter than {page_ins} page-ins of {}, so the guest would get \
-                 nowhere; give at least {}",
+                "--evict {self}: the period is shorter than {page_ins} page-ins of {}, so the guest would make \
+                 no progress; give at least {}",
                 humantime::format_duration(latency),
                 humantime::format_duration(needed)
             );
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(refused("periodic:6s", 20_000, Taken::Everything), None);
         let error = refused("periodic:2s", 20_000, Taken::Everything).unwrap();
         assert!(
-            error.ends_with("300 page-ins of 20ms, so the guest would get nowhere; give at least 6s"),
+            error.ends_with("300 page-ins of 20ms, so the guest would make no progress; give at least 6s"),
             "{error}"
         );
         assert_eq!(refused("periodic:2s,0.25", 20_000, Taken::Everything), None);

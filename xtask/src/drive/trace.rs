@@ -7,7 +7,7 @@
 //!
 //! A histogram trigger counts in the kernel, for each thread, so nothing can be
 //! lost in a ring buffer (Documentation/trace/histogram.rst). It lives in a
-//! trace instance of its own and disturbs nobody else's tracing.
+//! trace instance of its own and disturbs no other tracing.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;

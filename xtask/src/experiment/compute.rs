@@ -1,4 +1,4 @@
-//! `compute`: what is left of the core for a task that computes while others fault?
+//! `compute`: the work that a computing task keeps while others fault.
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use apf_vocabulary::grid::Point;

@@ -1,4 +1,4 @@
-//! `halt`: what do non-preemptible sections cost?
+//! `halt`: the cost of non-preemptible sections.
 
 use apf_report::document::{Claim, Mode, Sample};
 

@@ -12,11 +12,11 @@ const OUTSTANDING: f64 = 64.0;
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
     name: "overlap",
-    question: "How long does it take to read evicted pages with more and more tasks, against the ideal \
-               and against what the host's own cost of a fault leaves?",
+    question: "How long does it take to read evicted pages with more and more tasks, compared with \
+               the ideal and with the limit that the host's own cost of a fault sets?",
     panel: LATENCY_PANEL,
-    falsified_by: "a time for each page that does not fall with the number of tasks, or that one task \
-                   pays for the service more than it would without it",
+    falsified_by: "a time for each page that does not fall with the number of tasks, or one task that \
+                   is slower with the service than without it",
     parameters: &[
         fixed(LATENCY, &[0.0, 1.0, 10.0, 50.0]),
         varied("tasks", &[1.0, 8.0, 64.0], &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0]),
@@ -58,10 +58,10 @@ fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
     references
 }
 
-/// 64 tasks reach what is attainable.
+/// Claims that 64 tasks nearly reach the attainable time.
 fn full_overlap(samples: &[Sample]) -> Option<Claim> {
     let shares = at_each(samples, LATENCY, |latency| {
-        // With the cost of a fault that was taken beside it. Of one core, no more than of several.
+        // With the cost of a fault measured beside it, and the ideal of one core.
         let share = |sample: &Sample| {
             let cost = sample.metrics.get(FAULT_COST.0)?;
             Some(ideal(64.0, latency, 1).max(*cost) / sample.metrics.get("ms_per_page")?)
@@ -78,7 +78,7 @@ fn full_overlap(samples: &[Sample]) -> Option<Claim> {
     )
 }
 
-/// A task alone does not pay for what it does not use.
+/// Claims that a task alone is hardly slower with the service.
 fn one_task(samples: &[Sample]) -> Option<Claim> {
     let ratios = at_each(samples, LATENCY, |latency| {
         let point = [("tasks", 1.0), (LATENCY, latency)];
@@ -93,7 +93,7 @@ fn one_task(samples: &[Sample]) -> Option<Claim> {
     )
 }
 
-/// Pages that come at once hang nobody: a guest that hangs leaves no sample.
+/// Pages without latency hang no task: a guest that hangs leaves no sample.
 fn no_latency(samples: &[Sample]) -> Option<Claim> {
     let count = |mode| metric(at(samples, mode, &[(LATENCY, 0.0)]), "pages").map(|pages| pages.n);
     let (asynchronous, blocked) = (count(Mode::Async)?, count(Mode::Blocked)?);

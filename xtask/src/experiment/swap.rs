@@ -1,4 +1,4 @@
-//! `swap`: what is left of the service's gain over the host's real swap?
+//! `swap`: the service's gain with the host's own swap.
 
 use apf_report::document::{Claim, Mode, Sample};
 

@@ -1,4 +1,4 @@
-//! `tail`: what do requests see under an open-loop load?
+//! `tail`: request latencies under an open-loop load.
 
 use apf_report::document::{Better, Claim, Mode, Sample};
 

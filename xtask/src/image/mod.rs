@@ -49,7 +49,7 @@ pub struct ImageArgs {
 
 /// `cargo xtask image`
 pub fn run(args: &ImageArgs) -> Result<()> {
-    // A user's mistake is told before anything is installed, built or written.
+    // A user's mistake is reported before anything is installed, built or written.
     if let Some(app) = &args.app {
         App::read(app)?;
     }
