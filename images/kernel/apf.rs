@@ -80,9 +80,9 @@ impl Hooks for Kernel {
 		core_scheduler().apf_priority(|_| Priority::from(priority));
 	}
 
-	fn apf_hook_end_of_interrupt(vector: u8, told: bool) {
+	fn apf_hook_end_of_interrupt(vector: u8, signalled: bool) {
 		increment_irq_counter(vector);
-		if !told {
+		if !signalled {
 			apic::eoi();
 		}
 	}

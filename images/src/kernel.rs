@@ -11,7 +11,6 @@ pub const FEATURES: [&str; 4] = ["acpi", "fsgsbase", "pci", "smp"];
 /// Returns whether a global symbol of the kernel keeps its name. All others become
 /// local to the archive, since they would clash with the program's own copies of
 /// `core` and `alloc`.
-#[must_use]
 pub fn is_exported(symbol: &str) -> bool {
     matches!(symbol, "_start" | "__bss_start" | "runtime_entry")
         || symbol.starts_with("sys_")

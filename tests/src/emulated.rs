@@ -20,10 +20,6 @@ pub struct Built {
 
 impl Built {
     /// Builds everything.
-    ///
-    /// # Panics
-    /// It does not compile.
-    #[must_use]
     pub fn new(xtask: &Xtask) -> Self {
         let built = xtask.call(&["build"]);
         assert_eq!(built.code(), 0, "{}", built.text);
@@ -31,7 +27,6 @@ impl Built {
     }
 
     /// Returns the file of the product `name`.
-    #[must_use]
     pub fn file(&self, name: &str) -> &str {
         let line = self.text.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {}", self.text)).trim()
@@ -48,7 +43,6 @@ pub struct Ran {
 }
 
 /// Returns whether QEMU is installed; if not, prints that the test `name` is skipped.
-#[must_use]
 pub fn is_there(name: &str) -> bool {
     let found = Command::new("qemu-system-x86_64").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !found {
@@ -58,10 +52,6 @@ pub fn is_there(name: &str) -> bool {
 }
 
 /// Boots a machine with `args`; ends it when it has printed `last`, or after `limit`.
-///
-/// # Panics
-/// QEMU cannot be started.
-#[must_use]
 pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> Ran {
     let started = Instant::now();
     let (reader, writer) = io::pipe().expect("a pipe");

@@ -33,7 +33,6 @@ pub struct Ended {
 
 impl Ended {
     /// Returns the exit code; -1 after a signal.
-    #[must_use]
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or(-1)
     }
@@ -46,7 +45,6 @@ impl Ended {
 
 impl Xtask {
     /// Finds the program for the test `name`; `None`, with a message, if there is none.
-    #[must_use]
     pub fn find(name: &str) -> Option<Self> {
         let Some(program) = env::var_os("APF_XTASK") else {
             println!("SKIPPED: {name}: run the tests with `cargo xtask test`");
@@ -65,13 +63,11 @@ impl Xtask {
     }
 
     /// Calls the program and waits for its end.
-    #[must_use]
     pub fn call(&self, args: &[&str]) -> Ended {
         self.call_with(&[], args)
     }
 
     /// Calls the program with variables in its environment and waits for its end.
-    #[must_use]
     pub fn call_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Ended {
         let mut command = self.command(args);
         command.envs(variables.iter().copied());
@@ -79,7 +75,6 @@ impl Xtask {
     }
 
     /// Calls the program with nobody to read its standard output, and waits for its end.
-    #[must_use]
     pub fn call_unread(&self, args: &[&str]) -> Ended {
         let mut child = self.command(args).spawn().expect("cargo xtask starts");
         drop(child.stdout.take());
@@ -87,7 +82,6 @@ impl Xtask {
     }
 
     /// Runs a shell's script, with the program as `$0` and `arg` as `$1`.
-    #[must_use]
     pub fn in_shell(&self, script: &str, arg: &str) -> Ended {
         let mut shell = Command::new("sh");
         shell.args(["-c", script]).arg(&self.program).arg(arg);
@@ -95,87 +89,62 @@ impl Xtask {
     }
 
     /// Calls `cargo xtask run` with the folder of this test.
-    #[must_use]
     pub fn run(&self, args: &[&str]) -> Ended {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        self.call(&[&["run", "--out", out], args].concat())
+        self.call(&self.with_folder(&["run"], args))
     }
 
     /// Calls `cargo xtask check` with the folder of this test.
-    #[must_use]
     pub fn check(&self, args: &[&str]) -> Ended {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        self.call(&[&["check", "--out", out], args].concat())
+        self.call(&self.with_folder(&["check"], args))
     }
 
-    /// Starts `cargo xtask run` and leaves it running.
-    #[must_use]
-    pub fn start_run(&self, args: &[&str]) -> Child {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        let args = [&["run", "--out", out], args].concat();
-        self.command(&args).spawn().expect("cargo xtask starts")
+    /// Calls `cargo xtask experiment run` with the folder of this test.
+    pub fn experiment(&self, args: &[&str]) -> Ended {
+        self.call(&self.with_folder(&["experiment", "run"], args))
+    }
+
+    /// Starts a verb with the folder of this test and leaves it running.
+    pub fn start(&self, verb: &[&str], args: &[&str]) -> Child {
+        self.command(&self.with_folder(verb, args)).spawn().expect("cargo xtask starts")
+    }
+
+    fn with_folder<'a>(&'a self, verb: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
+        [verb, &["--out", self.out.to_str().expect("a UTF-8 path")], args].concat()
     }
 
     /// Returns the program.
-    #[must_use]
     pub fn program(&self) -> &Path {
         &self.program
     }
 
     /// Returns the folder of this test.
-    #[must_use]
     pub fn folder(&self) -> &Path {
         &self.out
     }
 
-    /// Makes the arguments of `cargo xtask experiment run`, with the folder of this test.
-    fn experiment_args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        [&["experiment", "run", "--out", out], args].concat()
-    }
-
-    /// Calls `cargo xtask experiment run` with the folder of this test.
-    #[must_use]
-    pub fn experiment(&self, args: &[&str]) -> Ended {
-        self.call(&self.experiment_args(args))
-    }
-
-    /// Starts `cargo xtask experiment run` and leaves it running.
-    #[must_use]
-    pub fn start_experiment(&self, args: &[&str]) -> Child {
-        self.command(&self.experiment_args(args)).spawn().expect("cargo xtask starts")
-    }
-
     /// Reads the document of the experiment `name`, if it wrote one.
-    #[must_use]
     pub fn document(&self, name: &str) -> Option<Value> {
-        let text = fs::read(self.out.join(name).join("report.json")).ok()?;
-        Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+        read(&self.out.join(name))
     }
 
     /// Counts the samples of the experiment `name` that have been recorded so far.
-    #[must_use]
     pub fn samples_so_far(&self, name: &str) -> usize {
         let record = fs::read_to_string(self.out.join(name).join("run/record.jsonl")).unwrap_or_default();
         record.lines().filter(|line| line.contains("\"entry\":\"sample\"")).count()
     }
 
     /// Reads the report of the last checks, if they wrote one.
-    #[must_use]
     pub fn report(&self) -> Option<Value> {
-        let text = fs::read(self.out.join("report.json")).ok()?;
-        Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+        read(&self.out)
     }
 
     /// Reads the guest's output in a run, or in checks.
-    #[must_use]
     pub fn console(&self) -> String {
         let of = |folder| fs::read_to_string(self.out.join(folder).join("guest-console.log")).ok();
         ["run/run", "run"].into_iter().find_map(of).unwrap_or_default()
     }
 
     /// Waits up to `limit` until the guest has printed `text`; returns whether it has.
-    #[must_use]
     pub fn guest_says(&self, text: &str, limit: Duration) -> bool {
         let started = Instant::now();
         while started.elapsed() < limit {
@@ -188,6 +157,11 @@ impl Xtask {
     }
 }
 
+fn read(folder: &Path) -> Option<Value> {
+    let text = fs::read(folder.join("report.json")).ok()?;
+    Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+}
+
 fn ended(child: Child) -> Ended {
     let Output { status, stdout, stderr } = wait(child, LIMIT);
     let text = String::from_utf8_lossy(&stdout) + String::from_utf8_lossy(&stderr);
@@ -196,7 +170,6 @@ fn ended(child: Child) -> Ended {
 }
 
 /// Waits for a child's end, and ends it after `limit`.
-#[must_use]
 pub fn wait(child: Child, limit: Duration) -> Output {
     let id = nix::unistd::Pid::from_raw(child.id().cast_signed());
     let (done, timer) = std::sync::mpsc::channel::<()>();
@@ -212,7 +185,6 @@ pub fn wait(child: Child, limit: Duration) -> Output {
 }
 
 /// Lists `ancestor` and the processes that descend from it, with their command lines.
-#[must_use]
 pub fn family(ancestor: u32) -> Vec<(u32, String)> {
     let mut members = vec![(ancestor, String::new())];
     let all: Vec<(u32, u32, String)> = fs::read_dir("/proc")
@@ -234,26 +206,17 @@ pub fn family(ancestor: u32) -> Vec<(u32, String)> {
 }
 
 /// Returns a document's samples.
-///
-/// # Panics
-/// It has none.
-#[must_use]
 pub fn samples(document: &Value) -> &[Value] {
     document["samples"].as_array().expect("samples")
 }
 
 /// Returns a document's first sample in this mode.
-///
-/// # Panics
-/// There is none.
-#[must_use]
 pub fn sample<'a>(document: &'a Value, mode: &str) -> &'a Value {
     let of_mode = samples(document).iter().find(|sample| sample["mode"] == mode);
     of_mode.unwrap_or_else(|| panic!("no sample {mode}"))
 }
 
 /// Reads a number in a report by its path: `number(&sample, "counts.not_present")`.
-#[must_use]
 pub fn number(report: &Value, path: &str) -> f64 {
     let value = path.split('.').fold(report, |value, name| &value[name]);
     value.as_f64().unwrap_or_else(|| panic!("{path} is {value} in the report"))

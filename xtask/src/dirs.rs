@@ -1,9 +1,7 @@
 //! Paths. Everything that this program makes lies below `target/apf`.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 
@@ -47,9 +45,6 @@ fn out() -> PathBuf {
 }
 
 /// `<name>` below the output folder, made if missing.
-///
-/// # Errors
-/// The folder cannot be made.
 pub fn sub(name: &str) -> Result<PathBuf> {
     let dir = out().join(name);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
@@ -57,17 +52,11 @@ pub fn sub(name: &str) -> Result<PathBuf> {
 }
 
 /// `log/<name>.log` below the output folder; the folder is made.
-///
-/// # Errors
-/// The folder cannot be made.
 pub fn log(name: &str) -> Result<PathBuf> {
     Ok(sub("log")?.join(format!("{name}.log")))
 }
 
 /// An empty temporary folder `tmp/<name>-<pid>` below the output folder.
-///
-/// # Errors
-/// The folder cannot be made.
 pub fn scratch(name: &str) -> Result<Scratch> {
     Scratch::dir(&sub("tmp")?, name)
 }

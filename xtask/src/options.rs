@@ -30,9 +30,6 @@ pub struct HostOptions {
 
 impl HostOptions {
     /// Decides where guests run, and says so.
-    ///
-    /// # Errors
-    /// The requested place does not work.
     pub fn verdict(&self) -> Result<Verdict> {
         let verdict = if self.exact { probe::choose_exact(self.host) } else { probe::choose(self.host) }?;
         println!("host: {verdict}");
@@ -106,9 +103,6 @@ impl GuestOptions {
     }
 
     /// Makes the folder for the results, `name` or one of that name in the folder of the option.
-    ///
-    /// # Errors
-    /// It cannot be made.
     pub fn folder(&self, default: &str, name: &str) -> Result<PathBuf> {
         let Some(dir) = &self.out else { return dirs::sub(&Path::new(default).join(name).to_string_lossy()) };
         let dir = dir.join(name);

@@ -19,9 +19,6 @@ pub enum Lines {
 }
 
 /// Returns the patches in `folder`, in order.
-///
-/// # Errors
-/// The folder cannot be read, or its patches are not numbered 0001, 0002, …
 pub fn series(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     let mut patches = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;

@@ -29,9 +29,6 @@ pub struct RunArgs {
 }
 
 /// `cargo xtask run`
-///
-/// # Errors
-/// Something is missing, the guest does not reach its end, or the result is not right.
 pub fn run(args: &RunArgs) -> Result<()> {
     let region_pages = u32::from(args.region_mib) * PAGES_PER_MIB;
     ensure!(

@@ -5,10 +5,10 @@
 //!   apf-service  ── for_each_export! ──►   ── for_each_hook! ──►  apf.rs
 //! ```
 //!
-//! Each list stands here once. Caller and definition are both generated from it, so
-//! that a difference between them does not compile. Program and archive are
-//! compiled apart, for two targets: what crosses has a C layout, and [`VERSION`]
-//! names list and layouts.
+//! Each list is defined once, here. Caller and definition are both generated from it, so
+//! that a difference between them does not compile. Program and archive are compiled
+//! separately, for two targets: shared types have a C layout, and [`VERSION`] names list
+//! and layouts.
 //!
 //! The exports run on the caller's stack and are kernel text: a fault in them waits
 //! by halt. The hooks neither switch stacks nor enable interrupts, unlike the

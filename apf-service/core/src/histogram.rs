@@ -52,6 +52,7 @@ pub const fn lower_bound(bucket: usize) -> u64 {
 
 impl Histogram {
     /// Counts `value`.
+    #[inline]
     pub fn record(&self, value: u64) {
         self.counts[bucket(value)].fetch_add(1, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! State of a core that its own interrupt context alone touches.
+//! State of a core that only its own interrupt context accesses.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::classify::{Wait, Waits};
 use crate::event::Generation;
 use crate::policy::Policy;
-use crate::slots::Stages;
+use crate::slot::Stages;
 use crate::time::Tsc;
 
 /// A number that one core alone reads and writes, with interrupts off. It lies in memory
@@ -26,7 +26,7 @@ impl Single {
     }
 }
 
-/// State of one core that nobody else needs.
+/// State accessed by one core only.
 #[derive(Debug, Default)]
 pub struct Own {
     generation: Single,
@@ -43,15 +43,17 @@ pub struct Own {
 }
 
 impl Own {
-    /// Sets which waits the program wants, below which latency [`Waits::Auto`] may
+    /// Sets the waits that the program wants, the latency below which [`Waits::Auto`] may
     /// halt, and how long any halt may last, both in cycles.
+    #[inline]
     pub fn set_waits(&self, waits: Waits, halt_below: u64, overdue: u64) {
         self.waits.set(waits as u32);
         self.overdue.store(overdue, Relaxed);
-        self.policy.set_limit(halt_below);
+        self.policy.set_halt_below(halt_below);
     }
 
     /// Returns which waits the program wants.
+    #[inline]
     pub fn waits(&self) -> Waits {
         Waits::decode(self.waits.get())
     }
@@ -63,31 +65,37 @@ impl Own {
     }
 
     /// Returns the generation.
+    #[inline]
     pub fn generation(&self) -> Generation {
         Generation(self.generation.get() as u16)
     }
 
     /// Counts a not-present; returns how many are outstanding with it.
+    #[inline]
     pub fn add_outstanding(&self) -> u32 {
         self.outstanding.set(self.outstanding.get().wrapping_add(1));
         self.outstanding()
     }
 
     /// Counts a ready.
+    #[inline]
     pub fn remove_outstanding(&self) {
         self.outstanding.set(self.outstanding.get().wrapping_sub(1));
     }
 
-    /// Counts anew, since the host owes nothing.
+    /// Resets the count, since the host owes nothing.
+    #[inline]
     pub fn forget_outstanding(&self) {
         self.outstanding.set(0);
     }
 
+    #[inline]
     fn outstanding(&self) -> u32 {
         self.outstanding.get().cast_signed().max(0).cast_unsigned()
     }
 
     /// Returns whether a context that may wait by schedule should halt ([`Policy::halts`]).
+    #[inline]
     pub fn prefers_halt(&self, is_alone: bool) -> bool {
         self.waits() == Waits::Auto && self.policy.halts(is_alone, self.outstanding())
     }
@@ -96,10 +104,11 @@ impl Own {
     #[inline]
     pub fn halt_limit(&self, wait: Wait) -> u64 {
         let overdue = self.overdue.load(Relaxed);
-        if wait == Wait::HaltFirst { overdue.min(self.policy.limit()) } else { overdue }
+        if wait == Wait::HaltFirst { overdue.min(self.policy.halt_below()) } else { overdue }
     }
 
-    /// Takes in a wait that is over ([`Policy::learn`]).
+    /// Learns from a finished wait ([`Policy::learn`]).
+    #[inline]
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc) {
         self.policy.learn(wait, stages, running, self.outstanding());
     }
@@ -110,7 +119,7 @@ impl Own {
         self.halt_depth.set(self.halt_depth.get() + 1);
     }
 
-    /// Notes that the innermost halting context goes on.
+    /// Notes that the innermost halting context continues.
     #[inline]
     pub fn stop_halting(&self) {
         self.halt_depth.set(self.halt_depth.get() - 1);

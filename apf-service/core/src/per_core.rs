@@ -15,11 +15,13 @@ use crossbeam_queue::ArrayQueue;
 use crate::classify::{Context, Task, Wait, Waits, must_halt};
 use crate::early_ready::{EarlyCount, EarlyReady};
 use crate::event::{CoreId, Event};
+use crate::outcome::{NotPresent, PageFault, PastLimit, Work};
 use crate::own::Own;
 use crate::protocol::{Area, EndOfInterrupt, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::record::Fault;
 use crate::remote_ready;
-use crate::slots::{NewWait, SLOTS, Slot, Slots, Stages, Ticket};
+use crate::slot::{NewWait, SLOTS, Slot, Stages, Ticket};
+use crate::slots::Slots;
 use crate::stats::CoreStats;
 use crate::time::Tsc;
 
@@ -28,48 +30,6 @@ pub const QUEUE: usize = SLOTS;
 /// From this many outstanding on, a core is near the host's limit.
 pub const NEAR_LIMIT: u64 = 57;
 const _: () = assert!(NEAR_LIMIT < OUTSTANDING_PER_VCPU as u64);
-
-/// Continuation of a not-present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotPresent {
-    /// Wait on this ticket's slot.
-    Wait(Ticket, Wait),
-    /// Retry the access at once: its ready came first, or there is no slot to
-    /// wait on. If the page is still out, the host halts the core itself.
-    Retry,
-}
-
-/// Outcome of a #PF, for the handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageFault {
-    /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.
-    NotOurs,
-    /// Go on at the interrupted instruction.
-    Return(Work),
-    /// Wait on this ticket's slot, in this way.
-    Wait(Ticket, Wait),
-    /// Give up: it was injected with interrupts off, so the context can neither wait nor
-    /// go on.
-    BrokenHost(Token),
-}
-
-/// Continuation of a halt that has reached its limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PastLimit {
-    /// The wait is over: its ready came after all, or the access is to be retried.
-    Over,
-    /// The wait goes on by schedule.
-    Schedule,
-}
-
-/// Work to be done at the end of an interrupt; the later includes the earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Work {
-    /// Nothing.
-    Nothing,
-    /// Let the scheduler choose who runs: a task was woken.
-    Reschedule,
-}
 
 /// The machine around a handler, and around the service thread.
 pub trait Machine {
@@ -88,15 +48,15 @@ pub trait Machine {
     fn has_work(&self, core: CoreId) -> bool;
     /// Interrupts `core`, so that a context that halts there looks at its word.
     fn interrupt(&self, core: CoreId);
-    /// Wakes the task that sleeps on `slot`; `false` if it does not sleep yet, and so will not.
+    /// Wakes the task that sleeps on `slot`; `false` if it is not asleep; it then does not sleep.
     fn wake(&self, slot: &Slot) -> bool;
     /// Wakes the service thread.
     fn call_service(&self);
-    /// Tells the host that the ready token was taken.
+    /// Acknowledges the ready token to the host.
     fn acknowledge(&self);
 }
 
-/// Memory of a core that the host writes.
+/// Area written by the host.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct HostSide {
@@ -106,7 +66,7 @@ pub struct HostSide {
     pub end_of_interrupt: EndOfInterrupt,
 }
 
-/// State of a core that others read and take from.
+/// State of one core that others read and take from.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) early: EarlyReady,
@@ -115,25 +75,25 @@ pub(crate) struct Shared {
     overflowed: AtomicBool,
 }
 
-/// One core's state, by owner.
+/// State of one core, grouped by owner.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Core {
-    /// The host writes here.
+    /// Area written by the host.
     pub host: HostSide,
-    /// Table of who waits: filled by this core, released from anywhere.
+    /// Waiters: recorded by this core, released from anywhere.
     pub slots: Slots,
     /// Counts: written by this core, read from anywhere.
     pub stats: CoreStats,
     /// The core's number.
     pub id: CoreId,
-    /// This core alone.
+    /// State accessed by this core only.
     own: Own,
     pub(crate) shared: Shared,
 }
 
 impl Core {
-    /// A core's state; allocates, so it is made before arming.
+    /// Makes the state of a core; allocates, so this comes before arming.
     #[must_use]
     pub fn new(id: CoreId) -> Self {
         let shared = Shared {
@@ -154,12 +114,13 @@ impl Core {
     /// Sets which waits the program wants, before a generation starts, below which
     /// latency [`Waits::Auto`] may halt, and how long any halt may last; both in cycles,
     /// [`u64::MAX`] is for ever.
+    #[inline]
     pub fn set_waits(&self, waits: Waits, halt_below: u64, overdue: u64) {
         self.own.set_waits(waits, halt_below, overdue);
     }
 
-    /// Starts a new generation: nothing of an earlier one matches any more. (Only a host
-    /// that injects while disarmed has left anybody who waits.)
+    /// Starts a new generation. Tokens of earlier generations no longer match. Waiters
+    /// remain only if the host injected while the core was disarmed.
     pub fn begin(&self, machine: &impl Machine) {
         self.release_everyone(machine);
         self.own.begin();
@@ -167,10 +128,10 @@ impl Core {
         self.host.end_of_interrupt.reset();
     }
 
-    /// Ends this generation: the host was just made to forget what is
-    /// outstanding, so nobody else would release the waiters.
+    /// Ends this generation. The host has just been made to forget all outstanding faults,
+    /// so it will not release the waiters.
     ///
-    /// A token that is in the area already may be another core's: it is taken.
+    /// A pending token may belong to another core, so it is processed first.
     pub fn end(&self, machine: &impl Machine) {
         self.ready(machine);
         self.host.area.reset();
@@ -202,7 +163,7 @@ impl Core {
         }
         if !context.interrupts_enabled {
             // Nothing could interrupt this context when the page is ready, so
-            // it would wait for ever. A correct host never injects here.
+            // it would wait forever. A correct host never injects here.
             return PageFault::BrokenHost(token);
         }
         match self.not_present(token, self.wait(context, machine), context.rip, machine) {
@@ -282,7 +243,7 @@ impl Core {
     fn count_outstanding(&self, machine: &impl Machine) {
         let outstanding = self.own.add_outstanding().into();
         if self.stats.most_outstanding.raise(outstanding) && outstanding >= NEAR_LIMIT {
-            // It warns.
+            // The service thread logs a warning.
             machine.call_service();
         }
         if outstanding == OUTSTANDING_PER_VCPU as u64 {
@@ -303,12 +264,12 @@ impl Core {
     /// With the ACK first, the host would find the old token still there, keep
     /// the next one back, and not be asked again.
     ///
-    /// An interrupt that finds no token is acknowledged as well. Mostly an earlier one has
-    /// taken it; but hosts from Linux 5.8 to 5.16 number their faults so that 0 occurs,
-    /// and would deliver nothing more.
+    /// An interrupt that finds no token is acknowledged as well. Usually an earlier
+    /// interrupt took the token. On Linux 5.8 to 5.16 a token can be 0; without an ACK
+    /// such a host delivers nothing more.
     ///
-    /// A host that goes on for ever is cut short: it raises an interrupt with
-    /// each token, so the next one is not missed.
+    /// The loop is bounded, even for a host that always has a token: each token raises
+    /// an interrupt, so the next one is not missed.
     pub fn drain(&self, machine: &impl Machine) -> Work {
         let mut work = Work::Nothing;
         for taken in 0..2 * OUTSTANDING_PER_VCPU {
@@ -354,7 +315,7 @@ impl Core {
             }
             Some((slot, Wait::Schedule)) => {
                 self.stats.handed_off.count();
-                // If it does not sleep yet it runs, and keeps its turn.
+                // A task that does not sleep yet continues to run.
                 if machine.wake(slot) { Work::Reschedule } else { Work::Nothing }
             }
             None => {
@@ -363,8 +324,8 @@ impl Core {
         }
     }
 
-    /// Remembers a ready for which nobody waits on this core, and looks for who may wait
-    /// elsewhere ([`remote_ready`]).
+    /// Remembers a ready without a waiter on this core, and looks for a waiter on other
+    /// cores ([`remote_ready`]).
     #[cold]
     fn ready_elsewhere(&self, event: Event, machine: &impl Machine) -> Work {
         let Event { token, generation, at } = event;
@@ -384,12 +345,12 @@ impl Core {
         Work::Reschedule
     }
 
-    /// Releases everyone on this core: the host has lost count, or was just armed.
+    /// Releases all waiters of this core, after a wake-all from the host.
     #[cold]
     fn wake_all(&self, machine: &impl Machine) -> Work {
         self.stats.wake_all.count();
         self.stats.woken.add(self.release_everyone(machine) as u64);
-        // It reports.
+        // The service thread reports it.
         machine.call_service();
         Work::Reschedule
     }
@@ -399,14 +360,16 @@ impl Core {
         machine.cores().filter(move |core| core.id != this)
     }
 
-    /// Returns, once, whether an event found the queue full. For the service thread.
+    /// Returns, once, whether an event found the queue full. Called by the service thread.
+    #[inline]
     pub(crate) fn take_overflow(&self) -> bool {
         // A load first: mostly there is none, and the exchange is a locked one.
         let overflowed = &self.shared.overflowed;
         overflowed.load(Relaxed) && overflowed.swap(false, Acquire)
     }
 
-    /// Returns whether there is anything for the service thread to do here.
+    /// Returns whether this core has work for the service thread.
+    #[inline]
     pub fn has_events(&self) -> bool {
         !self.shared.events.is_empty() || self.shared.overflowed.load(Relaxed)
     }
@@ -417,6 +380,7 @@ impl Core {
     }
 
     /// Ends a wait: counts its stages, returns its slot, and reports the whole fault.
+    #[inline]
     pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
         let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);
@@ -434,7 +398,7 @@ impl Core {
         self.own.start_halting();
     }
 
-    /// Notes that the innermost halting context goes on.
+    /// Notes that the innermost halting context continues.
     #[inline]
     pub fn stop_halting(&self) {
         self.own.stop_halting();

@@ -69,6 +69,7 @@ pub fn kvm_features(cpuid: impl Fn(u32) -> [u32; 4]) -> Option<u32> {
 ///
 /// # Errors
 /// Names the first thing that is [`Missing`].
+#[inline]
 pub fn host_support(features: Option<u32>) -> Result<u32, Missing> {
     let features = features.ok_or(Missing::Kvm)?;
     if features & FEATURE_ASYNC_PF == 0 {
@@ -106,12 +107,11 @@ pub struct Token(pub u32);
 impl Token {
     /// No token: the area is empty.
     pub const NONE: Self = Self(0);
-    /// Wake everything that waits on this core: the host lost count, or was
-    /// just (re-)enabled.
+    /// Wake all waiters of this core: the host lost count, or was just (re-)enabled.
     pub const WAKE_ALL: Self = Self(u32::MAX);
 
-    /// Returns whether this can name a fault. The two others have a meaning of their
-    /// own, so no ready could ever answer to them.
+    /// Returns true if this can name a fault. The two others have their own meaning, so no
+    /// ready event could ever match them.
     #[must_use]
     pub const fn names_a_fault(self) -> bool {
         self.0 != Self::NONE.0 && self.0 != Self::WAKE_ALL.0
@@ -164,6 +164,7 @@ impl Area {
     /// Takes the reason of a #PF and clears it, so that the next ordinary
     /// fault is not mistaken for an async one. The host writes the word only
     /// when it injects, so with IF=0 load and store need not be one operation.
+    #[inline]
     pub fn take_reason(&self) -> Reason {
         let reason = Reason::decode(self.flags.load(Ordering::Relaxed));
         if reason != Reason::Ordinary {
@@ -174,28 +175,33 @@ impl Area {
 
     /// Returns the token of a ready page, [`Token::NONE`] if there is none.
     #[must_use]
+    #[inline]
     pub fn ready_token(&self) -> Token {
         Token(self.token.load(Ordering::Acquire))
     }
 
     /// Empties the token, which must happen *before* the acknowledgement: the
     /// host looks for an empty word when it has the next token to deliver.
+    #[inline]
     pub fn clear_token(&self) {
         self.token.store(0, Ordering::Release);
     }
 
     /// Forgets what an earlier generation left behind.
+    #[inline]
     pub fn reset(&self) {
         self.flags.store(0, Ordering::Relaxed);
         self.token.store(0, Ordering::Relaxed);
     }
 
     /// Writes a reason, as a host does just before it injects a #PF (for tests).
+    #[inline]
     pub fn host_writes_reason(&self, flags: u32) {
         self.flags.store(flags, Ordering::Relaxed);
     }
 
     /// Writes a token, as a host does just before it raises the ready interrupt (for tests).
+    #[inline]
     pub fn host_writes_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
     }
@@ -223,16 +229,19 @@ pub struct EndOfInterrupt(AtomicU32);
 impl EndOfInterrupt {
     /// Signals the end of the interrupt that is being handled, if the host lets the
     /// guest do so here; otherwise `false`: the APIC is to be written.
+    #[inline]
     pub fn signal(&self) -> bool {
         self.0.swap(0, Ordering::Relaxed) & 1 != 0
     }
 
     /// Forgets what an earlier generation left behind.
+    #[inline]
     pub fn reset(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
     /// Allows the signal, as a host does just before it injects an interrupt (for tests).
+    #[inline]
     pub fn host_allows(&self) {
         self.0.store(1, Ordering::Relaxed);
     }

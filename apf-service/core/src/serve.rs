@@ -1,7 +1,8 @@
-//! The service thread's decisions, where the tables of the cores are.
+//! Decisions of the service thread. They are part of the kernel archive, where the cores'
+//! tables are.
 //!
-//! A ready that came on another core than its fault, an event that was lost, and a wait
-//! that is overdue are decided here: everything that is not "my core, my token".
+//! The thread handles each event that a core cannot match itself: a ready that came on
+//! another core than its fault, a lost event, an overdue wait.
 #![forbid(unsafe_code)]
 
 use crate::classify::Wait;
@@ -11,8 +12,8 @@ use crate::report::Report;
 
 /// Makes the next decision; `None` if there is nothing to decide.
 ///
-/// A lost ready releases those who wait now. A fault that comes later finds the token
-/// among the early ones, where it was remembered before the queue was seen to be full.
+/// After a lost ready event all current waiters by schedule are released. Later faults find
+/// the token among the early ones.
 pub fn serve(machine: &impl Machine) -> Option<Report> {
     // Each core's flag is taken.
     if machine.cores().filter(|core| core.take_overflow()).count() > 0 {

@@ -1,198 +1,19 @@
-//! Wait slots: the table of who waits for which page, one for each core.
+//! Wait slots: the per-core table of waiters.
 //!
 //! A slot is an entry of that table: token, kind and state of the wait, its times, and
-//! the sleeping task. Nothing else records who waits (docs/adr/0010-one-table-of-who-waits.md).
+//! the sleeping task. Nothing else records a waiter (docs/adr/0010-one-table-of-who-waits.md).
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::classify::Wait;
 use crate::protocol::Token;
-use crate::sleeper::Sleeper;
+use crate::slot::{HALT_RESERVE, INDEX_BITS, NewWait, SLOTS, Slot, Stages, State, Ticket, wait_of, word};
 use crate::sync::{AtomicU8, AtomicU32, AtomicU64};
 use crate::time::Tsc;
 
-/// Slots of a core. More than [`OUTSTANDING_PER_VCPU`](crate::protocol::OUTSTANDING_PER_VCPU),
-/// since a released task keeps its slot until it has run.
-pub const SLOTS: usize = if cfg!(loom) { 2 } else { 256 };
-/// Slots that only halting waiters may take: they nest only as deep as the
-/// wait path itself can fault, so a few would do.
-pub const HALT_RESERVE: usize = if cfg!(loom) { 1 } else { 32 };
-
-const INDEX_BITS: u32 = 8;
-const _: () = assert!(SLOTS <= 1 << INDEX_BITS);
 /// Words of a bitmap with one bit for each slot.
 const BLOCKS: usize = SLOTS.div_ceil(64);
-
-/// Names one use of one slot of a core. A ticket of an earlier use does not match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Ticket(pub u32);
-
-impl Ticket {
-    const fn new(use_count: u32, index: usize) -> Self {
-        Self(use_count << INDEX_BITS | index as u32)
-    }
-
-    const fn index(self) -> usize {
-        self.0 as usize % SLOTS
-    }
-
-    const fn use_count(self) -> u32 {
-        self.0 >> INDEX_BITS
-    }
-}
-
-/// The state in a wait word's low two bits; the use count is above them.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-enum State {
-    Free = 0,
-    Schedule = 1,
-    Halt = 2,
-    Ready = 3,
-}
-
-const STATE: u32 = 3;
-
-const fn word(use_count: u32, state: State) -> u32 {
-    use_count << 2 | state as u32
-}
-
-/// The wait that a word stands for, if one is going on.
-const fn wait_of(word: u32) -> Option<Wait> {
-    match word & STATE {
-        s if s == State::Schedule as u32 => Some(Wait::Schedule),
-        s if s == State::Halt as u32 => Some(Wait::Halt),
-        _ => None,
-    }
-}
-
-/// A wait that starts.
-#[derive(Clone, Copy, Debug)]
-pub struct NewWait {
-    /// The fault's name.
-    pub token: Token,
-    /// The kind of wait.
-    pub wait: Wait,
-    /// #PF delivered.
-    pub fault: Tsc,
-    /// The instruction that touched the page.
-    pub rip: u64,
-}
-
-/// One wait: a futex word, the token waited for, the times of its stages, the sleeper.
-/// A cache line of its own, so that waiters do not slow each other down.
-#[derive(Debug, Default)]
-#[repr(C, align(64))]
-pub struct Slot {
-    word: AtomicU32,
-    token: AtomicU32,
-    fault: AtomicU64,
-    parked: AtomicU64,
-    ready: AtomicU64,
-    released: AtomicU64,
-    rip: AtomicU64,
-    sleeper: Sleeper,
-}
-#[cfg(not(loom))]
-const _: () = assert!(size_of::<Slot>() == 64);
-
-/// The stages of a finished wait.
-#[derive(Clone, Copy, Debug)]
-pub struct Stages {
-    /// #PF delivered.
-    pub fault: Tsc,
-    /// About to block or halt.
-    pub parked: Tsc,
-    /// Ready interrupt.
-    pub ready: Tsc,
-    /// Wait word set.
-    pub released: Tsc,
-}
-
-impl Slot {
-    /// The futex word. It equals [`waiting_value`](Self::waiting_value) while
-    /// there is something to wait for.
-    pub fn word(&self) -> &AtomicU32 {
-        &self.word
-    }
-
-    /// The task that sleeps on the word.
-    pub fn sleeper(&self) -> &Sleeper {
-        &self.sleeper
-    }
-
-    /// Returns the value of the word while `ticket` waits by schedule.
-    #[must_use]
-    pub const fn waiting_value(ticket: Ticket) -> u32 {
-        word(ticket.use_count(), State::Schedule)
-    }
-
-    /// Returns whether the wait is over.
-    #[inline]
-    pub fn is_ready(&self, ticket: Ticket) -> bool {
-        self.word.load(Acquire) == word(ticket.use_count(), State::Ready)
-    }
-
-    /// Returns the token waited for, and the instruction that touched its page.
-    pub fn origin(&self) -> (Token, u64) {
-        (Token(self.token.load(Relaxed)), self.rip.load(Relaxed))
-    }
-
-    /// Notes that the waiter is about to block or halt.
-    #[inline]
-    pub fn park(&self, now: Tsc) {
-        self.parked.store(now.0, Relaxed);
-    }
-
-    /// Returns when the #PF was delivered.
-    pub fn since(&self) -> Tsc {
-        Tsc(self.fault.load(Relaxed))
-    }
-
-    fn stages(&self) -> Stages {
-        let at = |t: &AtomicU64| Tsc(t.load(Relaxed));
-        Stages {
-            fault: at(&self.fault),
-            parked: at(&self.parked),
-            ready: at(&self.ready),
-            released: at(&self.released),
-        }
-    }
-
-    /// Returns the wait word while it waits.
-    ///
-    /// Acquire: token and times are those of the wait that the word stands for.
-    fn waits(&self) -> Option<u32> {
-        let word = self.word.load(Acquire);
-        wait_of(word).map(|_| word)
-    }
-
-    /// Returns the wait word while it waits for `token`.
-    fn waits_for(&self, token: Token) -> Option<u32> {
-        self.waits().filter(|_| self.token.load(Relaxed) == token.0)
-    }
-
-    /// Ends the wait that `waiting` stands for, once, and returns its kind.
-    ///
-    /// ```text
-    ///   waker                                waiter
-    ///   ready, released = times
-    ///   word: waiting → ready  (Release) ──► word == ready  (Acquire)
-    ///   wake                                 reads the times, frees the slot
-    /// ```
-    ///
-    /// The exchange fails when another waker ended this wait, or the slot has moved on
-    /// to another use; then the waker must not touch it.
-    fn end(&self, waiting: u32, ready: Tsc, now: Tsc) -> Option<Wait> {
-        self.ready.store(ready.0, Relaxed);
-        self.released.store(now.0, Relaxed);
-        let over = waiting | State::Ready as u32;
-        self.word.compare_exchange(waiting, over, Release, Relaxed).ok()?;
-        wait_of(waiting)
-    }
-}
 
 /// The slots of one core. Taken and returned by that core with interrupts
 /// off; released from anywhere.
@@ -202,14 +23,14 @@ pub struct Slots {
     /// Bit set: slot in use. Written by this core alone.
     used: [AtomicU64; BLOCKS],
     in_use: AtomicU32,
-    /// The slot that was last taken under a token that falls here: a hint, since a
-    /// place may be another token's by now.
+    /// Slot most recently taken by a token of this index. A hint: another token may own it
+    /// now.
     by_token: [AtomicU8; SLOTS],
 }
 
-/// The place of a token in [`Slots::by_token`]. KVM counts its faults in the bits above
+/// Index of a token in [`Slots::by_token`]. KVM counts its faults in the bits above
 /// the lowest twelve, which are the core's number (`kvm_arch_setup_async_pf`), so
-/// that those outstanding are neighbours, and each has a place for itself.
+/// that those outstanding are neighbours, and each has an index of its own.
 const fn place(token: Token) -> usize {
     (token.0 >> 12) as usize % SLOTS
 }
@@ -227,6 +48,7 @@ impl Default for Slots {
 
 impl Slots {
     /// Takes a free slot for a wait; `None` when there is none for this kind.
+    #[inline]
     pub fn take(&self, new: NewWait) -> Option<Ticket> {
         let (state, limit) = match new.wait {
             Wait::Schedule => (State::Schedule, SLOTS - HALT_RESERVE),
@@ -253,6 +75,7 @@ impl Slots {
     }
 
     /// Marks a slot as used or free: load and store, since one core alone writes.
+    #[inline]
     fn mark(&self, index: usize, used: bool) {
         let (block, bit) = (&self.used[index / 64], 1 << (index % 64));
         let (bits, in_use) = (block.load(Relaxed), self.in_use.load(Relaxed));
@@ -266,10 +89,11 @@ impl Slots {
         &self.slots[ticket.index()]
     }
 
-    /// Finds the wait for `token`, and its wait word. The place of the token says where
-    /// to look first; if another token has taken it, all slots in use are looked through.
-    /// A wait that is over may still hold a slot with the same token: tokens recur, and
-    /// of nested halts the innermost goes on first. It is passed over.
+    /// Finds the wait for `token`, and its wait word. Looks at the slot that the token's
+    /// index names, and if that is another token's, at all slots in use. A finished wait may
+    /// still hold a slot with the same token: token values are reused, and nested halts end
+    /// innermost first. Such a slot is skipped.
+    #[inline]
     fn find(&self, token: Token) -> Option<(&Slot, u32)> {
         let found = |slot: &'_ Slot| slot.waits_for(token);
         let hinted = self.hinted(token);
@@ -279,6 +103,7 @@ impl Slots {
         }
     }
 
+    #[inline]
     fn hinted(&self, token: Token) -> &Slot {
         &self.slots[usize::from(self.by_token[place(token)].load(Relaxed)) % SLOTS]
     }
@@ -286,29 +111,32 @@ impl Slots {
     /// Ends the wait for `token`, whose page became ready at `ready`: returns its slot,
     /// whose sleeper is to be woken if it waits by schedule.
     ///
-    /// Called for another core's slots, it may meet one that has just moved on, and
-    /// then does nothing to it: the wait for `token` was over.
+    /// In another core's table the slot may have been reused meanwhile; it is then left
+    /// unchanged: the wait for `token` was over.
+    #[inline]
     pub fn release(&self, token: Token, ready: Tsc, now: Tsc) -> Option<(&Slot, Wait)> {
         let (slot, word) = self.find(token)?;
         slot.end(word, ready, now).map(|wait| (slot, wait))
     }
 
     /// Ends the wait for `token` if it is by halt.
+    #[inline]
     pub fn release_halting(&self, token: Token, now: Tsc) -> bool {
         let found = self.find(token).filter(|&(_, word)| wait_of(word) == Some(Wait::Halt));
         found.is_some_and(|(slot, word)| slot.end(word, now, now).is_some())
     }
 
-    /// Ends the wait under whose token the host has just named another fault, which would
-    /// take its place: it retries, which is always safe. Found by the hint only, since a
-    /// host that counts its faults does not do this.
+    /// Ends the older wait when the host reuses its token: the waiter retries, which is
+    /// always safe. Looks at the hint only, since a host that counts its faults does not
+    /// do this.
+    #[inline]
     pub fn displace(&self, token: Token, now: Tsc) -> Option<(&Slot, Wait)> {
         let slot = self.hinted(token);
         let word = slot.waits_for(token)?;
         slot.end(word, now, now).map(|wait| (slot, wait))
     }
 
-    /// Ends every wait of kind `only`, or of both, and names each slot to `on_each`.
+    /// Ends every wait of kind `only`, or of both, and calls `on_each` with each slot.
     /// Returns their number.
     pub fn release_all(&self, only: Option<Wait>, now: Tsc, mut on_each: impl FnMut(&Slot, Wait)) -> usize {
         let wanted = |word: &u32| only.is_none() || wait_of(*word) == only;
@@ -325,6 +153,7 @@ impl Slots {
     }
 
     /// Ends a wait by schedule that has lasted longer than `limit` cycles, if there is one.
+    #[inline]
     pub fn release_overdue(&self, now: Tsc, limit: u64) -> Option<&Slot> {
         self.used().find(|slot| {
             let word = slot.waits().filter(|&word| wait_of(word) == Some(Wait::Schedule));
@@ -354,8 +183,9 @@ impl Slots {
         self.get(ticket).end(word(ticket.use_count(), State::Halt), now, now).is_some()
     }
 
-    /// Returns a slot whose wait is over, and reports its stages. (In which order does not
-    /// matter: no other core takes slots here, and interrupts are off.)
+    /// Frees the slot of a finished wait, and returns the wait's stages. (The order does
+    /// not matter: no other core takes slots here, and interrupts are off.)
+    #[inline]
     pub fn finish(&self, ticket: Ticket) -> Stages {
         let slot = self.get(ticket);
         let stages = slot.stages();
@@ -370,6 +200,7 @@ impl Slots {
     }
 
     /// Returns the number of slots in use.
+    #[inline]
     pub fn in_use(&self) -> usize {
         self.in_use.load(Relaxed) as usize
     }

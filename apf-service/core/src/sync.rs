@@ -11,6 +11,7 @@ pub use atomics::{AtomicU8, AtomicU32, AtomicU64};
 /// Orders all stores before it ahead of all loads behind it (on x86 `mfence`:
 /// the only order of two accesses that the processor does not keep by itself,
 /// Intel SDM vol. 3, "Memory Ordering").
+#[inline]
 pub fn fence() {
     atomics::fence(atomics::Ordering::SeqCst);
 }

@@ -1,4 +1,5 @@
-//! Points in time, as the processor's time-stamp counter tells them.
+//! Points in time, as the processor's time-stamp counter gives them. Durations are in its
+//! cycles; in microseconds if their name ends in `_us`.
 #![forbid(unsafe_code)]
 
 /// A value of the time-stamp counter, in cycles since the core's reset.

@@ -1,5 +1,4 @@
-//! Self-check, arming and disarming. Each core does this for itself, in task
-//! context.
+//! Self-check, arming and disarming. Each core does this for itself, in task context.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -70,9 +69,9 @@ fn enable(id: usize, waits: Waits, halt_below: u64, overdue: u64) -> Result<(), 
     Ok(())
 }
 
-/// Disarms this core and releases everyone who waits on it: the host forgets
-/// what is outstanding, so nobody else would. Their accesses fault again, and
-/// then stop the core like any fault without this service.
+/// Disarms this core and releases its waiters: the host forgets all outstanding faults and
+/// will not release them. Their accesses fault again, and then stop the core like any fault
+/// without this service.
 pub fn disarm() -> Result<(), ArmError> {
     let id = cores::this_id();
     let armed = id < MAX_CORES && ARMED.fetch_and(!(1 << id), Ordering::AcqRel) & (1 << id) != 0;

@@ -1,7 +1,7 @@
 //! Handlers of both interrupts. Interrupts are off throughout.
 
 use apf_core::classify::Context;
-use apf_core::per_core::{PageFault, Work};
+use apf_core::outcome::{PageFault, Work};
 
 use crate::cores;
 use crate::machine::ThisMachine;

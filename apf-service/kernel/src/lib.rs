@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `hooks` | declarations of what the kernel provides |
+//! | `hooks` | declarations of the functions that the kernel provides |
 //! | `processor` | interrupt flag, time-stamp counter |
 //! | `cores` | each core's state, by number |
 //! | `futex` | sleeping on a word that has one sleeper, and waking it |
@@ -10,8 +10,8 @@
 //! | `hold` | task switches withheld from a core that halts |
 //! | `record` | finished faults, for the program and for the log |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
-//! | `wait_entry` | the way from the #PF handler to the wait, in assembly |
-//! | `machine` | the machine, as the logic asks for it |
+//! | `wait_entry` | from the #PF handler to the wait, in assembly |
+//! | `machine` | the machine, as the logic needs it |
 //! | `fault` | the handlers of both interrupts |
 //! | `entry` | the two interrupt entries, in assembly |
 //! | `msr` | writes that the host may refuse, with the #GP entry |

@@ -1,4 +1,4 @@
-//! The machine, as the logic asks for it.
+//! The machine, as the logic needs it.
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -9,13 +9,12 @@ use apf_core::event::CoreId;
 use apf_core::per_core::{Core, Machine};
 use apf_core::protocol::msr;
 use apf_core::sleeper::Sleeper;
-use apf_core::slots::Slot;
+use apf_core::slot::Slot;
 use apf_core::time::Tsc;
 
 use crate::{cores, futex, hold, hooks, processor};
 
-/// Counts the occasions on which the service thread has something to do; it
-/// sleeps on this word.
+/// Count of events for the service thread, which sleeps on this word.
 pub static SERVICE_WORK: AtomicU32 = AtomicU32::new(0);
 /// The service thread, while it sleeps.
 pub static SERVICE: Sleeper = Sleeper::nobody();

@@ -5,10 +5,11 @@ use core::arch::asm;
 use apf_core::time::Tsc;
 
 /// Reads the time-stamp counter.
+#[inline]
 pub fn now() -> Tsc {
     // SAFETY: every x86-64 processor has a time-stamp counter, and KVM lets
     // guests read it.
-    Tsc(unsafe { x86::time::rdtsc() })
+    Tsc(unsafe { core::arch::x86_64::_rdtsc() })
 }
 
 /// Runs `f` with interrupts off, and turns them on: every caller had them on.

@@ -53,7 +53,7 @@ impl Rings {
         }
     }
 
-    /// Moves the oldest fault of `core` that nobody has taken to `fault`, if there is one.
+    /// Moves the oldest recorded fault of `core` to `fault`, if there is one.
     pub fn take(&self, core: u32, fault: &mut Fault) -> bool {
         let taken = self.ring(core as usize).and_then(Recorder::take);
         taken.inspect(|taken| *fault = *taken).is_some()

@@ -11,14 +11,15 @@ use crate::processor::{
 use crate::record::{LOG, RECORD};
 use crate::{cores, futex, hooks, timer};
 use apf_core::classify::Wait;
-use apf_core::per_core::{Core, PastLimit};
-use apf_core::slots::{Slot, Ticket};
+use apf_core::outcome::PastLimit;
+use apf_core::per_core::Core;
+use apf_core::slot::{Slot, Ticket};
 use apf_core::time::Tsc;
 
 const HALT: u64 = 1 << 32;
 const FIRST: u64 = 1 << 33;
 
-/// Encodes what travels on the stack from the #PF handler to [`wait`].
+/// Encodes the argument that the #PF handler passes on the stack to [`wait`].
 pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
     let kind = match kind {
         Wait::Schedule => 0,
@@ -69,10 +70,9 @@ pub extern "C" fn wait(argument: u64) {
 ///                       yes: block
 /// ```
 ///
-/// No wake-up falls between ([`sleeper`](apf_core::sleeper)). The task comes back with
-/// the priority of one just woken: it has waited for the host, and lets a computing
-/// task of its own priority go on as soon as it blocks again; without that, in a
-/// kernel without time slices, it would wait for the computing task to yield.
+/// No wake-up is lost in between ([`sleeper`](apf_core::sleeper)). The task continues with
+/// the priority of one just woken: in a kernel without time slices it would otherwise wait
+/// until a computing task of its own priority yields (docs/adr/0003-wake-up-boost.md).
 fn schedule(slot: &Slot, ticket: Ticket) {
     if slot.is_ready(ticket) {
         return;

@@ -29,7 +29,7 @@ const PRIORITY: u8 = 2;
 const QUEUE: usize = 512;
 /// Finished faults of a core that wait to be reported.
 const FAULTS: usize = 512;
-/// Finished faults wake nobody, or the log would change what it reports: while they are
+/// Finished faults wake no task, or the log would change what it reports: while they are
 /// wanted, the task looks for them this often.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub enum News {
     /// The service thread has decided something.
     Decision(Report),
-    /// The host woke all of a core; both counts since the program started.
+    /// The host sent a wake-all to a core; both counts since the program started.
     WakeAll { core: CoreId, count: u64, waiters: u64 },
     /// Waits by halt were retried; the count since the program started.
     OverdueHalt { core: CoreId, count: u64 },
@@ -70,7 +70,7 @@ pub fn stop() {
     announce();
 }
 
-/// Has finished faults kept, if the program's subscriber listens for them. It may start to
+/// Makes the archive keep finished faults, if the program's subscriber listens for them. It may start to
 /// do so at any time: that is noticed when the task next has something to report.
 pub fn prepare_faults() -> bool {
     let wanted = LevelFilter::current() >= LevelFilter::DEBUG;
@@ -78,7 +78,7 @@ pub fn prepare_faults() -> bool {
     wanted
 }
 
-/// Leaves news that somebody listens for.
+/// Queues news if the subscriber listens for them.
 pub fn post(item: News) {
     if item.level() <= LevelFilter::current() && news().is_none_or(|queue| queue.push(item).is_err()) {
         SERVICE_STATS.unreported.count();
@@ -157,7 +157,10 @@ fn report_decision(report: Report) {
             tracing::debug!(core = came_on.0, token = token.0, "ready before its fault");
         }
         Report::Overflow { waiters } => {
-            tracing::warn!(waiters, "a ready event was lost to a full queue: everyone was released to retry");
+            tracing::warn!(
+                waiters,
+                "a ready event was lost to a full queue: all waiters by schedule were released to retry"
+            );
         }
         Report::Overdue { core, token, rip, waited } => {
             let waited_us = waited / u64::from(ffi::tsc_mhz()).max(1);

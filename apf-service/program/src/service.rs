@@ -23,7 +23,7 @@ pub struct Config {
     /// A wait of either kind that has lasted longer than this ends with a new try: the
     /// access faults anew if the page is still out. `None` lets it wait for ever. At least 1 ms.
     pub watchdog: Option<Duration>,
-    /// The ways in which faults wait.
+    /// Kinds of wait.
     pub waits: Waits,
     /// The longest recent latency at which [`Waits::Auto`] may halt a task that
     /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
@@ -31,7 +31,7 @@ pub struct Config {
     /// schedule. Zero turns it off.
     pub halt_below: Duration,
     /// Number of faults that each core records, until they are taken by [`recorded`](crate::recorded);
-    /// none by default. The memory is got when the core is armed.
+    /// none by default. The memory is allocated when the core is armed.
     pub record: usize,
 }
 
@@ -114,19 +114,18 @@ fn same_version(archive: u32) -> Result<(), StartError> {
 }
 
 impl Service {
-    /// Disarms every core and releases all waiters, so that the guest can be
-    /// snapshot: the host then has nothing outstanding that a restored guest
-    /// would wait for in vain, and nothing is delivered to it. Until
-    /// [`resume`](Self::resume) a fault stops its core. The service thread
-    /// stays; a service that is quiesced already stays so.
+    /// Disarms every core and releases all waiters, before a snapshot of the guest: the
+    /// host then has no outstanding fault whose ready event a restored guest would miss,
+    /// and delivers none to it. Until [`resume`](Self::resume) a fault stops its core. The
+    /// service thread stays; a service that is quiesced already stays so.
     ///
     /// ```text
     ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
     /// ```
     ///
     /// # Errors
-    /// [`StartError::NoTask`] if a core could not be visited, for want of
-    /// memory for a task; the others are disarmed.
+    /// [`StartError::NoTask`] if memory was short for the task that disarms a core; the
+    /// others are disarmed.
     pub fn quiesce(&self) -> Result<(), StartError> {
         match on_every_core(disarm_this_core) {
             // It was off already.
@@ -187,8 +186,8 @@ static RECORD: AtomicUsize = AtomicUsize::new(0);
 /// The last failure of [`on_every_core`]'s tasks.
 static FAILURE: AtomicI32 = AtomicI32::new(0);
 
-/// Arming is a core's own business, so a task visits each. All are visited,
-/// whatever becomes of one.
+/// Calls `visit` on every core, in a task there, since only a core can arm itself. A
+/// failure on one core does not keep the others from being visited.
 fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
     /// A core's state is built on the stack before it moves to the heap.
     const STACK: usize = 256 * 1024;

@@ -9,7 +9,7 @@ use apf_core::abi::{ArmError, VERSION};
 /// State of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Off: the host stops the core at a fault, as it always did.
+    /// Off: the host stops the core at a fault, as without the service.
     Off(Off),
     /// [`start`](crate::start) or [`stop`](crate::Service::stop) is under way.
     Changing,
@@ -93,7 +93,7 @@ fn decode(number: i64) -> Status {
     }
 }
 
-/// Returns what the service is doing, and if it is off, the reason.
+/// Returns the state of the service, and the reason if it is off.
 #[must_use]
 pub fn status() -> Status {
     decode(STATUS.load(Ordering::Acquire))

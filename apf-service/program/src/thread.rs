@@ -1,5 +1,5 @@
-//! The service thread. What it decides is decided where the cores' tables are
-//! ([`apf_core::serve`]); here it is counted and passed on to the log.
+//! The service thread. It calls the decisions in the archive ([`apf_core::serve`]), counts
+//! the reports and passes them to the log.
 
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -26,13 +26,13 @@ pub fn spawn(stack_size: usize) -> Option<ffi::TaskId> {
     ffi::spawn(run, PRIORITY, stack_size, CoreId(0))
 }
 
-/// Makes the thread end once there is nothing left to decide.
+/// Makes the thread end once no event is left.
 pub fn stop() {
     STOP.store(true, Ordering::Release);
     ffi::wake_service();
 }
 
-/// Decides until it is stopped.
+/// Handles events until it is stopped.
 ///
 /// ```text
 ///   service thread                   ready interrupt

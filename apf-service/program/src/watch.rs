@@ -1,5 +1,5 @@
-//! Things the service thread looks after: waits that take too long, cores that come near
-//! the host's limit, wake-alls.
+//! Conditions that the service thread watches: overdue waits, cores near the host's limit,
+//! wake-alls.
 
 use core::mem::replace;
 use core::time::Duration;
@@ -27,7 +27,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// A watchdog for waits longer than `limit`; `None` is never.
+    /// Makes a watchdog for waits longer than `limit`; `None` is never.
     pub fn new(limit: Option<Duration>) -> Self {
         let cycles = |limit: Duration| {
             u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(ffi::tsc_mhz().into())
@@ -35,8 +35,8 @@ impl Watchdog {
         Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now(), interval: 1 }
     }
 
-    /// Returns how long the service thread may sleep. A wait alone does not wake it, so
-    /// it cannot know, when it goes to sleep, whether anybody will wait.
+    /// Returns the time that the service thread may sleep. A wait alone does not wake it, so
+    /// it cannot know beforehand if there will be a waiter.
     pub const fn sleep_limit(&self) -> Option<Duration> {
         self.limit
     }

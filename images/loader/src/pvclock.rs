@@ -51,7 +51,6 @@ impl Clock {
     };
 
     /// Computes the counter's frequency in kHz, as Linux does (`pvclock_tsc_khz`).
-    #[must_use]
     pub fn khz(&self) -> Option<NonZeroU32> {
         // Ticks per millisecond: 1,000,000 ns times the inverse of the scale.
         let ticks = (1_000_000_u64 << 32).checked_div(self.scale.into())?;

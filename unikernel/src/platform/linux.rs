@@ -67,7 +67,7 @@ pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running
 fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
     let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
     match (mode, features, off) {
-        // Since 5.8 Linux needs what the service needs.
+        // Since 5.8 Linux has the same requirements as the service.
         (Mode::LinuxAsync, Some(features), false) if host_support(Some(features)).is_ok() => Ok(()),
         (Mode::LinuxAsync, Some(features), false) => {
             Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))

@@ -7,16 +7,14 @@ use crate::number;
 use crate::points::Point;
 use crate::report::Report;
 use crate::stats::Summary;
-use crate::terminal::{left, right};
 
 /// Cells of a row's name, and of a figure.
-const NAME: usize = 44;
+const NAME: usize = 46;
 const FIGURE: usize = 14;
 
 impl Report {
     /// Returns metrics by mode, pages, counts and latencies at the document's point; `None` if it
     /// has several points.
-    #[must_use]
     pub fn brief(&self) -> Option<String> {
         let parameters = &self.samples.first()?.parameters;
         if self.samples.iter().any(|sample| sample.parameters != *parameters) {
@@ -31,7 +29,8 @@ impl Report {
         if self.setting.evict != "all" {
             set.push(format!("evictions {}", self.setting.evict));
         }
-        let modes = self.modes().to_vec();
+        let mut modes: Vec<_> = self.modes().iter().rev().copied().collect();
+        modes.sort_by_key(|&mode| mode == self.experiment.baseline);
         let names: Vec<_> = modes.iter().map(|mode| mode.name().to_owned()).collect();
         let mut lines = vec![html::about(self), format!("At {}:", set.join(", ")), String::new()];
         lines.push(row("", &names, ""));
@@ -49,8 +48,9 @@ impl Report {
     fn metric_row(&self, metric: &Metric, point: Point, modes: &[Mode]) -> String {
         let median =
             |mode| Summary::of(&self.values(&metric.name, point, mode)).map(|summary| summary.median);
-        let figures: Vec<_> =
-            modes.iter().map(|&mode| median(mode).map_or(String::new(), number::short)).collect();
+        let is_share = metric.label.starts_with("share");
+        let figure = |value| if is_share { number::percent(value) } else { number::short(value) };
+        let figures: Vec<_> = modes.iter().map(|&mode| median(mode).map_or(String::new(), figure)).collect();
         let gain = match (metric.better, median(self.experiment.baseline), median(Mode::Async)) {
             (Better::Lower, Some(baseline), Some(asynchronous)) if baseline > asynchronous => {
                 let is_time = [" in s", " in ms"].iter().any(|unit| metric.label.contains(unit));
@@ -115,8 +115,8 @@ impl Report {
 
     fn latencies(&self, point: Point) -> Vec<String> {
         let line = |name: &str, columns: [String; 5]| {
-            let columns = columns.map(|column| right(&column, 11));
-            format!("  {}{}", left(name, 24), columns.concat())
+            let columns = columns.map(|column| format!("{column:>11}"));
+            format!("  {name:<24}{}", columns.concat())
         };
         let names = ["count", "p50", "p99", "p99.9", "max"].map(str::to_owned);
         let of = |(name, of): (String, Distribution)| {
@@ -130,8 +130,8 @@ impl Report {
 }
 
 fn row(name: &str, figures: &[String], note: &str) -> String {
-    let figures: String = figures.iter().map(|figure| right(figure, FIGURE)).collect();
-    format!("  {}{figures}   {note}", left(name, NAME)).trim_end().to_owned()
+    let figures: String = figures.iter().map(|figure| format!("{figure:>FIGURE$}")).collect();
+    format!("  {name:<NAME$}{figures}   {note}").trim_end().to_owned()
 }
 
 #[cfg(test)]
@@ -144,15 +144,18 @@ mod tests {
         let mut made = example::small();
         made.tasks = vec![32];
         let mut document = made.document();
+        document.experiment.metrics[1].label = "share of its work that a computing task keeps".into();
         for sample in document.samples.iter_mut().filter(|sample| sample.mode == Mode::Async) {
             let counts = [("not_present", 500), ("schedule_waits", 480), ("halt_waits", 20), ("ready", 500)];
             sample.counts = counts.map(|(name, count)| (name.to_owned(), count)).into();
             sample.counts.insert("host_not_present".into(), 500);
+            sample.metrics.insert("computing_kept_percent".into(), 0.1704);
         }
         let text = example::report(document).brief().unwrap();
         for part in [
             "At page_latency_ms 10, pages 64, tasks 32, page-ins 20ms:",
-            "blocked          halt         async",
+            "async          halt       blocked",
+            "17.04 %",
             "times faster",
             "0 of 4,096 compared byte for byte",
             "not present   1,500 in the guest (1,440 schedule + 60 halt waits), 1,500 in the host's trace",

@@ -6,7 +6,6 @@ use crate::document::{Document, Sample};
 
 /// The table, header first. Parameters and metrics have their own names, counts begin with
 /// `count_`. A cell is empty where a sample has no value.
-#[must_use]
 pub fn table(document: &Document) -> Vec<u8> {
     let samples = &document.samples;
     let parameters = names(samples.iter().flat_map(|sample| sample.parameters.keys()));

@@ -27,7 +27,6 @@ pub struct Distribution {
 
 impl Distribution {
     /// Histograms as one; `None` if nothing was counted.
-    #[must_use]
     pub fn of<'a>(histograms: impl IntoIterator<Item = &'a Histogram>) -> Option<Self> {
         let mut per_us = None;
         let mut values = Hdr::<u64>::new_with_bounds(1, LARGEST, DIGITS).expect("constant bounds");
@@ -43,25 +42,21 @@ impl Distribution {
     }
 
     /// The number of durations.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.values.len()
     }
 
     /// The duration below which this share of all lie, in µs; 0.5 is the median.
-    #[must_use]
     pub fn at(&self, share: f64) -> f64 {
         self.us(self.values.value_at_quantile(share))
     }
 
     /// The mean, in µs.
-    #[must_use]
     pub fn mean(&self) -> f64 {
         self.values.mean() / self.per_us
     }
 
     /// The longest, in µs.
-    #[must_use]
     pub fn max(&self) -> f64 {
         self.us(self.values.max())
     }
@@ -77,7 +72,6 @@ impl Distribution {
     }
 
     /// Names and values of the percentiles that the durations give, and the longest.
-    #[must_use]
     pub fn percentiles(&self) -> Vec<(&'static str, String)> {
         let percentiles = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
         let known = percentiles.into_iter().filter(|(_, share)| self.knows(*share));
@@ -89,13 +83,11 @@ impl Distribution {
 
     /// Returns whether at least one value lies beyond this share: a hundred values do not give the one in a
     /// thousand.
-    #[must_use]
     pub fn knows(&self, share: f64) -> bool {
         self.count() as f64 * (1.0 - share) >= 1.0 - 1e-9
     }
 
     /// The histogram itself, and its units in a microsecond.
-    #[must_use]
     pub fn raw(&self) -> (&Hdr<u64>, f64) {
         (&self.values, self.per_us)
     }
@@ -110,7 +102,6 @@ pub type Distributions = BTreeMap<String, Distribution>;
 
 impl Report {
     /// The distributions at a point in a mode, all repetitions as one, by name.
-    #[must_use]
     pub fn distributions(&self, point: Point, mode: Mode) -> Distributions {
         let mut by_name: BTreeMap<&str, Vec<&Histogram>> = BTreeMap::new();
         for histogram in self.samples_at(point, mode).flat_map(|sample| &sample.histograms) {
@@ -123,7 +114,6 @@ impl Report {
 
     /// The first and the last point of each panel, and the one between where there is room, among
     /// those with histograms in most modes.
-    #[must_use]
     pub fn telling_points(&self) -> Vec<Point> {
         let panels = self.panels();
         let modes_with = |point: &Point| {

@@ -12,7 +12,6 @@ use crate::points::Point;
 const TICKS: u32 = 5;
 
 /// Names and texts of the files, one for each distribution at each point in each mode.
-#[must_use]
 pub fn files(report: &Report) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut names = BTreeSet::new();

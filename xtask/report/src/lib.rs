@@ -1,36 +1,36 @@
 //! Reports of experiments, drawn and compared.
 //!
 //! - [`document`]: `report.json`, raw data included, so that anything can be computed again
-//! - [`read`], [`check`], [`visible`]: reading it, with errors that say where it is wrong
-//! - [`mod@report`], [`points`]: a document that was checked, its samples by point
+//! - `read`, `check`, `visible`: reading it, with errors that say where it is wrong
+//! - `report`, `points`: a document that was checked, its samples by point
 //! - [`stats`], [`distribution`]: medians, intervals, percentiles
-//! - [`lives`]: single faults
-//! - [`number`]: numbers for people
-//! - pictures: [`plot`]
+//! - `lives`: single faults
+//! - `number`: numbers for people
+//! - pictures: `plot`
 //! - [`html`], [`csv`], [`hgrm`], [`trace`]: files
-//! - [`text`], [`brief`], [`terminal`]: summaries for a terminal
+//! - [`text`], `brief`, [`terminal`]: summaries for a terminal
 //! - [`compare`]: two reports side by side
 #![forbid(unsafe_code)]
 
-pub mod brief;
-pub mod check;
+mod brief;
+mod check;
 pub mod compare;
 pub mod csv;
 pub mod distribution;
 pub mod document;
 pub mod hgrm;
 pub mod html;
-pub mod lives;
-pub mod number;
-pub mod plot;
-pub mod points;
-pub mod read;
-pub mod report;
+mod lives;
+mod number;
+mod plot;
+mod points;
+mod read;
+mod report;
 pub mod stats;
 pub mod terminal;
 pub mod text;
 pub mod trace;
-pub mod visible;
+mod visible;
 
 pub use report::Report;
 

@@ -17,7 +17,6 @@ pub struct Life {
 impl Life {
     /// Puts a fault's times in order. A waiter that slept only after its ready event counts as parked
     /// until then; a ready event ahead of its fault leaves the host no time at all.
-    #[must_use]
     pub fn of(fault: &Fault) -> Self {
         let running = fault.running.max(fault.fault);
         let ready = fault.ready.clamp(fault.fault, running);
@@ -27,7 +26,6 @@ impl Life {
     }
 
     /// Name, begin and end of each stage.
-    #[must_use]
     pub const fn stages(&self) -> [(&'static str, u64, u64); 4] {
         [
             ("fault→parked", self.fault, self.parked),
@@ -39,7 +37,6 @@ impl Life {
 }
 
 /// The number of faults that the host had not answered, at each time when it changed.
-#[must_use]
 pub fn outstanding(faults: &[Fault]) -> Vec<(u64, u32)> {
     let mut changes: Vec<(u64, i32)> =
         faults.iter().map(Life::of).flat_map(|life| [(life.fault, 1), (life.ready, -1)]).collect();

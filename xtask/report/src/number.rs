@@ -1,7 +1,6 @@
 //! Numbers for people.
 
 /// Three significant digits, thousands apart: `0.0123`, `1.23`, `12.3`, `123`, `1,230`.
-#[must_use]
 pub fn short(value: f64) -> String {
     if value == 0.0 {
         return "0".into();
@@ -19,13 +18,11 @@ pub fn short(value: f64) -> String {
 }
 
 /// As few digits as are exact: for settings rather than measurements.
-#[must_use]
 pub fn exact(value: f64) -> String {
     if value.fract() == 0.0 && value.abs() >= 1e4 { grouped(value) } else { format!("{value}") }
 }
 
 /// µs in the unit that suits it.
-#[must_use]
 pub fn duration(us: f64) -> String {
     let (value, unit) = match us.abs() {
         t if t >= 1e6 => (us / 1e6, "s"),
@@ -37,14 +34,18 @@ pub fn duration(us: f64) -> String {
 }
 
 /// A change relative to something, in percent, with its sign.
-#[must_use]
 pub fn change(share: f64) -> String {
     let percent = share * 100.0;
     if percent.abs() < 0.05 { "0.0 %".into() } else { format!("{percent:+.1} %").replace('-', "−") }
 }
 
-/// A whole number with its thousands apart.
+/// A share in percent, with two decimals.
 #[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+/// A whole number with its thousands apart.
 pub fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
     let mut text = String::new();
@@ -87,5 +88,10 @@ mod tests {
     #[test]
     fn changes_have_a_sign() {
         assert_eq!([change(0.1), change(-0.051), change(0.0001)], ["+10.0 %", "−5.1 %", "0.0 %"]);
+    }
+
+    #[test]
+    fn shares_have_two_decimals() {
+        assert_eq!([percent(0.1704), percent(0.000_893)], ["17.04 %", "0.09 %"]);
     }
 }

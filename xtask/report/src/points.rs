@@ -32,7 +32,6 @@ pub struct Point {
 
 impl Point {
     /// All points of a panel.
-    #[must_use]
     pub const fn all_of(panel: Option<Value>) -> RangeInclusive<Self> {
         Self { panel, x: Value(f64::NEG_INFINITY) }..=Self { panel, x: Value(f64::INFINITY) }
     }

@@ -7,7 +7,6 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::Report;
-use crate::check::Impossible;
 use crate::document::{Document, SCHEMA};
 use crate::visible::{make_visible, visible};
 
@@ -15,91 +14,11 @@ use crate::visible::{make_visible, visible};
 #[derive(Debug, Error)]
 pub enum ReadError {
     /// The file cannot be read at all.
-    #[error("cannot read {}", file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// It is not JSON.
-    #[error("{}, line {line}, column {column}: not JSON: {reason}", file.display())]
-    Syntax {
-        /// The file.
-        file: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// The fault.
-        reason: String,
-    },
-    /// It is JSON, but no document of an experiment.
-    #[error("{}: not a report: {reason}", file.display())]
-    NotAReport {
-        /// The file.
-        file: PathBuf,
-        /// The part that is missing.
-        reason: String,
-    },
-    /// `cargo xtask check` writes documents of another kind.
-    #[error(
-        "{}: a report of checks ({experiment}), which has no samples; `cargo xtask run` and \
-         `cargo xtask experiment run` write the reports that can be drawn and compared",
-        file.display()
-    )]
-    OfChecks {
-        /// The file.
-        file: PathBuf,
-        /// Name of the checks.
-        experiment: String,
-    },
-    /// The layout is of a later version.
-    #[error(
-        "{}: made by a newer version: schema {found}, this one reads up to {SCHEMA}; \
-         use the version that made it, or a later one",
-        file.display()
-    )]
-    Newer {
-        /// The file.
-        file: PathBuf,
-        /// Its schema.
-        found: u64,
-    },
-    /// The layout is of an earlier version.
-    #[error(
-        "{}: made by an older version: schema {found}, this one reads {SCHEMA}; \
-         repeat the experiment, or use the version that made it",
-        file.display()
-    )]
-    Older {
-        /// The file.
-        file: PathBuf,
-        /// Its schema.
-        found: u64,
-    },
-    /// A field is missing, unknown, or of the wrong kind.
-    #[error("{}, line {line}, column {column}, field {field}: {reason}", file.display())]
-    Field {
-        /// The file.
-        file: PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-        /// Path from the top: `samples[3].metrics`.
-        field: String,
-        /// The fault.
-        reason: String,
-    },
-    /// Every field is of the right kind, but together they make no sense.
-    #[error("{}, {what}", file.display())]
-    Impossible {
-        /// The file.
-        file: PathBuf,
-        /// The field, and the reason.
-        what: Impossible,
-    },
+    #[error("cannot read {}", .0.display())]
+    File(PathBuf, #[source] std::io::Error),
+    /// It is not a document, or one that makes no sense; the message says where.
+    #[error("{}{}", .0.display(), .1)]
+    Content(PathBuf, String),
 }
 
 impl Report {
@@ -108,7 +27,7 @@ impl Report {
     /// # Errors
     /// See [`ReadError`].
     pub fn read(file: &Path) -> Result<Self, ReadError> {
-        let bytes = fs::read(file).map_err(|source| ReadError::File { file: file.into(), source })?;
+        let bytes = fs::read(file).map_err(|source| ReadError::File(file.into(), source))?;
         Self::parse(file, &bytes)
     }
 
@@ -117,47 +36,52 @@ impl Report {
     /// # Errors
     /// See [`ReadError`].
     pub fn parse(file: &Path, json: &[u8]) -> Result<Self, ReadError> {
-        let mut value: Value = serde_json::from_slice(json).map_err(|error| ReadError::Syntax {
-            file: file.into(),
-            line: error.line(),
-            column: error.column(),
-            reason: reason(&error),
-        })?;
-        check_kind(file, &value)?;
-        let mut input = serde_json::Deserializer::from_slice(json);
-        let mut document: Document = serde_path_to_error::deserialize(&mut input).map_err(|error| {
-            let inner = error.inner();
-            ReadError::Field {
-                file: file.into(),
-                line: inner.line(),
-                column: inner.column(),
-                field: visible(&error.path().to_string()),
-                reason: reason(inner),
-            }
-        })?;
-        if make_visible(&mut value) {
-            document = serde_json::from_value(value)
-                .map_err(|error| ReadError::NotAReport { file: file.into(), reason: error.to_string() })?;
-        }
-        Self::new(document).map_err(|what| ReadError::Impossible { file: file.into(), what })
+        parse(json).map_err(|what| ReadError::Content(file.into(), what))
     }
 }
 
+/// Parses and checks a document. The error goes on after the file's name.
+fn parse(json: &[u8]) -> Result<Report, String> {
+    let mut value: Value = serde_json::from_slice(json)
+        .map_err(|error| format!("{}: not JSON: {}", place(&error), reason(&error)))?;
+    check_kind(&value)?;
+    let mut input = serde_json::Deserializer::from_slice(json);
+    let mut document: Document = serde_path_to_error::deserialize(&mut input).map_err(|error| {
+        let field = visible(&error.path().to_string());
+        format!("{}, field {field}: {}", place(error.inner()), reason(error.inner()))
+    })?;
+    if make_visible(&mut value) {
+        document = serde_json::from_value(value).map_err(|error| format!(": not a report: {error}"))?;
+    }
+    Report::new(document).map_err(|what| format!(", {what}"))
+}
+
 /// Checks kind and version. First, since in another version every field may differ.
-fn check_kind(file: &Path, value: &Value) -> Result<(), ReadError> {
-    let file = || file.to_path_buf();
+fn check_kind(value: &Value) -> Result<(), String> {
     let Some(schema) = value.get("schema").and_then(Value::as_u64) else {
-        let reason = "it has no `schema` that is a whole number".into();
-        return Err(ReadError::NotAReport { file: file(), reason });
+        return Err(": not a report: it has no `schema` that is a whole number".into());
     };
     match value.get("experiment") {
-        Some(Value::String(experiment)) => {
-            Err(ReadError::OfChecks { file: file(), experiment: visible(experiment) })
-        }
-        _ if schema > SCHEMA.into() => Err(ReadError::Newer { file: file(), found: schema }),
-        _ if schema < SCHEMA.into() => Err(ReadError::Older { file: file(), found: schema }),
+        Some(Value::String(experiment)) => Err(format!(
+            ": a report of checks ({}), which has no samples; `cargo xtask run` and \
+             `cargo xtask experiment run` write the reports that can be drawn and compared",
+            visible(experiment)
+        )),
+        _ if schema > SCHEMA.into() => Err(format!(
+            ": made by a newer version: schema {schema}, this one reads up to {SCHEMA}; \
+             use the version that made it, or a later one"
+        )),
+        _ if schema < SCHEMA.into() => Err(format!(
+            ": made by an older version: schema {schema}, this one reads {SCHEMA}; \
+             repeat the experiment, or use the version that made it"
+        )),
         _ => Ok(()),
     }
+}
+
+/// The place of an error in its file.
+fn place(error: &serde_json::Error) -> String {
+    format!(", line {}, column {}", error.line(), error.column())
 }
 
 /// serde_json's message without the place, which has fields of its own.

@@ -41,7 +41,6 @@ pub enum Modes {
 
 impl Modes {
     /// The modes and their names.
-    #[must_use]
     pub fn named(&self) -> Vec<(Mode, &'static str)> {
         match self {
             Self::Each(modes) => modes.iter().map(|mode| (*mode, mode.name())).collect(),
@@ -90,13 +89,11 @@ impl Report {
     }
 
     /// The point of a sample.
-    #[must_use]
     pub fn point(&self, sample: &Sample) -> Point {
         point(&self.document, &sample.parameters)
     }
 
     /// A point in words: "tasks that read: 64, page latency in ms: 10".
-    #[must_use]
     pub fn place(&self, point: Point) -> String {
         let mut text = format!("{}: {}", self.experiment.variable.label, number::exact(point.x.0));
         if point.panel.is_some() {
@@ -106,21 +103,18 @@ impl Report {
     }
 
     /// A sample in words.
-    #[must_use]
     pub fn title(&self, sample: &Sample) -> String {
         let place = self.place(self.point(sample));
         format!("{}, {place}, repetition {}", sample.mode.name(), sample.repetition)
     }
 
     /// The modes that were run, in the order in which they are shown.
-    #[must_use]
     pub fn modes(&self) -> &[Mode] {
         &self.modes
     }
 
     /// The modes by which a declared metric is shown. One stands for all where they share each
     /// value: then it was measured beside the modes, for others to be compared with.
-    #[must_use]
     pub fn modes_of(&self, metric: &Metric) -> &Modes {
         &self.sharing[&metric.name].modes
     }
@@ -136,13 +130,11 @@ impl Report {
     }
 
     /// Returns whether there is a sample at a point.
-    #[must_use]
     pub fn has(&self, point: Point) -> bool {
         self.samples.contains_key(&point)
     }
 
     /// The panels, sorted; one `None` where there are no panels.
-    #[must_use]
     pub fn panels(&self) -> BTreeSet<Option<Value>> {
         self.points().map(|point| point.panel).collect()
     }
@@ -154,7 +146,6 @@ impl Report {
     }
 
     /// The values of a metric at a point in a mode, one a repetition.
-    #[must_use]
     pub fn values(&self, metric: &str, point: Point, mode: Mode) -> Vec<f64> {
         self.samples_at(point, mode).filter_map(|sample| sample.metrics.get(metric).copied()).collect()
     }
@@ -162,13 +153,11 @@ impl Report {
     /// The values of a declared metric that is measured once for each repetition of a panel, and
     /// stands in each of its samples: a cost that others are compared with. `None` if it depends on
     /// mode or variable.
-    #[must_use]
     pub fn constant(&self, metric: &Metric) -> Option<&Constant> {
         self.sharing[&metric.name].panels.as_ref()
     }
 
     /// A panel in words: "page latency in ms: 10"; nothing where there are none.
-    #[must_use]
     pub fn panel_title(&self, panel: Option<Value>) -> String {
         match (&self.experiment.panel, panel) {
             (Some(parameter), Some(value)) => format!("{}: {}", parameter.label, number::exact(value.0)),
@@ -182,7 +171,6 @@ impl Report {
     }
 
     /// A metric along the variable.
-    #[must_use]
     pub fn curve(&self, metric: &str, panel: Option<Value>, mode: Mode) -> Curve {
         let summary = |point| Some((point, Summary::of(&self.values(metric, point, mode))?));
         self.points_of(panel).filter_map(summary).map(|(point, summary)| (point.x.0, summary)).collect()

@@ -28,7 +28,6 @@ pub struct Summary {
 
 impl Summary {
     /// Summarizes at least one value.
-    #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let data = Data::new(values.to_vec());
         (!values.is_empty()).then(|| Self {
@@ -41,7 +40,6 @@ impl Summary {
 }
 
 /// The median; NaN of nothing.
-#[must_use]
 pub fn median(values: &[f64]) -> f64 {
     Data::new(values.to_vec()).median()
 }
@@ -61,7 +59,6 @@ pub struct Interval {
 ///
 /// `None` with fewer than three values on either side: one value has no spread, and of two the
 /// bootstrap sees too little.
-#[must_use]
 pub fn difference_interval(a: &[f64], b: &[f64]) -> Option<Interval> {
     if a.len().min(b.len()) < 3 {
         return None;
@@ -88,7 +85,6 @@ pub struct Change {
 
 impl Change {
     /// The change from values before to values after, at least one each.
-    #[must_use]
     pub fn of(before: &[f64], after: &[f64]) -> Self {
         let (from, to) = (median(before), median(after));
         let base = from.abs();

@@ -31,7 +31,6 @@ pub enum Tone {
 
 impl Look {
     /// The text, in colour where there is any.
-    #[must_use]
     pub fn paint(self, tone: Tone, text: &str) -> String {
         if self == Self::Plain {
             return text.to_owned();
@@ -52,7 +51,6 @@ impl Look {
 
 impl Verdict {
     /// Its colour.
-    #[must_use]
     pub const fn tone(self) -> Option<Tone> {
         match self {
             Self::Regression => Some(Tone::Bad),
@@ -64,7 +62,6 @@ impl Verdict {
 }
 
 /// A bar of up to `width` cells, to an eighth of one.
-#[must_use]
 pub fn bar(share: f64, width: usize) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let eighths = (share.clamp(0.0, 1.0) * width as f64 * 8.0).round() as usize;
@@ -74,7 +71,6 @@ pub fn bar(share: f64, width: usize) -> String {
 }
 
 /// A column for each count, as high as it is common.
-#[must_use]
 pub fn columns(counts: &[u64]) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
@@ -85,18 +81,6 @@ pub fn columns(counts: &[u64]) -> String {
             _ => HEIGHTS[((count as f64 / most as f64 * 8.0).ceil() as usize).clamp(1, 8) - 1],
         })
         .collect()
-}
-
-/// Pads to a width in characters.
-#[must_use]
-pub fn left(text: &str, width: usize) -> String {
-    format!("{text}{}", " ".repeat(width.saturating_sub(text.chars().count())))
-}
-
-/// Pads to a width in characters, on the left.
-#[must_use]
-pub fn right(text: &str, width: usize) -> String {
-    format!("{}{text}", " ".repeat(width.saturating_sub(text.chars().count())))
 }
 
 #[cfg(test)]

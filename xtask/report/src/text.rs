@@ -8,7 +8,7 @@ use crate::plot::curves::better;
 use crate::plot::percentiles::{Line, groups};
 use crate::points::Value;
 use crate::stats::Summary;
-use crate::terminal::{Look, Tone, bar, columns, left, right};
+use crate::terminal::{Look, Tone, bar, columns};
 use crate::{Report, html, number};
 
 /// Cells of the longest bar.
@@ -17,7 +17,6 @@ const BAR: usize = 24;
 const COLUMNS: usize = 32;
 
 /// The summary: claims, medians with bars, distributions at the last point of each panel.
-#[must_use]
 pub fn summary(report: &Report, look: Look) -> String {
     let experiment = &report.experiment;
     let mut text = format!(
@@ -66,10 +65,10 @@ fn medians(text: &mut String, report: &Report, metric: &Metric, panel: Option<Va
     let names = modes.iter().map(|(_, name)| name.chars().count() + 2).fold(10, usize::max);
     let _ = writeln!(
         text,
-        "  {}  {}{}  smallest to largest, n",
-        right(variable, width),
-        left("mode", names),
-        right("median", BAR + 10)
+        "  {variable:>width$}  {:<names$}{:>2$}  smallest to largest, n",
+        "mode",
+        "median",
+        BAR + 10
     );
     let most = rows.iter().map(|(_, _, summary)| summary.median).fold(0.0, f64::max);
     let mut before = None;
@@ -79,11 +78,9 @@ fn medians(text: &mut String, report: &Report, metric: &Metric, panel: Option<Va
         let share = if most > 0.0 { summary.median / most } else { 0.0 };
         let _ = writeln!(
             text,
-            "  {}  {}{}{}  {}",
-            right(&x_text, width),
-            left(name, names),
-            look.paint(Tone::Mode(*mode), &left(&bar(share, BAR), BAR)),
-            right(&number::short(summary.median), 10),
+            "  {x_text:>width$}  {name:<names$}{}{:>10}  {}",
+            look.paint(Tone::Mode(*mode), &format!("{:<BAR$}", bar(share, BAR))),
+            number::short(summary.median),
             spread(summary)
         );
     }
@@ -104,7 +101,7 @@ fn constants(text: &mut String, report: &Report, look: Look) {
             values.iter().filter_map(|(panel, values)| Some((*panel, Summary::of(values)?)))
         {
             let (value, place) = (number::short(summary.median), report.panel_title(panel));
-            let _ = writeln!(text, "  {}  {}  {place}", left(&value, 8), left(&spread(&summary), 20));
+            let _ = writeln!(text, "  {value:<8}  {:<20}  {place}", spread(&summary));
         }
     }
 }
@@ -130,15 +127,15 @@ fn histograms(text: &mut String, lines: &[Line], look: Look) {
     let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0).max(7);
     for line in lines {
         let counts = counts(&line.distribution, low, high);
-        let columns = left(&columns(&counts), COLUMNS);
+        let columns = format!("{:<COLUMNS$}", columns(&counts));
         let percentiles: Vec<String> =
             line.distribution.percentiles().iter().map(|(name, value)| format!("{name} {value}")).collect();
         let columns = look.paint(Tone::Mode(line.mode), &columns);
-        let _ = writeln!(text, "  {}  {columns}  {}", left(&line.name, width), percentiles.join("  "));
+        let _ = writeln!(text, "  {:<width$}  {columns}  {}", line.name, percentiles.join("  "));
     }
     let (from, to) = (number::duration(low), number::duration(high));
     let between = COLUMNS.saturating_sub(from.chars().count());
-    let _ = writeln!(text, "  {}  {from}{}", " ".repeat(width), right(&to, between));
+    let _ = writeln!(text, "  {:width$}  {from}{to:>between$}", "");
 }
 
 fn counts(distribution: &Distribution, low: f64, high: f64) -> Vec<u64> {

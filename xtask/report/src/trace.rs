@@ -13,7 +13,6 @@ use crate::document::{Fault, Sample};
 use crate::lives::{Life, outstanding};
 
 /// The trace; `None` if no single fault was recorded.
-#[must_use]
 pub fn trace(report: &Report) -> Option<String> {
     let mhz = f64::from(report.setting.tsc_mhz);
     let with_faults = report.samples.iter().filter(|sample| !sample.faults.is_empty());

@@ -4,7 +4,6 @@ use serde_json::{Map, Value};
 
 /// Text with escapes in place of control characters, which a terminal obeys and XML forbids, and of
 /// those that turn the direction of writing.
-#[must_use]
 pub fn visible(text: &str) -> String {
     if !text.contains(is_hidden) {
         return text.to_owned();

@@ -24,9 +24,6 @@ const UNIKERNEL: Program<'_> = Program {
 
 /// Builds the unikernel with its std, and links it with the kernel archive in the folder
 /// `archive`. Returns the image, which has no symbols, and the file with symbols.
-///
-/// # Errors
-/// It does not compile or link.
 pub fn build(tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
     let linked = UNIKERNEL.build(tools, &[("HERMIT_KERNEL_DIR", archive)])?;
     let folder = dirs::apf().join(UNIKERNEL.folder);
@@ -40,11 +37,8 @@ pub fn build(tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
 
 /// Writes the application `app` to `out` without symbols and line numbers, which are nine
 /// tenths of the file and would be copied by each boot.
-///
-/// # Errors
-/// It cannot be read or written.
 pub fn without_symbols(tools: &Tools, app: &Path, out: &Path) -> Result<()> {
-    Cmd::new(&tools.build()?.objcopy)
+    Cmd::new(&tools.build.get()?.objcopy)
         .arg("--strip-all")
         .args([app, out])
         .quiet()

@@ -10,9 +10,6 @@ use crate::process::cargo::HOST_TARGET;
 use crate::process::{build_cargo, command};
 
 /// Builds the pager's library with the toolchain that built this program.
-///
-/// # Errors
-/// It does not compile.
 pub fn pager() -> Result<PathBuf> {
     let target = dirs::apf().join("host");
     build_cargo()

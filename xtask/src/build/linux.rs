@@ -22,12 +22,9 @@ pub struct Program {
 }
 
 /// Builds the program, statically linked, with the unikernel's compiler and options.
-///
-/// # Errors
-/// It does not compile or link, or the initramfs cannot be written.
 pub fn build(tools: &Tools) -> Result<Program> {
     let folder = dirs::sub("linux")?;
-    cargo(tools.toolchain()?)
+    cargo(tools.toolchain.get()?)
         .args([
             "build",
             "--locked",

@@ -19,9 +19,6 @@ const LOADER: Program<'_> = Program {
 };
 
 /// Builds the loader.
-///
-/// # Errors
-/// It does not compile or link.
 pub fn build(tools: &Tools) -> Result<PathBuf> {
     LOADER.build(tools, &[])
 }

@@ -43,9 +43,6 @@ pub struct Built {
 }
 
 /// `cargo xtask build`
-///
-/// # Errors
-/// See [`all`].
 pub fn run(args: &BuildArgs) -> Result<()> {
     let tools = setup::ensure(Needs { guest: true, ..Needs::default() })?;
     if args.kernel_prefixes {

@@ -97,9 +97,6 @@ impl Report {
     }
 
     /// Writes the document into `folder`, in one piece.
-    ///
-    /// # Errors
-    /// The file cannot be written.
     pub fn write(&self, folder: &Path) -> Result<()> {
         let text = serde_json::to_string_pretty(self).context("plain data")? + "\n";
         output::write(folder, &[(FILE.to_owned(), text.into_bytes())], Earlier::Keep).map(drop)

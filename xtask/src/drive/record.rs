@@ -44,9 +44,6 @@ pub struct Machine {
 
 impl Machine {
     /// The machine this process runs on, which in the lab is the lab's.
-    ///
-    /// # Errors
-    /// The VMM does not print its version.
     pub fn here(spec: &Spec) -> Result<Self> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let cpuinfo = read("/proc/cpuinfo");
@@ -66,18 +63,12 @@ pub struct Recorder(File);
 
 impl Recorder {
     /// Creates the record in `folder`.
-    ///
-    /// # Errors
-    /// The file cannot be made.
     pub fn create(folder: &Path) -> Result<Self> {
         let path = folder.join(RECORD);
         File::create(&path).map(Self).with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Adds an entry, in one write.
-    ///
-    /// # Errors
-    /// The disk is full.
     pub fn add(&mut self, entry: &Entry) -> Result<()> {
         let mut line = serde_json::to_vec(entry).context("plain data")?;
         line.push(b'\n');

@@ -50,9 +50,6 @@ pub struct Counts {
 
 impl Samples {
     /// Creates the record in `folder`.
-    ///
-    /// # Errors
-    /// It cannot be written.
     pub fn start(spec: &Spec, folder: &Path, tsc_mhz: u32, total: usize) -> Result<Self> {
         let mut recorder = Recorder::create(folder)?;
         recorder.add(&Entry::Machine(Machine::here(spec)?))?;
@@ -116,9 +113,6 @@ impl Samples {
     }
 
     /// Records the end of all samples.
-    ///
-    /// # Errors
-    /// It cannot be written.
     pub fn end(&mut self, boot: Boot) -> Result<()> {
         self.recorder.add(&Entry::End(boot))
     }

@@ -89,22 +89,6 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Reads a specification.
-    ///
-    /// # Errors
-    /// The file is missing or not one.
-    pub fn read(path: &Path) -> Result<Self> {
-        read_json(path)
-    }
-
-    /// Writes it.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        write_json(self, path)
-    }
-
     /// Longest time that the VM may take, with all virtual CPUs on one processor.
     pub fn limit(&self) -> Duration {
         (Duration::from_secs(60) + self.work + self.filling() * 4) * self.cores
@@ -160,30 +144,14 @@ pub struct Outcome {
     pub counted: Option<(Counters, HostCounts)>,
 }
 
-impl Outcome {
-    /// Reads the outcome in the folder `out`.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn read(out: &Path) -> Result<Self> {
-        read_json(&out.join(OUTCOME))
-    }
-
-    /// Writes it to the folder `out`.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write(&self, out: &Path) -> Result<()> {
-        write_json(self, &out.join(OUTCOME))
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// Reads a specification or an outcome.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
 }
 
-fn write_json<T: Serialize>(value: &T, path: &Path) -> Result<()> {
+/// Writes a specification or an outcome.
+pub fn write_json<T: Serialize>(value: &T, path: &Path) -> Result<()> {
     let text = serde_json::to_vec(value).context("plain data")?;
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -68,9 +68,6 @@ impl Swap {
     }
 
     /// Starts something inside the cgroup: children are where their parent is.
-    ///
-    /// # Errors
-    /// The cgroup cannot be joined or left, or `start` fails.
     pub fn inside<T>(&self, start: impl FnOnce() -> Result<T>) -> Result<T> {
         let own = process::id().to_string();
         write(&self.cgroup.join("cgroup.procs"), &own)?;
@@ -80,17 +77,11 @@ impl Swap {
     }
 
     /// Has swap read in groups of 2^`log2` pages.
-    ///
-    /// # Errors
-    /// The kernel does not take it.
     pub fn set_page_cluster(&self, log2: f64) -> Result<()> {
         write(Path::new(PAGE_CLUSTER), &log2.to_string())
     }
 
     /// Pushes out all that goes.
-    ///
-    /// # Errors
-    /// The cgroup cannot be read.
     pub fn push_out(&self) -> Result<()> {
         let current = || number(&self.cgroup.join("memory.current"));
         for _ in 0..ROUNDS {
@@ -105,9 +96,6 @@ impl Swap {
     }
 
     /// Brings everything back, and swaps anew.
-    ///
-    /// # Errors
-    /// There is no room for it.
     pub fn bring_back(&self) -> Result<()> {
         for program in ["swapoff", "swapon"] {
             let cmd = Cmd::new(program).arg(&self.disk).quiet().timeout(Duration::from_secs(120));
@@ -117,9 +105,6 @@ impl Swap {
     }
 
     /// Returns the counts so far, and how much of the VMM is out now.
-    ///
-    /// # Errors
-    /// A file of the kernel lacks a figure.
     pub fn counts(&self, vmm: u32) -> Result<SwapCounts> {
         let field = |path: &Path, name: &str| {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;

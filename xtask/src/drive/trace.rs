@@ -7,7 +7,7 @@
 //!
 //! A histogram trigger counts in the kernel, for each thread, so nothing can be
 //! lost in a ring buffer (Documentation/trace/histogram.rst). It lives in a
-//! trace instance of its own and disturbs nobody else's tracing.
+//! trace instance of its own and disturbs no other tracing.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -57,9 +57,6 @@ impl Trace {
     }
 
     /// Returns the counts of all threads that `process` has, or has had at an earlier call.
-    ///
-    /// # Errors
-    /// The counts cannot be read.
     pub fn counts(&self, process: u32) -> Result<HostCounts> {
         let mut threads = self.threads.borrow_mut();
         threads.extend(threads_of(process));

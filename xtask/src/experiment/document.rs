@@ -22,7 +22,7 @@ const PREVIOUS: &str = "report.previous.json";
 #[derive(Clone)]
 pub struct Sketch {
     pub definition: &'static Definition,
-    /// What the record adds is empty.
+    /// Without the fields that [`fill`](Self::fill) takes from the record.
     pub setting: Setting,
 }
 
@@ -39,7 +39,7 @@ pub fn command() -> String {
 }
 
 impl Sketch {
-    /// The document with what was recorded; `None` if there is no sample yet.
+    /// Makes the document of the recorded samples; `None` if there is none yet.
     pub fn fill(&self, parts: &[Part]) -> Option<Document> {
         let record = &parts.iter().find(|part| !part.record.samples.is_empty())?.record;
         let samples = |part: &Part| {
@@ -50,10 +50,10 @@ impl Sketch {
         Some(self.fill_with(samples, ends, record))
     }
 
-    /// The document with these samples and ends of boots, from where the record says.
+    /// Makes the document of these samples and ends of boots, on the record's machine.
     pub fn fill_with(&self, samples: Vec<Sample>, boots: Vec<End>, record: &Record) -> Document {
         let (definition, setting) = (self.definition, self.setting.clone());
-        // Both are about memory that is out as a whole: pages that are there cost nothing.
+        // Both assume that all memory is evicted: present pages cost nothing.
         let whole = setting.evict == "all";
         let claims = definition.claims.iter().filter_map(|claim| claim(&samples));
         Document {
@@ -114,17 +114,11 @@ fn text(document: &Document) -> Result<String> {
 }
 
 /// Checks that a document can be written into `folder`.
-///
-/// # Errors
-/// A file of the user's is in the way.
 pub fn check(folder: &Path) -> Result<()> {
     output::check(folder, &[FILE, PREVIOUS])
 }
 
 /// Writes the document into `folder`, in one piece; the earlier one stays under another name.
-///
-/// # Errors
-/// The file cannot be written.
 pub fn write(document: &Document, folder: &Path) -> Result<PathBuf> {
     let text = text(document).context("plain data")?;
     let mut files = vec![(FILE.to_owned(), text.into_bytes())];
@@ -178,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_memory_that_is_out_is_not_said_of_a_part() {
+    fn documents_of_partial_evictions_have_neither_claims_nor_references() {
         let mut part = sketch();
         part.setting.evict = "fraction:0.5".into();
         let sample = |mode| {

@@ -18,9 +18,6 @@ const SECTION: &[u8] = b".image";
 const PAGE: u64 = 4 << 10;
 
 /// Puts `app` into the file of the `loader`.
-///
-/// # Errors
-/// The loader's file is not what it should be.
 pub fn bundle(loader: &[u8], app: &App) -> Result<Vec<u8>> {
     let mut file = Builder::read(loader).context("the loader's file")?;
     let at = place(app).context("the application is larger than any memory")?;

@@ -22,9 +22,6 @@ const UEFI_MODULES: [&str; 3] = ["part_msdos", "part_gpt", "fat"];
 const UEFI_PARTITION_KIB: u64 = 1024;
 
 /// Makes the disk image `out` of the files `loader` and `app`; `args` are the program's.
-///
-/// # Errors
-/// An argument cannot be written into GRUB's configuration, or a tool fails.
 pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path) -> Result<()> {
     let scratch = dirs::scratch("disk")?;
     let (tree, config) = (scratch.path().join("tree"), scratch.path().join("grub.cfg"));
@@ -57,7 +54,7 @@ pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path)
 /// Returns GRUB's configuration.
 ///
 /// # Errors
-/// An argument has a character that ends a line or that nobody can see.
+/// An argument has a character that ends a line or that is invisible.
 fn configuration(args: &[String]) -> Result<String> {
     let mut line = "multiboot2 /boot/loader --".to_owned();
     for arg in args {

@@ -3,21 +3,19 @@
 //! The commands are the manifest's own, so this also shows that they work.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{env, iter};
+use std::{env, fs, iter};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::manifest::{MANIFEST, Manifest};
-use crate::dirs;
 use crate::drive::guest::{Guest, Line};
-use crate::lab;
 use crate::probe::Verdict;
 use crate::process::{Cmd, command};
 use crate::setup::Tools;
+use crate::{dirs, lab};
 
 /// The last thing the kernel says; what follows is the program's.
 const LAST_OF_THE_KERNEL: &str = "Jumping into application";
@@ -34,9 +32,6 @@ pub struct TimeArgs {
 }
 
 /// Boots the images in `out` where the verdict says, `runs` times each, in turn.
-///
-/// # Errors
-/// One does not boot.
 pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> Result<()> {
     let Verdict::Lab { .. } = verdict else {
         return here(&TimeArgs { folder: out.to_path_buf(), runs });
@@ -49,23 +44,17 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,
         argv: argv.into(),
-        env: Vec::new(),
         cwd: dirs::root(),
         timeout: Duration::from_secs(120) + LIMIT * 4,
-        disk_mib: None,
-        time: lab::Time::Host,
-        profile: None,
+        ..lab::Job::default()
     };
-    match lab::run(tools.lab()?, &job, &mut |line| println!("{line}"))? {
+    match lab::run(tools.lab.get()?, &job, &mut |line| println!("{line}"))? {
         0 => Ok(()),
         code => bail!("an image does not boot in the lab (exit code {code})"),
     }
 }
 
 /// The same on this machine.
-///
-/// # Errors
-/// One does not boot.
 pub fn here(args: &TimeArgs) -> Result<()> {
     let text = fs::read(args.folder.join(MANIFEST)).context("cannot read the manifest")?;
     let manifest: Manifest = serde_json::from_slice(&text).context("the manifest is damaged")?;

@@ -56,9 +56,6 @@ impl LabArgs {
 }
 
 /// `cargo xtask lab -- COMMAND…`: runs the command, prints its output, returns its exit code.
-///
-/// # Errors
-/// The lab cannot be set up or booted, or the command takes too long.
 pub fn verb(args: &LabArgs) -> Result<u8> {
     let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
     let share = dirs::scratch("lab-share")?;
@@ -72,13 +69,11 @@ pub fn verb(args: &LabArgs) -> Result<u8> {
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,
         argv: args.command.clone(),
-        env: Vec::new(),
         cwd,
         timeout: Duration::from_secs(args.timeout_s),
-        disk_mib: None,
         time,
-        profile: None,
+        ..Job::default()
     };
-    let code = run(tools.lab()?, &job, &mut |line| println!("{line}"))?;
+    let code = run(tools.lab.get()?, &job, &mut |line| println!("{line}"))?;
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -11,9 +11,6 @@ use crate::process::Cmd;
 const NAMES: [&str; 4] = ["bios-256k.bin", "pvh.bin", "linuxboot_dma.bin", "kvmvapic.bin"];
 
 /// Finds the files of this QEMU.
-///
-/// # Errors
-/// It does not say where it looks, or one is not there.
 pub fn files(qemu: &Path) -> Result<Vec<PathBuf>> {
     let folders = Cmd::new(qemu).args(["-L", "help"]).quiet().output()?.stdout;
     let find =

@@ -27,9 +27,6 @@ pub struct Place {
 
 impl Place {
     /// Sets up what is missing and builds what is not up to date, for guests under `vmms`.
-    ///
-    /// # Errors
-    /// Something is missing, or does not compile.
     pub fn prepare(host: &HostOptions, vmms: &[Vmm], linux: bool) -> Result<Self> {
         let verdict = host.verdict()?;
         let tools = setup::ensure(Needs {
@@ -41,26 +38,23 @@ impl Place {
             grub: false,
         })?;
         let built = build::all(&tools)?;
-        let linux =
-            if linux { Some((build::linux::build(&tools)?, tools.linux()?.kernel.clone())) } else { None };
+        let linux = if linux {
+            Some((build::linux::build(&tools)?, tools.linux.get()?.kernel.clone()))
+        } else {
+            None
+        };
         Ok(Self { verdict, tools, built, linux })
     }
 
     /// The program that boots the guest.
-    ///
-    /// # Errors
-    /// It is not there.
     pub fn vmm(&self, vmm: Vmm) -> Result<PathBuf> {
         Ok(match vmm {
-            Vmm::Uhyve => self.tools.uhyve()?.clone(),
-            Vmm::Qemu => self.tools.qemu()?.path.clone(),
+            Vmm::Uhyve => self.tools.uhyve.get()?.clone(),
+            Vmm::Qemu => self.tools.qemu.get()?.path.clone(),
         })
     }
 
     /// Runs the VM of `spec` to its end; what it leaves is in `folder`.
-    ///
-    /// # Errors
-    /// The driver's own error, with the place of the guest's console.
     pub fn drive(&self, spec: &Spec, folder: &Path) -> Result<Outcome> {
         driver::drive(spec, &self.verdict, &self.tools, folder)
     }

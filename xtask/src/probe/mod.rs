@@ -32,9 +32,6 @@ pub struct ProbeArgs {
 }
 
 /// `cargo xtask probe`: prints the verdict.
-///
-/// # Errors
-/// The probe itself cannot be started.
 pub fn run(args: &ProbeArgs) -> Result<()> {
     let known = if args.again { None } else { known() };
     match known {
@@ -84,9 +81,6 @@ fn known() -> Option<Verdict> {
 }
 
 /// Runs guest code on this machine's KVM, and remembers the verdict.
-///
-/// # Errors
-/// The probe itself cannot be started.
 fn probe() -> Result<Verdict> {
     let own = env::current_exe().context("cannot find this program's own file")?;
     let mut cmd = Cmd::new(own).arg("probe-guest").quiet().doing("probing KVM");

@@ -1,19 +1,18 @@
 //! One external command: echoed before it runs, limited in time, its output captured,
 //! logged or passed on.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, File},
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{guard, progress::Step};
+use super::guard;
+use super::progress::Step;
 
 /// Number of log lines shown when a command fails.
 const TAIL_LINES: usize = 15;
@@ -109,9 +108,6 @@ impl Cmd {
     }
 
     /// Starts it, with the streams that were set through [`Cmd::std`].
-    ///
-    /// # Errors
-    /// The program cannot be started.
     pub fn spawn(mut self) -> Result<Running> {
         if self.echo {
             println!("$ {}", self.line());
@@ -122,9 +118,6 @@ impl Cmd {
     }
 
     /// Runs it and returns its output, whatever its exit status.
-    ///
-    /// # Errors
-    /// It cannot be started, or takes longer than its time limit.
     pub fn output(mut self) -> Result<Output> {
         self.inner.stdout(Stdio::piped()).stderr(Stdio::piped());
         let (limit, step) = self.start();
@@ -193,9 +186,6 @@ impl Running {
     }
 
     /// Waits up to `limit`, without one for ever. `Ok(None)`: it still runs.
-    ///
-    /// # Errors
-    /// The operating system refuses to wait.
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
         let started = Instant::now();
         // Growing pauses: a short command returns at once, a long one costs little polling.
@@ -214,9 +204,6 @@ impl Running {
     }
 
     /// Waits for its end, and kills it at `limit`.
-    ///
-    /// # Errors
-    /// It reached the time limit.
     pub fn finish(mut self, limit: Option<Duration>) -> Result<ExitStatus> {
         match self.wait(limit)? {
             Some(status) => Ok(status),
@@ -264,9 +251,6 @@ pub fn shell_quote(word: &str) -> String {
 }
 
 /// Returns `path` if it exists.
-///
-/// # Errors
-/// It does not exist; `what` names it in the message.
 pub fn must_exist(path: PathBuf, what: &str) -> Result<PathBuf> {
     if path.exists() { Ok(path) } else { bail!("{what} is missing: {}", path.display()) }
 }

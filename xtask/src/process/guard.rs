@@ -1,28 +1,21 @@
 //! Process guard: a registry of children and of temporary files, and the signal thread
 //! that ends and removes both, so that nothing outlives this process.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{self, Write},
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Child, Command},
-    sync::{Mutex, MutexGuard, PoisonError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use anyhow::{Context, Result};
-use nix::{
-    errno::Errno,
-    sys::signal::{Signal, killpg},
-    unistd::Pid,
-};
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    iterator::Signals,
-};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Children to end and files to remove when a signal arrives.
 #[derive(Default)]
@@ -48,9 +41,6 @@ fn registry() -> MutexGuard<'static, Registry> {
 }
 
 /// Starts the thread that handles SIGINT, SIGTERM and SIGHUP. Call once, first.
-///
-/// # Errors
-/// The handlers cannot be installed.
 pub fn install() -> Result<()> {
     let mut signals =
         Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot install the signal handlers")?;
@@ -141,9 +131,6 @@ pub fn park_if_interrupted() {
 /// The terminal's Ctrl-C does not reach another group; the signal thread ends it in order.
 /// The kernel sends the death signal when the spawning *thread* ends (`prctl(2)`), so call
 /// this from a thread that lives as long as the child.
-///
-/// # Errors
-/// The program cannot be started.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     command.process_group(0);
     // SAFETY: the closure runs between fork and exec, where only async-signal-safe
@@ -191,9 +178,6 @@ impl Scratch {
 
     /// Makes an empty folder `<name>-<pid>` in `parent`, and removes the folders there of
     /// processes that no longer exist.
-    ///
-    /// # Errors
-    /// The folder cannot be made.
     pub fn dir(parent: &Path, name: &str) -> Result<Self> {
         sweep(parent);
         let path = parent.join(format!("{name}-{}", std::process::id()));

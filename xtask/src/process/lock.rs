@@ -19,9 +19,6 @@ pub struct Lock {
 impl Lock {
     /// Takes the file `path` for this process. While another one has it, waits, and tells `say` for
     /// whom.
-    ///
-    /// # Errors
-    /// The file cannot be written or locked.
     pub fn take(path: &Path, say: impl FnOnce(&str)) -> Result<Self> {
         let problem = || format!("cannot lock {}", path.display());
         let mut file = File::options()
@@ -50,9 +47,6 @@ fn this_process() -> String {
 
 /// Checks that this program, built in the checkout `built_in`, is not used in another one: a copied
 /// build folder would work on the original.
-///
-/// # Errors
-/// It is used elsewhere.
 pub fn check_place(built_in: &Path, program: &Path, here: &Path) -> Result<()> {
     let used_in = checkout_of(program).or_else(|| checkout_of(here));
     let same = |one: &Path, other: &Path| one.canonicalize().ok() == other.canonicalize().ok();

@@ -52,9 +52,6 @@ fn root() -> PathBuf {
 }
 
 /// Finds or downloads them. Unpacked packages are kept until `target/apf/grub` is removed.
-///
-/// # Errors
-/// The packages cannot be downloaded.
 pub fn ensure() -> Result<Grub> {
     if let Some(grub) = Grub::at(root()) {
         return Ok(grub);

@@ -1,12 +1,10 @@
 //! Initramfs archives: the lab's (busybox, `images/lab/init`, kernel modules), and a Linux
 //! guest's (one program).
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cpio::newc::{Builder, trailer};
@@ -24,9 +22,6 @@ const REGULAR: u32 = 0o100_644;
 const CHAR_DEVICE: u32 = 0o020_600;
 
 /// Writes the lab's archive to `target`, with modules from an unpacked kernel's folder.
-///
-/// # Errors
-/// A part is missing or the file cannot be written.
 pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
     let order = Modules::list(module_dir)?.load_order(&modules::parse_list(MODULES))?;
     let file = File::create(target).with_context(|| format!("cannot write {}", target.display()))?;
@@ -46,9 +41,6 @@ pub fn build(target: &Path, module_dir: &Path, busybox: &Path) -> Result<()> {
 }
 
 /// Writes a Linux guest's archive to `target`, with `program` as its first process.
-///
-/// # Errors
-/// The program cannot be read, or the file cannot be written.
 pub fn of_program(target: &Path, program: &Path) -> Result<()> {
     let file = File::create(target).with_context(|| format!("cannot write {}", target.display()))?;
     let mut archive = Archive::new(BufWriter::new(file));
@@ -79,9 +71,6 @@ impl<W: Write> Archive<W> {
     }
 
     /// Adds the file `name`, writable by its owner only, and its parent folders.
-    ///
-    /// # Errors
-    /// The archive cannot be written, or the file is too large for its format.
     pub fn file(&mut self, name: &Path, executable: bool, bytes: &[u8]) -> Result<()> {
         self.folders_of(name)?;
         let mode = if executable { EXECUTABLE } else { REGULAR };
@@ -113,9 +102,6 @@ impl<W: Write> Archive<W> {
     }
 
     /// Ends the archive.
-    ///
-    /// # Errors
-    /// The archive cannot be written.
     pub fn finish(self) -> Result<()> {
         let mut out = trailer(self.out)?;
         out.flush()?;

@@ -1,10 +1,8 @@
 //! The kernel modules that the lab loads, in load order.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection};
@@ -18,9 +16,6 @@ pub struct Modules {
 
 impl Modules {
     /// Lists `lib/modules/<release>`.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
     pub fn list(dir: &Path) -> Result<Self> {
         let builtin = fs::read_to_string(dir.join("modules.builtin"))
             .with_context(|| format!("cannot read modules.builtin in {}", dir.display()))?;
@@ -43,9 +38,6 @@ impl Modules {
     }
 
     /// Lists the files of `wanted` and of their dependencies, each after its own.
-    ///
-    /// # Errors
-    /// There is no such module, or it cannot be read.
     pub fn load_order(&self, wanted: &[&str]) -> Result<Vec<PathBuf>> {
         let order = resolve(wanted, &self.builtin, &|name| {
             let path = self.files.get(name).with_context(|| format!("this kernel has no module {name}"))?;

@@ -17,9 +17,6 @@ pub struct Qemu {
 
 impl Qemu {
     /// Finds it in the PATH.
-    ///
-    /// # Errors
-    /// It does not start, or prints no version.
     pub fn find() -> Result<Option<Self>> {
         which::which(PROGRAM).ok().map(Self::at).transpose()
     }

@@ -11,9 +11,6 @@ use crate::{
 };
 
 /// Finds or builds it.
-///
-/// # Errors
-/// It cannot be downloaded or built.
 pub fn ensure() -> Result<PathBuf> {
     let version = &VERSIONS.uhyve.version;
     let root = dirs::apf().join("tools");

@@ -17,7 +17,6 @@ macro_rules! counters {
 
         impl Counters {
             /// Sums up the counters of `cores`.
-            #[must_use]
             pub fn sum<'a>(cores: impl IntoIterator<Item = &'a CoreStats>) -> Self {
                 let mut all = Self::default();
                 for core in cores {
@@ -27,26 +26,22 @@ macro_rules! counters {
             }
 
             /// Returns the counts since `earlier`; high-water marks stay as they are.
-            #[must_use]
             pub const fn since(&self, earlier: &Self) -> Self {
                 Self { $($name: since!($kind, self.$name, earlier.$name),)* }
             }
 
             /// Returns the counters by name.
-            #[must_use]
             pub fn to_counts(&self) -> BTreeMap<String, u64> {
                 [$((stringify!($name).to_owned(), self.$name)),*].into()
             }
 
             /// Reads the counters from counts by name; a missing one is 0.
-            #[must_use]
             pub fn from_counts(counts: &BTreeMap<String, u64>) -> Self {
                 Self { $($name: counts.get(stringify!($name)).copied().unwrap_or(0),)* }
             }
 
             /// Returns true if `name` is a high-water mark. It covers the whole run and says nothing
             /// about one sample.
-            #[must_use]
             pub fn is_mark(name: &str) -> bool {
                 let kinds = [$((stringify!($name), stringify!($kind))),*];
                 kinds.contains(&(name, "most"))

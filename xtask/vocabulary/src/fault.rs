@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 /// One fault, in cycles of the time-stamp counter since the sample began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Core on which it happened.
@@ -35,7 +34,6 @@ pub type Row = (u16, u32, u64, bool, [u64; 5]);
 
 impl Fault {
     /// Converts a fault that the service recorded; its times count from `began`.
-    #[must_use]
     pub const fn since(began: u64, recorded: &record::Fault) -> Self {
         const fn at(time: Tsc, began: u64) -> u64 {
             time.0.saturating_sub(began)

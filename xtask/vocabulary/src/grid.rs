@@ -18,7 +18,6 @@ pub struct Axis {
 
 impl Axis {
     /// Makes an axis.
-    #[must_use]
     pub fn new(name: &str, values: &[f64]) -> Self {
         Self { name: name.into(), values: values.into() }
     }
@@ -55,7 +54,6 @@ impl FromStr for Axis {
 }
 
 /// Returns every combination of the axes' values; the last axis varies fastest.
-#[must_use]
 pub fn points(axes: &[Axis]) -> Vec<Point> {
     axes.iter().fold(vec![Point::new()], |points, axis| {
         let with = |point: &Point, value: f64| {

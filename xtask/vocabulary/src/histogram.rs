@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 /// Distribution of durations, raw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
     /// Name of the durations: `schedule total`, `halt host`, `request`.
@@ -21,7 +20,6 @@ pub struct Histogram {
 
 impl Histogram {
     /// Sums up recorded histograms of the same thing.
-    #[must_use]
     pub fn sum<'a>(
         name: &str,
         per_us: f64,
@@ -36,7 +34,6 @@ impl Histogram {
 
     /// Returns the histograms of all stages of both kinds of wait, each summed over `cores`:
     /// `schedule fault→parked`, …
-    #[must_use]
     pub fn stages(cores: &[&CoreStats], per_us: f64) -> Vec<Self> {
         type Stage = fn(&StageHistograms) -> &histogram::Histogram;
         type Wait = fn(&CoreStats) -> &StageHistograms;
@@ -57,7 +54,6 @@ impl Histogram {
     }
 
     /// Returns the durations recorded since `earlier`, a histogram of the same name.
-    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before: BTreeMap<u64, u64> = earlier.buckets.iter().copied().collect();
         let before = |low: &u64| before.get(low).copied().unwrap_or(0);
@@ -70,7 +66,7 @@ impl Histogram {
 mod tests {
     use super::*;
     use apf_core::classify::Wait;
-    use apf_core::slots::Stages;
+    use apf_core::slot::Stages;
     use apf_core::time::Tsc;
 
     #[test]

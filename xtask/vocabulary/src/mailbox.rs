@@ -39,7 +39,6 @@ impl Default for Mailbox {
 
 impl Mailbox {
     /// Makes an empty mailbox. A program has one, as a static.
-    #[must_use]
     pub const fn new() -> Self {
         Self { magic: MAGIC, request: AtomicU64::new(0), acknowledged: AtomicU64::new(0) }
     }
@@ -56,7 +55,6 @@ impl Mailbox {
 }
 
 /// Returns true if a page that starts with `header` is a mailbox with this request in it.
-#[must_use]
 pub fn asks_for(header: &[u8], request: u64) -> bool {
     header[..16] == MAGIC && header[REQUEST_OFFSET..HEADER_BYTES] == request.to_le_bytes()
 }

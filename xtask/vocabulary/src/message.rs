@@ -125,7 +125,6 @@ pub struct Check {
 
 impl Message {
     /// Makes the message of a sample. The reader has to put its faults back.
-    #[must_use]
     pub fn sample(mut sample: Sample) -> Self {
         let faults = std::mem::take(&mut sample.faults).into_iter().map(Row::from).collect();
         Self::Sample { sample: Box::new(sample), faults }

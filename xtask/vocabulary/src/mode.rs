@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 /// Way in which the guest's faults wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// The service is off: the host stops the core at each fault.
@@ -26,7 +25,6 @@ impl Mode {
     pub const ALL: [Self; 5] = [Self::Blocked, Self::Halt, Self::Async, Self::LinuxBlocked, Self::LinuxAsync];
 
     /// Name in commands and documents.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
@@ -38,13 +36,11 @@ impl Mode {
     }
 
     /// Returns true if the guest is Linux.
-    #[must_use]
     pub const fn is_linux(self) -> bool {
         matches!(self, Self::LinuxBlocked | Self::LinuxAsync)
     }
 
     /// Returns true if other tasks run while one waits for its page.
-    #[must_use]
     pub const fn overlaps(self) -> bool {
         matches!(self, Self::Async | Self::LinuxAsync)
     }

@@ -12,7 +12,6 @@ use crate::mode::Mode;
 
 /// One repetition at one point in one mode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// Way in which faults waited.
@@ -40,7 +39,6 @@ pub const WRONG_PAGES: &str = "wrong_pages";
 
 impl Sample {
     /// Makes a sample with nothing measured.
-    #[must_use]
     pub fn new(mode: Mode, parameters: Point) -> Self {
         Self {
             mode,
@@ -55,13 +53,11 @@ impl Sample {
     }
 
     /// Returns the service's counters, from [`counts`](Self::counts).
-    #[must_use]
     pub fn counters(&self) -> Counters {
         Counters::from_counts(&self.counts)
     }
 
     /// Returns the number of pages that were read with wrong content.
-    #[must_use]
     pub fn wrong_pages(&self) -> u64 {
         self.counts.get(WRONG_PAGES).copied().unwrap_or(0)
     }

@@ -475,7 +475,7 @@ fn without_a_slot_for_it_a_wait_becomes_a_halt_then_a_retry() {
     let m = machine(1);
     let faults: Vec<NotPresent> = (1..=SLOTS as u32 + 1).map(|t| m.fault(t, Wait::Schedule)).collect();
     let halts = faults.iter().filter(|fault| matches!(fault, NotPresent::Wait(_, Wait::Halt))).count();
-    assert_eq!((halts, faults[SLOTS]), (crate::slots::HALT_RESERVE, NotPresent::Retry));
+    assert_eq!((halts, faults[SLOTS]), (crate::slot::HALT_RESERVE, NotPresent::Retry));
     let stats = &m.cores[0].stats;
     assert_eq!((stats.overflow_halts.get(), stats.overflow_retries.get()), (halts as u64, 1));
 }

@@ -17,7 +17,6 @@ pub struct NotComparable {
 
 impl NotComparable {
     /// For reports of one kind that hold nothing to compare.
-    #[must_use]
     pub fn nothing_to_judge() -> Self {
         let reason = "no metric has at least three repetitions at one point in both; \
                       repeat the experiment with more `--repetitions`";

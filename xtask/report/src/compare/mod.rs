@@ -111,7 +111,6 @@ impl<'a> Comparison<'a> {
     }
 
     /// The number of rows with this verdict.
-    #[must_use]
     pub fn count(&self, verdict: Verdict) -> usize {
         self.rows.iter().filter(|row| row.verdict == verdict).count()
     }

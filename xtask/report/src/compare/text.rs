@@ -6,11 +6,10 @@ use super::{Comparison, Row, Verdict};
 use crate::number;
 use crate::plot::curves::better;
 use crate::stats::CONFIDENCE;
-use crate::terminal::{Look, Tone, left, right};
+use crate::terminal::{Look, Tone};
 
 impl Verdict {
     /// Name of the verdict.
-    #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Regression => "REGRESSION",
@@ -26,7 +25,6 @@ impl Verdict {
 
 impl Comparison<'_> {
     /// A table for each metric and panel, and a last line that sums up.
-    #[must_use]
     pub fn text(&self, look: Look) -> String {
         let mut text = format!(
             "{}: the second compared with the first, medians, {:.0} % intervals of the change\n",
@@ -37,7 +35,7 @@ impl Comparison<'_> {
             let setting = &report.setting;
             let revision = setting.git_revision.as_deref().unwrap_or("unknown revision");
             let modified = if setting.git_modified { ", modified" } else { "" };
-            let _ = writeln!(text, "  {}{} of {}{modified}", left(which, 8), setting.began, revision);
+            let _ = writeln!(text, "  {which:<8}{} of {revision}{modified}", setting.began);
         }
         for note in &self.notes {
             let _ = writeln!(text, "  note: {note}");
@@ -62,11 +60,10 @@ impl Comparison<'_> {
         };
         let name = format!("{}{}{place}", row.metric.label, better(row.metric.better));
         let _ = writeln!(text, "\n{}", look.paint(Tone::Heading, &name));
-        let cells = [("first", 10), ("second", 10), ("change", 10), ("interval", 24)];
-        let cells: String = cells.iter().map(|(name, width)| right(name, *width)).collect();
-        let variable = &experiment.variable.label;
-        let _ =
-            writeln!(text, "  {}  {}{cells}", right(variable, self.width()), left("mode", self.mode_width()));
+        let (variable, width, modes) = (&experiment.variable.label, self.width(), self.mode_width());
+        let [first, second, change, interval] = ["first", "second", "change", "interval"];
+        let cells = format!("{first:>10}{second:>10}{change:>10}{interval:>24}");
+        let _ = writeln!(text, "  {variable:>width$}  {:<modes$}{cells}", "mode");
     }
 
     fn row(&self, row: &Row<'_>, look: Look) -> String {
@@ -77,14 +74,13 @@ impl Comparison<'_> {
         );
         let word = row.verdict.word();
         let word = row.verdict.tone().map_or_else(|| word.to_owned(), |tone| look.paint(tone, word));
+        let (width, modes) = (self.width(), self.mode_width());
         let line = format!(
-            "  {}  {}{}{}{}{}  {word}",
-            right(&number::exact(row.point.x.0), self.width()),
-            left(row.mode.name(), self.mode_width()),
-            right(&number::short(row.a.median), 10),
-            right(&number::short(row.b.median), 10),
-            right(&change, 10),
-            right(&interval, 24),
+            "  {:>width$}  {:<modes$}{:>10}{:>10}{change:>10}{interval:>24}  {word}",
+            number::exact(row.point.x.0),
+            row.mode.name(),
+            number::short(row.a.median),
+            number::short(row.b.median),
         );
         line.trim_end().to_owned()
     }

@@ -31,10 +31,6 @@ struct Page<'a> {
 }
 
 /// The page of a document.
-///
-/// # Panics
-/// Never: the template writes to memory.
-#[must_use]
 pub fn page(report: &Report) -> String {
     let page = Page {
         report,
@@ -49,7 +45,6 @@ pub fn page(report: &Report) -> String {
 }
 
 /// Facts that a reader must know before the first number.
-#[must_use]
 pub fn about(report: &Report) -> String {
     let setting = &report.setting;
     let host = match setting.host.as_str() {

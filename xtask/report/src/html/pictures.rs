@@ -17,7 +17,6 @@ const LINE: f64 = 17.0;
 const TEXT: f64 = 11.0;
 
 /// Names and texts of the files, one for each picture.
-#[must_use]
 pub fn pictures(report: &Report) -> Vec<(String, String)> {
     let style = style();
     let figures = sections(report).into_iter().flat_map(|section| {

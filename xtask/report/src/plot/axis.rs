@@ -38,7 +38,6 @@ const INSET: f64 = 0.035;
 
 impl Axis {
     /// For an independent variable: its numbers stand where values are.
-    #[must_use]
     pub fn variable(values: &[f64]) -> Self {
         let mut values = values.to_vec();
         values.sort_by(f64::total_cmp);
@@ -66,7 +65,6 @@ impl Axis {
     }
 
     /// For measured values.
-    #[must_use]
     pub fn measured(low: f64, high: f64) -> Self {
         if low > 0.0 && high / low >= LOGARITHMIC_FROM {
             Self::log(low, high)
@@ -76,7 +74,6 @@ impl Axis {
     }
 
     /// Equal differences, from 0 where nothing is below.
-    #[must_use]
     pub fn linear(low: f64, high: f64) -> Self {
         let low = low.min(0.0);
         // A fifth of a smaller difference may be none.
@@ -91,7 +88,6 @@ impl Axis {
     }
 
     /// From 0 to the largest value.
-    #[must_use]
     pub fn until(high: f64) -> Self {
         let mut axis = Self::linear(0.0, high);
         axis.high = if high > 0.0 { high } else { axis.high };
@@ -100,7 +96,6 @@ impl Axis {
     }
 
     /// For counts: whole numbers only.
-    #[must_use]
     pub fn counts(high: u32) -> Self {
         if high > 5 {
             return Self::linear(0.0, high.into());
@@ -111,7 +106,6 @@ impl Axis {
     }
 
     /// Equal ratios.
-    #[must_use]
     pub fn log(low: f64, high: f64) -> Self {
         let (low, high) = (low / 1.12, high * 1.12);
         let decades = (low.log10().floor() as i32)..=(high.log10().ceil() as i32);
@@ -125,7 +119,6 @@ impl Axis {
     }
 
     /// Percentiles from 0 up to the one beyond which a single value of `count` lies.
-    #[must_use]
     pub fn percentiles(count: u64) -> Self {
         let high = 1.0 - 1.0 / (count.max(20) as f64);
         let named = [(0.0, "0"), (0.5, "50"), (0.9, "90"), (0.99, "99"), (0.999, "99.9"), (0.9999, "99.99")];
@@ -140,13 +133,11 @@ impl Axis {
     }
 
     /// No numbers: for rows that have names.
-    #[must_use]
     pub const fn rows(count: f64) -> Self {
         Self { scale: Scale::Linear, low: 0.0, high: count, ticks: Vec::new(), inset: 0.0 }
     }
 
     /// Position along the axis, from 0 to 1; a value beyond the axis has one beyond these.
-    #[must_use]
     pub fn position(&self, value: f64) -> f64 {
         let along = |f: fn(f64) -> f64| (f(value) - f(self.low)) / (f(self.high) - f(self.low));
         let position = match self.scale {
@@ -162,7 +153,6 @@ impl Axis {
 
     /// Leaves out numbers that would touch others on an axis of this length, each as wide as
     /// `width` says. The first and the last stay.
-    #[must_use]
     pub fn thinned(mut self, length: f64, width: impl Fn(&str) -> f64) -> Self {
         let ends = |(value, text): &(f64, String)| {
             let (middle, half) = (self.position(*value) * length, width(text) / 2.0);

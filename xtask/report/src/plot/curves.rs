@@ -22,7 +22,6 @@ struct Line {
 }
 
 /// The picture of a metric in a panel; `None` if nothing was measured there.
-#[must_use]
 pub fn draw(report: &Report, metric: &Metric, panel: Option<Value>, size: Size) -> Option<String> {
     let modes = report.modes_of(metric);
     let of_mode = |(mode, name)| {
@@ -60,7 +59,6 @@ pub fn draw(report: &Report, metric: &Metric, panel: Option<Value>, size: Size) 
 }
 
 /// Words beside a metric's name.
-#[must_use]
 pub const fn better(better: Better) -> &'static str {
     match better {
         Better::Lower => " (less is better)",
@@ -81,7 +79,6 @@ pub struct Held<'a> {
 }
 
 /// The references to a metric that have points in a panel.
-#[must_use]
 pub fn references<'a>(report: &'a Report, metric: &'a Metric, panel: Option<Value>) -> Vec<Held<'a>> {
     let values = |(point, value): (&Point, &f64)| (point.x.0, *value);
     (0..REFERENCES)
@@ -98,7 +95,6 @@ pub fn references<'a>(report: &'a Report, metric: &'a Metric, panel: Option<Valu
 
 /// "ideal" of "ideal: P·L / min(T, 64)", and no longer than a plot can spare; the whole stands
 /// beneath the picture.
-#[must_use]
 pub fn short_name(reference: &Reference) -> String {
     const LONGEST: usize = 14;
     let name = reference.label.split(':').next().unwrap_or_default().trim();

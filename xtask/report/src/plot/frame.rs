@@ -30,7 +30,6 @@ const TOP: i32 = 26;
 const NAME_STEP: i32 = 15;
 
 /// CSS pixels in plotters'.
-#[must_use]
 pub const fn px(css: i32) -> i32 {
     css * SCALE
 }
@@ -63,9 +62,6 @@ pub struct Frame<'a> {
 }
 
 /// Draws one picture; `inside` draws what is in the frame.
-///
-/// # Panics
-/// Never: memory takes everything.
 pub fn picture(outline: Outline, inside: impl FnOnce(&mut Frame<'_>) -> Drawn) -> String {
     let mut text = String::new();
     let (width, height) = outline.size.pixels();
@@ -124,15 +120,11 @@ impl<'a> Frame<'a> {
     }
 
     /// The place of a value.
-    #[must_use]
     pub fn at(&self, x: f64, y: f64) -> Place {
         self.chart.backend_coord(&(x, y))
     }
 
     /// A line through these values, cut where it leaves the plot, and its visible points.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn line(&self, values: &[(f64, f64)], ink: Ink, width: f64) -> Drawn<Vec<Place>> {
         let position = |&(x, y): &(f64, f64)| (self.axes.0.position(x), self.axes.1.position(y));
         let places: Vec<_> = values.iter().map(position).collect();
@@ -149,7 +141,6 @@ impl<'a> Frame<'a> {
     }
 
     /// A mark for a line that goes on beyond the plot.
-    #[must_use]
     pub fn beyond(&self, (_, y): (f64, f64)) -> &'static str {
         match self.axes.1.position(y) {
             height if height < 0.0 => " ↓",
@@ -159,34 +150,22 @@ impl<'a> Frame<'a> {
     }
 
     /// A line from place to place.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn path(&self, places: Vec<Place>, ink: Ink, width: f64) -> Drawn {
         let width = (width * f64::from(SCALE)) as u32;
         self.root.draw(&PathElement::new(places, ink.stroke_width(width)))
     }
 
     /// A surface.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn surface(&self, places: Vec<Place>, ink: Ink) -> Drawn {
         self.root.draw(&Polygon::new(places, ink.filled()))
     }
 
     /// A bar.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn bar(&self, from: Place, to: Place, ink: Ink) -> Drawn {
         self.root.draw(&Rectangle::new([from, to], ink.filled()))
     }
 
     /// A mode's mark, with a shape and a colour of its own.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn mark(&self, (x, y): Place, mode: Mode, ink: Ink) -> Drawn {
         let r = px(4);
         match mode {
@@ -206,9 +185,6 @@ impl<'a> Frame<'a> {
     }
 
     /// Words in the plot.
-    ///
-    /// # Errors
-    /// None: memory takes everything.
     pub fn text(&self, text: &str, place: Place, ink: Ink, (h, v): (HPos, VPos)) -> Drawn {
         self.root.draw_text(text, &style(ink).pos(Pos::new(h, v)), place)
     }
@@ -224,7 +200,6 @@ impl<'a> Frame<'a> {
     }
 
     /// The plot's ends: left, right, top, bottom.
-    #[must_use]
     pub fn ends(&self) -> (i32, i32, i32, i32) {
         let (x, y) = self.chart.plotting_area().get_pixel_range();
         (x.start, x.end, y.start, y.end)

@@ -57,13 +57,11 @@ impl Ink {
     }
 
     /// The ink that was passed through plotters.
-    #[must_use]
     pub fn of(color: BackendColor) -> Self {
         Self::all().nth(color.rgb.0.into()).unwrap_or(Self::Text)
     }
 
     /// Name of its class.
-    #[must_use]
     pub fn class(self) -> String {
         match self {
             Self::Text => "text".into(),

@@ -28,7 +28,6 @@ pub enum Size {
 
 impl Size {
     /// Width and height in CSS pixels.
-    #[must_use]
     pub const fn pixels(self) -> (u32, u32) {
         match self {
             Self::Wide => (960, 400),
@@ -38,7 +37,6 @@ impl Size {
 }
 
 /// The unit in which this many µs are neither large nor small, and its µs.
-#[must_use]
 pub fn unit(us: f64) -> (&'static str, f64) {
     match us {
         t if t >= 1e6 => ("s", 1e6),

@@ -30,7 +30,6 @@ pub struct Line {
 
 /// Names and lines of a point's pictures: each distribution in all modes that have it. Of a fault's
 /// stages only the totals; the others have pictures of their own.
-#[must_use]
 pub fn groups(report: &Report, point: Point) -> Vec<(String, Vec<Line>)> {
     let mut groups: Vec<(String, Vec<Line>)> = Vec::new();
     for &mode in report.modes() {
@@ -61,7 +60,6 @@ pub fn groups(report: &Report, point: Point) -> Vec<(String, Vec<Line>)> {
 }
 
 /// Draws one of them.
-#[must_use]
 pub fn draw(name: &str, lines: &[Line], size: Size) -> String {
     let count = lines.iter().map(|line| line.distribution.count()).max().unwrap_or(1);
     let (unit, scale) = unit(lines);

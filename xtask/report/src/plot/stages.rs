@@ -34,7 +34,6 @@ pub struct Row {
 }
 
 /// "schedule" and "host" of "schedule host", if it is a stage of a wait.
-#[must_use]
 pub fn wait_and_stage(name: &str) -> Option<(&str, &str)> {
     let (wait, stage) = name.split_once(' ')?;
     let known = ["fault→parked", "host", "ready→service", "ready→running", "total"];
@@ -42,7 +41,6 @@ pub fn wait_and_stage(name: &str) -> Option<(&str, &str)> {
 }
 
 /// A row for each kind of wait in each mode at these points.
-#[must_use]
 pub fn rows(report: &Report, points: &[Point]) -> Vec<Row> {
     let mut rows = Vec::new();
     for &point in points {
@@ -72,7 +70,6 @@ fn row(place: String, all: &Distributions, mode: Mode, wait: &str) -> Option<Row
 }
 
 /// A bar for each row.
-#[must_use]
 pub fn draw(rows: &[Row], size: Size) -> String {
     let longest = rows.iter().map(|row| row.means.iter().sum()).fold(0.0, f64::max);
     let (unit, scale) = super::unit(longest);

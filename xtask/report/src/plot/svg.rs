@@ -165,7 +165,6 @@ pub fn hint(text: &mut String, hints: &[(BackendCoord, String)]) {
 }
 
 /// Approximate width of a text in a sans-serif font of this size, in the size's unit.
-#[must_use]
 pub fn text_width(text: &str, size: f64) -> f64 {
     let wide = |c: char| match c {
         'i' | 'l' | 'j' | 't' | 'f' | 'I' | '.' | ',' | ':' | '\'' | '|' | '(' | ')' | ' ' => 0.31,
@@ -210,7 +209,6 @@ fn data(points: impl IntoIterator<Item = BackendCoord>) -> String {
 }
 
 /// Text with escapes in place of markup.
-#[must_use]
 pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -15,13 +15,11 @@ const LIMIT: u32 = 64;
 const COLUMNS: usize = 300;
 
 /// Returns whether there are more steps than a picture can show.
-#[must_use]
 pub fn is_dense(sample: &Sample) -> bool {
     outstanding(&sample.faults).len() > 2 * COLUMNS
 }
 
 /// The picture of a sample; `None` if no single fault was recorded.
-#[must_use]
 pub fn draw(report: &Report, sample: &Sample, size: Size) -> Option<String> {
     let steps = outstanding(&sample.faults);
     let (first, _) = *steps.first()?;

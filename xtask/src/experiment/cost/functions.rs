@@ -41,9 +41,6 @@ pub struct Functions {
 
 impl Functions {
     /// Those of the ELF file `image`, whose entry point was at `entry`.
-    ///
-    /// # Errors
-    /// It is no ELF file with symbols.
     pub fn read(image: &Path, entry: u64) -> Result<Self> {
         let data = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
         let file = object::File::parse(&*data).with_context(|| format!("{} is no ELF", image.display()))?;
@@ -79,9 +76,6 @@ impl Functions {
 
     /// Counts what QEMU's plugin hotblocks lists: lines `0xADDRESS, translations,
     /// instructions, executions`.
-    ///
-    /// # Errors
-    /// A line is something else, or there is none.
     pub fn count(&self, profile: &str) -> Result<Instructions> {
         let mut counted = Instructions::default();
         let lines = profile.lines().filter(|line| line.starts_with("0x"));

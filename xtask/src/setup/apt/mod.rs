@@ -5,25 +5,19 @@
 
 mod sources;
 
-use std::{
-    fmt::Write as _,
-    fs,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 
-use crate::{
-    dirs,
-    process::{
-        Cmd,
-        command::{shell_quote, shell_word},
-    },
-    versions::{Packages, VERSIONS},
-};
+use crate::dirs;
+use crate::process::Cmd;
+use crate::process::command::{shell_quote, shell_word};
+use crate::versions::{Packages, VERSIONS};
 use sources::Source;
 
 /// Limits, so that a mirror that does not answer costs seconds instead of minutes.
@@ -127,9 +121,6 @@ fn by_hand() -> String {
 }
 
 /// Downloads packages into `scratch` and unpacks them into a folder there.
-///
-/// # Errors
-/// They cannot be downloaded.
 pub fn unpack(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
     let root = scratch.join("root");
     for package in download(packages, scratch)? {
@@ -145,9 +136,6 @@ pub fn unpack(packages: &[&str], scratch: &Path) -> Result<PathBuf> {
 
 /// Renames the unpacked folder `new` to `root`, which is complete or absent, even when
 /// interrupted.
-///
-/// # Errors
-/// It cannot be moved.
 pub fn move_into_place(new: &Path, root: &Path) -> Result<()> {
     let _ = fs::remove_dir_all(root);
     fs::create_dir_all(root.parent().context("no parent folder")?)?;
@@ -179,9 +167,6 @@ fn open_to_apt(folder: &Path) {
 }
 
 /// Returns names and versions of the packages that were downloaded into `scratch`.
-///
-/// # Errors
-/// The folder cannot be read.
 pub fn versions(scratch: &Path) -> Result<Vec<(String, String)>> {
     let files = fs::read_dir(scratch)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
     let names = files.collect::<Result<Vec<_>>>()?;
@@ -196,9 +181,6 @@ fn name_and_version(file: &str) -> Option<(String, String)> {
 
 /// Downloads the upstream archive of a source package in Debian's suite `suite` into
 /// `scratch`; apt verifies it. The system's own package lists are not changed.
-///
-/// # Errors
-/// It cannot be downloaded.
 pub fn upstream_source(package: &str, suite: &str, scratch: &Path) -> Result<PathBuf> {
     let (list, lists) = (scratch.join("sources.list"), scratch.join("lists"));
     fs::create_dir_all(lists.join("partial"))?;
@@ -234,9 +216,6 @@ pub fn any_missing(packages: &Packages) -> bool {
 }
 
 /// Finds the kernel package that a meta package depends on.
-///
-/// # Errors
-/// apt does not know the meta package.
 pub fn concrete_kernel(meta: &str) -> Result<String> {
     let ask = || -> Result<Option<String>> {
         let text = Cmd::new("apt-cache").args(["depends", "--important", meta]).quiet().output()?.stdout;

@@ -36,9 +36,6 @@ pub fn missing(suite: &str, package: &str) -> Result<Option<Source>> {
 }
 
 /// Returns the line that names a suite's source packages.
-///
-/// # Errors
-/// apt has no mirror for the release.
 pub fn of_source_packages(suite: &str) -> Result<String> {
     line("deb-src", &texts(), suite)
 }

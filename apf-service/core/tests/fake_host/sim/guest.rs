@@ -7,9 +7,10 @@ use std::rc::Rc;
 use apf_core::classify::{Context, Task, Wait};
 use apf_core::early_ready::EarlyCount;
 use apf_core::event::CoreId;
-use apf_core::per_core::{Core, Machine, NotPresent, PageFault, Work};
+use apf_core::outcome::{NotPresent, PageFault, Work};
+use apf_core::per_core::{Core, Machine};
 use apf_core::protocol::Token;
-use apf_core::slots::{Slot, Ticket};
+use apf_core::slot::{Slot, Ticket};
 use apf_core::time::Tsc;
 
 use super::host::Host;

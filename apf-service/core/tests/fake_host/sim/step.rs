@@ -42,7 +42,7 @@ pub enum Forged {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A task touches a page that is out.
+    /// A task touches an evicted page.
     Fault {
         core: u8,
         place: Place,
