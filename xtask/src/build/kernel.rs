@@ -14,7 +14,7 @@ use images::kernel;
 
 use super::guest;
 use crate::dirs;
-use crate::patches::{self, Lines};
+use crate::patches;
 use crate::process::{Cmd, build_cargo, command};
 use crate::setup::{BuildTools, Tools};
 
@@ -89,7 +89,7 @@ fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
     let scratch = dirs::scratch("kernel")?;
     let new = scratch.path();
     mirror(source, new)?;
-    patches::apply(series, new, Lines::Exact)?;
+    patches::apply(series, new)?;
     let write = |name: &str, text: &str| {
         fs::write(new.join(name), text).with_context(|| format!("cannot write {name} of the kernel"))
     };

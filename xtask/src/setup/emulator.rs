@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{apt, qemu::Qemu};
 use crate::dirs;
 use crate::output;
-use crate::patches::{self, Lines};
+use crate::patches;
 use crate::process::Cmd;
 use crate::versions::{LabQemu, Packages, VERSIONS};
 
@@ -103,7 +103,7 @@ fn build() -> Result<()> {
     let archive = apt::upstream_source("qemu", suite, scratch.path())?;
     check(&archive, &VERSIONS.lab.qemu)?;
     let source = unpack(&archive, scratch.path())?;
-    patches::apply(&repairs()?, &source, Lines::Shifted)?;
+    patches::apply(&repairs()?, &source)?;
     fs::write(source.join("configs/devices/x86_64-softmmu/lab.mak"), DEVICES)?;
     let build = source.join("build");
     fs::create_dir_all(&build)?;
