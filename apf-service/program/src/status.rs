@@ -77,12 +77,14 @@ fn decode(number: i64) -> Status {
         STOPPED => Status::Off(Off::Stopped),
         CHANGING => Status::Changing,
         QUIESCED => Status::Quiesced,
-        ..=NO_TASK => Status::Off(Off::Failed(StartError::NoTask { kib: (NO_TASK - number) as u64 })),
-        ..=OTHER_VERSION => Status::Off(Off::Failed(StartError::VersionMismatch {
+        _ if number <= NO_TASK => {
+            Status::Off(Off::Failed(StartError::NoTask { kib: (NO_TASK - number) as u64 }))
+        }
+        _ if number <= OTHER_VERSION => Status::Off(Off::Failed(StartError::VersionMismatch {
             archive: (OTHER_VERSION - number) as u32,
             program: VERSION,
         })),
-        ..=SHORT_WATCHDOG => {
+        _ if number <= SHORT_WATCHDOG => {
             let micros = (SHORT_WATCHDOG - number) as u16;
             Status::Off(Off::Failed(StartError::WatchdogTooShort { micros }))
         }
