@@ -138,14 +138,16 @@ pub fn run(plan: &Plan) {
                     bench.begin_sample();
                     let mut measured = (plan.experiment)(&bench, point);
                     let faults = bench.recorded(&mut measured);
-                    // Last: storing the recorded faults may touch memory for the first time.
-                    (measured, faults, bench.counted())
+                    (measured, faults)
                 };
-                let Some((mut measured, faults, counters)) = with_service(mode, waits, record, work) else {
+                let Some((mut measured, faults)) = with_service(mode, waits, record, work) else {
                     continue;
                 };
+                // Now that no fault can raise it: the service has stopped, and the stack of a task
+                // that disarms a core may have been touched for the first time.
+                let counters = bench.counted();
                 measured.metrics.extend(cost.map(|cost| ("fault_cost_ms".to_owned(), cost)));
-                // So may the message about the sample.
+                // Before the message about the sample, which may touch memory for the first time.
                 host::measured();
                 let mut counts = counters.to_counts();
                 counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
