@@ -42,11 +42,14 @@ impl Sketch {
     /// Makes the document of the recorded samples; `None` if there is none yet.
     pub fn fill(&self, parts: &[Part]) -> Option<Document> {
         let record = &parts.iter().find(|part| !part.record.samples.is_empty())?.record;
-        let samples = |part: &Part| {
-            part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)).collect()
-        };
         let ends = parts.iter().filter_map(|part| part.record.end).collect();
-        let samples = parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect();
+        let mut samples: Vec<_> = parts
+            .iter()
+            .flat_map(|part| part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)))
+            .collect();
+        // Experiments share workloads of the guest, which measure more than one question asks.
+        let asked = |name: &str| self.definition.metrics.iter().any(|metric| metric.0 == name);
+        samples.iter_mut().for_each(|sample| sample.metrics.retain(|name, _| asked(name)));
         Some(self.fill_with(samples, ends, record))
     }
 
@@ -169,6 +172,15 @@ mod tests {
         let setting = &document.setting;
         assert_eq!((setting.vmm.as_str(), setting.processor.as_str(), setting.tsc_mhz), ("uhyve", "p", 2000));
         assert_eq!(sketch().fill(&[]), None);
+    }
+
+    #[test]
+    fn a_document_has_the_metrics_that_its_question_names() {
+        let [mut part] = parts();
+        part.record.samples[0].metrics.insert("pages_per_second".into(), 400.0);
+        let document = sketch().fill(&[part]).unwrap();
+        assert_eq!(document.samples[0].metrics, Point::from([("ms_per_page".into(), 2.5)]));
+        apf_report::Report::new(document).unwrap();
     }
 
     #[test]
