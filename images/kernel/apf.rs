@@ -58,6 +58,15 @@ impl Hooks for Kernel {
 		apic::wakeup_core(core);
 	}
 
+	fn apf_hook_wake_by(deadline: u64) -> bool {
+		let time = deadline / u64::from(processor::get_frequency());
+		let is_ahead = processor::get_timer_ticks() < time;
+		if is_ahead {
+			apic::set_oneshot_timer(Some(time));
+		}
+		is_ahead
+	}
+
 	fn apf_hook_reschedule() {
 		core_scheduler().reschedule();
 	}
@@ -78,20 +87,31 @@ impl Hooks for Kernel {
 		}
 	}
 
-	fn apf_hook_install(page_fault: u64, vector: u8, ready: u64, previous: &AtomicU64) -> bool {
+	fn apf_hook_install(
+		page_fault: (u64, &AtomicU64),
+		general_protection: (u64, &AtomicU64),
+		vector: u8,
+		ready: u64,
+	) -> bool {
 		if interrupts::is_named(vector) {
 			return false;
 		}
 		let mut idt = IDT.lock();
-		previous.store(idt.page_fault.handler_addr().as_u64(), Ordering::Release);
-		// SAFETY: the service's entries fit these gates. Both stay on interrupt
+		let before = idt.page_fault.handler_addr().as_u64();
+		page_fault.1.store(before, Ordering::Release);
+		let before = idt.general_protection_fault.handler_addr().as_u64();
+		general_protection.1.store(before, Ordering::Release);
+		// SAFETY: the service's entries fit these gates. All stay on interrupt
 		// stack 1 like every gate of this kernel.
 		unsafe {
 			idt[vector]
 				.set_handler_addr(x86_64::VirtAddr::new(ready))
 				.set_stack_index(0);
 			idt.page_fault
-				.set_handler_addr(x86_64::VirtAddr::new(page_fault))
+				.set_handler_addr(x86_64::VirtAddr::new(page_fault.0))
+				.set_stack_index(0);
+			idt.general_protection_fault
+				.set_handler_addr(x86_64::VirtAddr::new(general_protection.0))
 				.set_stack_index(0);
 		}
 		drop(idt);

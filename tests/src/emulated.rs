@@ -20,9 +20,6 @@ pub struct Built {
 
 impl Built {
     /// Builds everything.
-    ///
-    /// # Panics
-    /// It does not compile.
     pub fn new(xtask: &Xtask) -> Self {
         let built = xtask.call(&["build"]);
         assert_eq!(built.code(), 0, "{}", built.text);
@@ -55,9 +52,6 @@ pub fn is_there(name: &str) -> bool {
 }
 
 /// Boots a machine with `args`; ends it when it has printed `last`, or after `limit`.
-///
-/// # Panics
-/// QEMU cannot be started.
 pub fn boot(args: &[impl AsRef<OsStr>], last: Option<&str>, limit: Duration) -> Ran {
     let started = Instant::now();
     let (reader, writer) = io::pipe().expect("a pipe");

@@ -90,21 +90,26 @@ impl Xtask {
 
     /// Calls `cargo xtask run` with the folder of this test.
     pub fn run(&self, args: &[&str]) -> Ended {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        self.call(&[&["run", "--out", out], args].concat())
+        self.call(&self.with_folder(&["run"], args))
     }
 
     /// Calls `cargo xtask check` with the folder of this test.
     pub fn check(&self, args: &[&str]) -> Ended {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        self.call(&[&["check", "--out", out], args].concat())
+        self.call(&self.with_folder(&["check"], args))
     }
 
-    /// Starts `cargo xtask run` and leaves it running.
-    pub fn start_run(&self, args: &[&str]) -> Child {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        let args = [&["run", "--out", out], args].concat();
-        self.command(&args).spawn().expect("cargo xtask starts")
+    /// Calls `cargo xtask experiment run` with the folder of this test.
+    pub fn experiment(&self, args: &[&str]) -> Ended {
+        self.call(&self.with_folder(&["experiment", "run"], args))
+    }
+
+    /// Starts a verb with the folder of this test and leaves it running.
+    pub fn start(&self, verb: &[&str], args: &[&str]) -> Child {
+        self.command(&self.with_folder(verb, args)).spawn().expect("cargo xtask starts")
+    }
+
+    fn with_folder<'a>(&'a self, verb: &[&'a str], args: &[&'a str]) -> Vec<&'a str> {
+        [verb, &["--out", self.out.to_str().expect("a UTF-8 path")], args].concat()
     }
 
     /// Returns the program.
@@ -117,26 +122,9 @@ impl Xtask {
         &self.out
     }
 
-    /// Makes the arguments of `cargo xtask experiment run`, with the folder of this test.
-    fn experiment_args<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
-        let out = self.out.to_str().expect("a UTF-8 path");
-        [&["experiment", "run", "--out", out], args].concat()
-    }
-
-    /// Calls `cargo xtask experiment run` with the folder of this test.
-    pub fn experiment(&self, args: &[&str]) -> Ended {
-        self.call(&self.experiment_args(args))
-    }
-
-    /// Starts `cargo xtask experiment run` and leaves it running.
-    pub fn start_experiment(&self, args: &[&str]) -> Child {
-        self.command(&self.experiment_args(args)).spawn().expect("cargo xtask starts")
-    }
-
     /// Reads the document of the experiment `name`, if it wrote one.
     pub fn document(&self, name: &str) -> Option<Value> {
-        let text = fs::read(self.out.join(name).join("report.json")).ok()?;
-        Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+        read(&self.out.join(name))
     }
 
     /// Counts the samples of the experiment `name` that have been recorded so far.
@@ -147,8 +135,7 @@ impl Xtask {
 
     /// Reads the report of the last checks, if they wrote one.
     pub fn report(&self) -> Option<Value> {
-        let text = fs::read(self.out.join("report.json")).ok()?;
-        Some(serde_json::from_slice(&text).expect("report.json is JSON"))
+        read(&self.out)
     }
 
     /// Reads the guest's output in a run, or in checks.
@@ -168,6 +155,11 @@ impl Xtask {
         }
         false
     }
+}
+
+fn read(folder: &Path) -> Option<Value> {
+    let text = fs::read(folder.join("report.json")).ok()?;
+    Some(serde_json::from_slice(&text).expect("report.json is JSON"))
 }
 
 fn ended(child: Child) -> Ended {
@@ -214,17 +206,11 @@ pub fn family(ancestor: u32) -> Vec<(u32, String)> {
 }
 
 /// Returns a document's samples.
-///
-/// # Panics
-/// It has none.
 pub fn samples(document: &Value) -> &[Value] {
     document["samples"].as_array().expect("samples")
 }
 
 /// Returns a document's first sample in this mode.
-///
-/// # Panics
-/// There is none.
 pub fn sample<'a>(document: &'a Value, mode: &str) -> &'a Value {
     let of_mode = samples(document).iter().find(|sample| sample["mode"] == mode);
     of_mode.unwrap_or_else(|| panic!("no sample {mode}"))

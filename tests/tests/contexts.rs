@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
 /// if its context were handled wrongly.
-const CHECKS: [&str; 15] = [
+const CHECKS: [&str; 17] = [
     "application",
     "two_at_once",
     "guard",
@@ -18,6 +18,8 @@ const CHECKS: [&str; 15] = [
     "service",
     "crowd",
     "watchdog",
+    "overdue_halt",
+    "late_page",
     "unknown_reason",
     "quiesce",
 ];

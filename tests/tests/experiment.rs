@@ -65,7 +65,7 @@ fn an_overlap_experiment_documents_waits_that_overlap() {
 #[test]
 fn an_interrupted_experiment_keeps_its_finished_samples() {
     let Some(xtask) = Xtask::find("experiment-interrupted") else { return };
-    let child = xtask.start_experiment(&["overlap", "--quick", "--repetitions", "50"]);
+    let child = xtask.start(&["experiment", "run"], &["overlap", "--quick", "--repetitions", "50"]);
     let id = Pid::from_raw(child.id().cast_signed());
     let started = Instant::now();
     while xtask.samples_so_far("overlap") < 3 && started.elapsed() < Duration::from_secs(300) {

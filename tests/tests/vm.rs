@@ -97,7 +97,7 @@ fn a_guest_that_hangs_is_ended_and_reported() {
 fn an_interrupted_run_leaves_nothing_behind() {
     let Some(xtask) = Xtask::find("interrupted") else { return };
     for moment in ["Welcome to Hermit", "\"event\":\"sample_begins\""] {
-        let child = xtask.start_run(&["--page-latency", "100ms"]);
+        let child = xtask.start(&["run"], &["--page-latency", "100ms"]);
         let id = child.id();
         let reached = xtask.guest_says(moment, Duration::from_secs(300));
         let members = family(id);

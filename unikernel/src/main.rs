@@ -1,4 +1,4 @@
-//! The guest's program: measures an experiment, or checks what the service does.
+//! The guest's program: measures an experiment, or checks the service.
 //!
 //! On Hermit it starts the service. As the first process of Linux it runs the same
 //! workloads with the kernel's own async page faults, to compare Hermit with

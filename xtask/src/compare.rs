@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use apf_report::Report;
 use apf_report::compare::{Comparison, Verdict};
 use clap::Args;
 
@@ -34,8 +35,8 @@ pub fn run(args: &CompareArgs) -> u8 {
 }
 
 fn compare(args: &CompareArgs) -> Result<u8> {
-    let first = draw::read(&draw::document_of(&args.first))?;
-    let second = draw::read(&draw::document_of(&args.second))?;
+    let first = Report::read(&draw::document_of(&args.first))?;
+    let second = Report::read(&draw::document_of(&args.second))?;
     let comparison = Comparison::new(&first, &second, args.limit)?;
     println!("{}", comparison.text(draw::look()));
     Ok(if comparison.count(Verdict::Regression) > 0 { REGRESSION } else { 0 })

@@ -1,9 +1,7 @@
 //! Paths. Everything that this program makes lies below `target/apf`.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 

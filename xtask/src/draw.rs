@@ -54,7 +54,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
     files.retain(|file| seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())));
     let folders = folders(args, &files)?;
     // All are read before anything is written.
-    let reports = files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>()?;
+    let reports = files.iter().map(|file| Report::read(file)).collect::<Result<Vec<_>, _>>()?;
     for (report, folder) in reports.iter().zip(folders) {
         for format in &args.format {
             make(report, *format, &folder)?;
@@ -132,11 +132,6 @@ const fn contents(format: Format) -> &'static str {
         Format::Hgrm => "distributions",
         Format::Trace => "single faults",
     }
-}
-
-/// Reads and checks a document.
-pub fn read(file: &Path) -> Result<Report> {
-    Ok(Report::read(file)?)
 }
 
 /// Colours on a terminal, unless they are not wanted.

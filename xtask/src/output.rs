@@ -116,6 +116,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// Hashes and names of files.
 struct List(BTreeSet<(String, String)>);
 
+/// Returns true for the folders that verbs use without `--out`: an earlier version of this
+/// program, which kept no list, may have written there.
+fn is_default(folder: &Path) -> bool {
+    let own = ["experiments", "image", "check"].map(|name| dirs::apf().join(name).canonicalize());
+    let folder = folder.canonicalize();
+    folder.is_ok_and(|folder| own.into_iter().flatten().any(|own| folder.starts_with(own)))
+}
+
 impl List {
     /// The list in a folder, empty if there is none.
     fn read(folder: &Path) -> Self {
@@ -138,6 +146,7 @@ impl List {
             Ok(Some(old)) if new == Some(old.as_slice()) || self.0.contains(&(sha256(&old), name.into())) => {
                 Ok(())
             }
+            Ok(Some(_)) if is_default(folder) => Ok(()),
             Ok(Some(_)) => bail!(
                 "{} is in the way: this program did not make it, or it was changed since; \
                  move it away, or choose another folder with --out",

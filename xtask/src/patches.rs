@@ -1,5 +1,5 @@
 //! Patch series: a folder of files `NNNN-title.patch`, applied in order to a source tree
-//! by GNU patch, without fuzz.
+//! by GNU patch, without fuzz and offset: the sources are pinned.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,15 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process::Cmd;
-
-/// Lines of the source that a hunk may change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lines {
-    /// Those that it names: the version of the source is pinned.
-    Exact,
-    /// The same text in another place: the source gets updates.
-    Shifted,
-}
 
 /// Returns the patches in `folder`, in order.
 pub fn series(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -38,7 +29,7 @@ pub fn series(folder: &Path) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// A patch does not apply; the message names the patch and the file.
-pub fn apply(series: &[PathBuf], tree: &Path, lines: Lines) -> Result<()> {
+pub fn apply(series: &[PathBuf], tree: &Path) -> Result<()> {
     for patch in series {
         let output = Cmd::new("patch")
             // `--force` asks no question and reverses no patch.
@@ -50,8 +41,7 @@ pub fn apply(series: &[PathBuf], tree: &Path, lines: Lines) -> Result<()> {
             .doing(format!("applying {}", name(patch)))
             .timeout(Duration::from_secs(60))
             .output()?;
-        let is_shifted = output.stdout.contains("(offset ");
-        if !output.status.success() || (is_shifted && lines == Lines::Exact) {
+        if !output.status.success() || output.stdout.contains("(offset ") {
             bail!(
                 "{} does not apply: the source is not the one it was made for\n{}{}",
                 patch.display(),
@@ -74,38 +64,36 @@ mod tests {
     use crate::dirs;
 
     /// Applies a patch of the third line of `a` to a tree with the file `a`.
-    fn apply_to(test: &str, a: &str, lines: Lines) -> Result<String> {
+    fn apply_to(test: &str, a: &str) -> Result<String> {
         let tree = dirs::scratch(test)?;
         let patch = tree.path().join("0001-third.patch");
         fs::write(&patch, "--- a/a\n+++ b/a\n@@ -2,3 +2,3 @@\n 2\n-3\n+three\n 4\n")?;
         fs::write(tree.path().join("a"), a)?;
-        apply(&[patch], tree.path(), lines)?;
+        apply(&[patch], tree.path())?;
         Ok(fs::read_to_string(tree.path().join("a"))?)
     }
 
     #[test]
     fn a_patch_that_fits_is_applied() {
-        assert_eq!(apply_to("fits", "1\n2\n3\n4\n5\n", Lines::Exact).unwrap(), "1\n2\nthree\n4\n5\n");
+        assert_eq!(apply_to("fits", "1\n2\n3\n4\n5\n").unwrap(), "1\n2\nthree\n4\n5\n");
     }
 
     #[test]
     fn a_patch_that_does_not_apply_is_named_with_its_file() {
-        let error = apply_to("misses", "1\n2\nIII\n4\n5\n", Lines::Shifted).unwrap_err().to_string();
+        let error = apply_to("misses", "1\n2\nIII\n4\n5\n").unwrap_err().to_string();
         assert!(error.contains("0001-third.patch does not apply"), "{error}");
         assert!(error.contains("patching file a\nHunk #1 FAILED at 2"), "{error}");
     }
 
     #[test]
-    fn an_offset_is_refused_where_lines_are_exact() {
-        let moved = "0\n1\n2\n3\n4\n5\n";
-        let error = apply_to("exact", moved, Lines::Exact).unwrap_err().to_string();
+    fn a_patch_that_applies_with_an_offset_is_refused() {
+        let error = apply_to("offset", "0\n1\n2\n3\n4\n5\n").unwrap_err().to_string();
         assert!(error.contains("(offset 1 line)"), "{error}");
-        assert_eq!(apply_to("shifted", moved, Lines::Shifted).unwrap(), "0\n1\n2\nthree\n4\n5\n");
     }
 
     #[test]
     fn a_patch_applied_twice_is_an_error() {
-        assert!(apply_to("twice", "1\n2\nthree\n4\n5\n", Lines::Shifted).is_err());
+        assert!(apply_to("twice", "1\n2\nthree\n4\n5\n").is_err());
     }
 
     #[test]

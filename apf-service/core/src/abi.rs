@@ -5,10 +5,10 @@
 //!   apf-service  ── for_each_export! ──►   ── for_each_hook! ──►  apf.rs
 //! ```
 //!
-//! Each list stands here once. Caller and definition are both generated from it, so
-//! that a difference between them does not compile. Program and archive are
-//! compiled apart, for two targets: what crosses has a C layout, and [`VERSION`]
-//! names list and layouts.
+//! Each list is defined once, here. Caller and definition are both generated from it, so
+//! that a difference between them does not compile. Program and archive are compiled
+//! separately, for two targets: shared types have a C layout, and [`VERSION`] names list
+//! and layouts.
 //!
 //! The exports run on the caller's stack and are kernel text: a fault in them waits
 //! by halt. The hooks neither switch stacks nor enable interrupts, unlike the
@@ -17,7 +17,7 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 4;
 
 /// Reports of one [`Exports::apf_serve`].
 pub const BATCH: usize = 64;
@@ -32,9 +32,9 @@ macro_rules! for_each_export {
             /// Returns the archive's [`VERSION`]($crate::abi::VERSION).
             fn apf_version() -> u32, absent $crate::abi::VERSION;
             /// Arms the core this runs on, for [`Waits::decode`]($crate::classify::Waits)
-            /// of `waits` with its limit in microseconds, to record up to `record` faults;
-            /// see [`ArmError::decode`]($crate::abi::ArmError::decode).
-            fn apf_arm(waits: u32, halt_below_us: u64, record: usize) -> i32,
+            /// of `waits` with its limit and that of any halt in microseconds ([`u64::MAX`] is
+            /// for ever), to record up to `record` faults; see [`ArmError::decode`]($crate::abi::ArmError::decode).
+            fn apf_arm(waits: u32, halt_below_us: u64, overdue_us: u64, record: usize) -> i32,
                 absent $crate::abi::ArmError::NotKvm as i32;
             /// Disarms the core this runs on and releases its waiters.
             fn apf_disarm() -> i32, absent $crate::abi::ArmError::NotArmed as i32;
@@ -47,7 +47,7 @@ macro_rules! for_each_export {
             /// if there is none.
             fn apf_logged(core: u32, fault: &mut $crate::record::Fault) -> bool, absent false;
             /// Does the service thread's work: decides about the events of all cores, and
-            /// retries waits by schedule that have lasted longer than `overdue` cycles
+            /// retries one wait by schedule that has lasted longer than `overdue` cycles
             /// ([`u64::MAX`] is for ever). Returns the number of reports.
             fn apf_serve(
                 overdue: u64,
@@ -99,6 +99,10 @@ macro_rules! for_each_hook {
             /// Interrupts another core, which lets its scheduler look for work.
             /// Callable with interrupts off.
             fn apf_hook_interrupt(core: u32);
+            /// Makes the local timer interrupt this core at `deadline` cycles, or just before;
+            /// `false`, and nothing changes, if that is over. The timer was set for a later
+            /// time, or off; the kernel sets it for that again. Interrupts off.
+            fn apf_hook_wake_by(deadline: u64) -> bool;
             /// Lets the scheduler choose a task. Callable at the end of an interrupt.
             fn apf_hook_reschedule();
             /// Raises the running task's priority to that of a task just woken, and
@@ -110,14 +114,14 @@ macro_rules! for_each_hook {
             fn apf_hook_critical(change: i32) -> u32;
             /// Counts the interrupt, and ends it at the local APIC unless its end is `signalled` already.
             fn apf_hook_end_of_interrupt(vector: u8, signalled: bool);
-            /// Points the #PF gate and `vector`'s gate at the given entries. The #PF
-            /// handler that was there is stored to `previous` before its gate changes.
+            /// Points the gates of #PF, #GP and `vector` at the given entries. The handler of
+            /// an exception that was there is stored beside its entry before the gate changes.
             /// Returns `false`, and does nothing, if `vector` is in use.
             fn apf_hook_install(
-                page_fault: u64,
+                page_fault: (u64, &core::sync::atomic::AtomicU64),
+                general_protection: (u64, &core::sync::atomic::AtomicU64),
                 vector: u8,
-                ready: u64,
-                previous: &core::sync::atomic::AtomicU64
+                ready: u64
             ) -> bool;
             /// Returns the guest-physical address of a kernel object.
             fn apf_hook_physical(virtual_address: u64) -> Option<u64>;
@@ -194,10 +198,20 @@ pub enum ArmError {
         "the shared area has no guest-physical address the host could use; this is a bug in the image's memory map"
     )]
     BadArea = 9,
+    /// See the message.
+    #[error(
+        "the host offers async page faults and refuses to turn them on (MSR 0x4b564d02): give the VM an interrupt controller in the host's kernel, for QEMU without `kernel-irqchip=off`"
+    )]
+    Refused = 10,
+    /// See the message.
+    #[error(
+        "the host accepts that async page faults are turned on and forgets it (MSR 0x4b564d02): update the VMM, which does not pass the MSR on"
+    )]
+    Forgotten = 11,
 }
 
 impl ArmError {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::NotKvm,
         Self::NoAsyncPf,
         Self::NoReadyInterrupt,
@@ -207,6 +221,8 @@ impl ArmError {
         Self::NotArmed,
         Self::TooManyCores,
         Self::BadArea,
+        Self::Refused,
+        Self::Forgotten,
     ];
 
     /// Turns a result into the number that crosses the boundary; 0 is success.
@@ -286,7 +302,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (2, 1_280_058_468_355_668_814),
+            (4, 272_087_588_799_334_438),
             "raise VERSION, and write down both"
         );
     }

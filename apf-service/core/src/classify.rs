@@ -3,13 +3,16 @@
 
 use core::ops::Range;
 
-/// The two ways to wait for a page.
+/// The ways to wait for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// The task blocks on its futex; others run.
     Schedule,
     /// The core halts until the page is there; only interrupts run.
     Halt,
+    /// The core halts because that is cheaper, though the context could be scheduled:
+    /// past a limit the wait goes on by schedule.
+    HaltFirst,
 }
 
 /// Reason why a context must keep its core.
@@ -34,14 +37,14 @@ pub enum Waits {
     /// schedule would only cost time ([`Policy`](crate::policy::Policy)).
     #[default]
     Auto = 0,
-    /// Halt for all. No other task runs while a page comes in; for comparisons.
+    /// Always halt. No other task runs while a page comes in; for comparisons.
     Halt = 1,
     /// Schedule wherever that is safe.
     ByContext = 2,
 }
 
 impl Waits {
-    /// Returns the one of this number; unknown numbers are taken for the default.
+    /// Returns the kind with this number; the default for an unknown number.
     #[must_use]
     pub const fn decode(number: u32) -> Self {
         match number {
@@ -76,12 +79,12 @@ pub struct Task {
     pub is_alone: bool,
 }
 
-/// Decides how a context waits: by schedule (`None`) only if it is application
-/// code on its own task's stack with preemption enabled, else by halt.
+/// Returns the reason why a context must halt; `None` if it may wait by schedule, which
+/// the policy then decides. Only application code on its own task's stack with preemption
+/// enabled may.
 ///
-/// `task` is asked only when the instruction lies outside `kernel_text`:
-/// kernel code may be interrupted while it changes the very structures that
-/// would have to be read.
+/// `task` is called only when the instruction lies outside `kernel_text`: kernel code may be
+/// interrupted while it changes the structures that `task` reads.
 pub fn must_halt(
     context: Context,
     kernel_text: &Range<u64>,

@@ -30,11 +30,11 @@ impl EarlyCount {
     }
 }
 
-/// The last [`OUTSTANDING_PER_VCPU`] ready tokens of a core for which nobody waited.
+/// The last [`OUTSTANDING_PER_VCPU`] ready tokens of a core without a waiter.
 ///
 /// An exception in flight holds its core, so only ready tokens of the faults outstanding
 /// beside it, 63 at most, can overtake it: an early ready is among the last 64. Should
-/// a recurring token match an old entry, the waiter resumes spuriously, which is safe.
+/// a reused token match an old entry, the waiter resumes spuriously, which is safe.
 ///
 /// Written by one core with interrupts off; any core, and the service thread, may take
 /// an entry.
@@ -86,14 +86,15 @@ impl EarlyReady {
         self.next.store(next.wrapping_add(1), Relaxed);
     }
 
-    /// Takes `token` if it came in this `generation`: a fault's ready on its own core.
+    /// Takes `token` if it came in this `generation`; used when fault and ready event are on
+    /// the same core.
     #[inline]
     pub fn take(&self, token: Token, generation: Generation, count: &EarlyCount) -> bool {
         self.take_if(|found| found == entry(token, generation), count)
     }
 
-    /// Takes `token` if it came in any generation: the fault is another core's, whose
-    /// generations are its own.
+    /// Takes `token` if it came in any generation; used for a fault of another core, which
+    /// counts generations separately.
     #[inline]
     pub fn take_of_any_generation(&self, token: Token, count: &EarlyCount) -> bool {
         self.take_if(|found| found as u32 == token.0, count)

@@ -15,7 +15,7 @@ pub struct CoreId(pub u16);
 #[repr(transparent)]
 pub struct Generation(pub u16);
 
-/// A ready for which nobody waited on its core: one entry of a core's queue.
+/// A ready without a waiter on its core: one entry of a core's queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// The fault's name.

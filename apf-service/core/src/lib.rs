@@ -1,7 +1,7 @@
 //! Logic of the async page fault (APF) service for Hermit unikernels on KVM.
 //!
-//! A touch of guest memory that the host has paged out normally stops the whole
-//! virtual CPU until the page is back. KVM can instead tell the guest: *this
+//! An access to guest memory that the host has evicted normally stops the whole
+//! virtual CPU until the page is back. KVM can instead notify the guest: *this
 //! page is not present, here is a token; do something else; I interrupt you
 //! when it is ready*. The service is the guest's side of that, in the shape of
 //! a microkernel's fault handler:
@@ -22,12 +22,13 @@
 //! Principles:
 //!
 //! 1. No wake-up is lost. A spurious resume is always safe: the access faults again.
-//! 2. What the host supplies is compared, never followed as an address.
+//! 2. Values from the host are compared, never followed as addresses. A confused host can
+//!    stall the guest, not corrupt it.
 //! 3. Interrupt context does not allocate, lock, block, format or touch the FPU.
-//! 4. One owner each: a core fills its table, with interrupts off; what is not "my core,
-//!    my token" is the service thread's decision; a wait word has one waiter.
-//! 5. Everything is bounded; an overflow has a defined, counted outcome.
-//! 6. When in doubt, halt: halting wrongly is slow, scheduling wrongly a deadlock.
+//! 4. One owner each: a core fills its slots, with interrupts off; every decision that is not
+//!    "my core, my token" is the service thread's; a wait word has one waiter.
+//! 5. Everything is bounded. Overflow has a defined and counted outcome.
+//! 6. When in doubt, halt: a wrong halt is slow, a wrong task switch is a deadlock.
 //!
 //! | side | crate |
 //! |---|---|

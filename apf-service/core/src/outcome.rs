@@ -18,15 +18,24 @@ pub enum NotPresent {
 /// Outcome of a #PF, for the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFault {
-    /// Leave it to the kernel's own handler: not an async one, or of a kind unknown.
+    /// Leave it to the kernel's own handler: not an async one, or of an unknown kind.
     NotOurs,
-    /// Go on at the interrupted instruction.
+    /// Continue at the interrupted instruction.
     Return(Work),
     /// Wait on this ticket's slot, in this way.
     Wait(Ticket, Wait),
     /// Give up: it was injected with interrupts off, so the context can neither wait nor
     /// go on.
     BrokenHost(Token),
+}
+
+/// Continuation of a halt that has reached its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PastLimit {
+    /// The wait is over: its ready came after all, or the access is to be retried.
+    Over,
+    /// The wait continues by schedule.
+    Schedule,
 }
 
 /// Work to be done at the end of an interrupt; the later includes the earlier.

@@ -1,7 +1,7 @@
-//! State of a core that its own interrupt context alone touches.
+//! State of a core that only its own interrupt context accesses.
 #![forbid(unsafe_code)]
 
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::classify::{Wait, Waits};
 use crate::event::Generation;
@@ -26,7 +26,7 @@ impl Single {
     }
 }
 
-/// State of one core that nobody else needs.
+/// State accessed by one core only.
 #[derive(Debug, Default)]
 pub struct Own {
     generation: Single,
@@ -37,16 +37,19 @@ pub struct Own {
     halt_depth: Single,
     /// A [`Waits`].
     waits: Single,
+    /// Longest wait by halt in cycles.
+    overdue: AtomicU64,
     policy: Policy,
 }
 
 impl Own {
-    /// Sets which waits the program wants, and below which latency in cycles
-    /// [`Waits::Auto`] may halt.
+    /// Sets the waits that the program wants, the latency below which [`Waits::Auto`] may
+    /// halt, and how long any halt may last, both in cycles.
     #[inline]
-    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
+    pub fn set_waits(&self, waits: Waits, halt_below: u64, overdue: u64) {
         self.waits.set(waits as u32);
-        self.policy.set_limit(halt_below);
+        self.overdue.store(overdue, Relaxed);
+        self.policy.set_halt_below(halt_below);
     }
 
     /// Returns which waits the program wants.
@@ -80,7 +83,7 @@ impl Own {
         self.outstanding.set(self.outstanding.get().wrapping_sub(1));
     }
 
-    /// Counts anew, since the host owes nothing.
+    /// Resets the count, since the host owes nothing.
     #[inline]
     pub fn forget_outstanding(&self) {
         self.outstanding.set(0);
@@ -97,7 +100,14 @@ impl Own {
         self.waits() == Waits::Auto && self.policy.halts(is_alone, self.outstanding())
     }
 
-    /// Takes in a wait that is over ([`Policy::learn`]).
+    /// Returns how long a wait may halt, in cycles.
+    #[inline]
+    pub fn halt_limit(&self, wait: Wait) -> u64 {
+        let overdue = self.overdue.load(Relaxed);
+        if wait == Wait::HaltFirst { overdue.min(self.policy.halt_below()) } else { overdue }
+    }
+
+    /// Learns from a finished wait ([`Policy::learn`]).
     #[inline]
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc) {
         self.policy.learn(wait, stages, running, self.outstanding());
@@ -109,7 +119,7 @@ impl Own {
         self.halt_depth.set(self.halt_depth.get() + 1);
     }
 
-    /// Notes that the innermost halting context goes on.
+    /// Notes that the innermost halting context continues.
     #[inline]
     pub fn stop_halting(&self) {
         self.halt_depth.set(self.halt_depth.get() - 1);

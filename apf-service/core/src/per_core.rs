@@ -15,7 +15,7 @@ use crossbeam_queue::ArrayQueue;
 use crate::classify::{Context, Task, Wait, Waits, must_halt};
 use crate::early_ready::{EarlyCount, EarlyReady};
 use crate::event::{CoreId, Event};
-use crate::outcome::{NotPresent, PageFault, Work};
+use crate::outcome::{NotPresent, PageFault, PastLimit, Work};
 use crate::own::Own;
 use crate::protocol::{Area, EndOfInterrupt, OUTSTANDING_PER_VCPU, Reason, Token};
 use crate::record::Fault;
@@ -43,17 +43,20 @@ pub trait Machine {
     fn cores(&self) -> impl Iterator<Item = &Core>;
     /// Returns the number of early ready tokens of all cores.
     fn early(&self) -> &EarlyCount;
+    /// Returns whether a task could run on `core` now. For the service thread, which does
+    /// not count; of another core it may be outdated.
+    fn has_work(&self, core: CoreId) -> bool;
     /// Interrupts `core`, so that a context that halts there looks at its word.
     fn interrupt(&self, core: CoreId);
-    /// Wakes the task that sleeps on `slot`; `false` if it does not sleep yet, and so will not.
+    /// Wakes the task that sleeps on `slot`; `false` if it is not asleep; it then does not sleep.
     fn wake(&self, slot: &Slot) -> bool;
     /// Wakes the service thread.
     fn call_service(&self);
-    /// Tells the host that the ready token was taken.
+    /// Acknowledges the ready token to the host.
     fn acknowledge(&self);
 }
 
-/// Memory of a core that the host writes.
+/// Area written by the host.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub struct HostSide {
@@ -63,7 +66,7 @@ pub struct HostSide {
     pub end_of_interrupt: EndOfInterrupt,
 }
 
-/// State of a core that others read and take from.
+/// State of one core that others read and take from.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) early: EarlyReady,
@@ -72,25 +75,25 @@ pub(crate) struct Shared {
     overflowed: AtomicBool,
 }
 
-/// One core's state, by owner.
+/// State of one core, grouped by owner.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Core {
-    /// The host writes here.
+    /// Area written by the host.
     pub host: HostSide,
-    /// Table of who waits: filled by this core, released from anywhere.
+    /// Waiters: recorded by this core, released from anywhere.
     pub slots: Slots,
     /// Counts: written by this core, read from anywhere.
     pub stats: CoreStats,
     /// The core's number.
     pub id: CoreId,
-    /// This core alone.
+    /// State accessed by this core only.
     own: Own,
     pub(crate) shared: Shared,
 }
 
 impl Core {
-    /// A core's state; allocates, so it is made before arming.
+    /// Makes the state of a core; allocates, so this comes before arming.
     #[must_use]
     pub fn new(id: CoreId) -> Self {
         let shared = Shared {
@@ -108,15 +111,16 @@ impl Core {
         }
     }
 
-    /// Sets which waits the program wants, before a generation starts, and below which
-    /// latency in cycles [`Waits::Auto`] may halt.
+    /// Sets which waits the program wants, before a generation starts, below which
+    /// latency [`Waits::Auto`] may halt, and how long any halt may last; both in cycles,
+    /// [`u64::MAX`] is for ever.
     #[inline]
-    pub fn set_waits(&self, waits: Waits, halt_below: u64) {
-        self.own.set_waits(waits, halt_below);
+    pub fn set_waits(&self, waits: Waits, halt_below: u64, overdue: u64) {
+        self.own.set_waits(waits, halt_below, overdue);
     }
 
-    /// Starts a new generation: nothing of an earlier one matches any more. (Only a host
-    /// that injects while disarmed has left anybody who waits.)
+    /// Starts a new generation. Tokens of earlier generations no longer match. Waiters
+    /// remain only if the host injected while the core was disarmed.
     pub fn begin(&self, machine: &impl Machine) {
         self.release_everyone(machine);
         self.own.begin();
@@ -124,10 +128,10 @@ impl Core {
         self.host.end_of_interrupt.reset();
     }
 
-    /// Ends this generation: the host was just made to forget what is
-    /// outstanding, so nobody else would release the waiters.
+    /// Ends this generation. The host has just been made to forget all outstanding faults,
+    /// so it will not release the waiters.
     ///
-    /// A token that is in the area already may be another core's: it is taken.
+    /// A pending token may belong to another core, so it is processed first.
     pub fn end(&self, machine: &impl Machine) {
         self.ready(machine);
         self.host.area.reset();
@@ -159,7 +163,7 @@ impl Core {
         }
         if !context.interrupts_enabled {
             // Nothing could interrupt this context when the page is ready, so
-            // it would wait for ever. A correct host never injects here.
+            // it would wait forever. A correct host never injects here.
             return PageFault::BrokenHost(token);
         }
         match self.not_present(token, self.wait(context, machine), context.rip, machine) {
@@ -184,7 +188,7 @@ impl Core {
             Wait::Halt
         } else if self.own.prefers_halt(is_alone) {
             self.stats.halt_cheaper.count();
-            Wait::Halt
+            Wait::HaltFirst
         } else {
             Wait::Schedule
         }
@@ -231,7 +235,7 @@ impl Core {
         }
         match wait {
             Wait::Schedule => self.stats.schedule_waits.count(),
-            Wait::Halt => self.stats.halt_waits.count(),
+            Wait::Halt | Wait::HaltFirst => self.stats.halt_waits.count(),
         }
         NotPresent::Wait(ticket, wait)
     }
@@ -239,7 +243,7 @@ impl Core {
     fn count_outstanding(&self, machine: &impl Machine) {
         let outstanding = self.own.add_outstanding().into();
         if self.stats.most_outstanding.raise(outstanding) && outstanding >= NEAR_LIMIT {
-            // It warns.
+            // The service thread logs a warning.
             machine.call_service();
         }
         if outstanding == OUTSTANDING_PER_VCPU as u64 {
@@ -260,12 +264,12 @@ impl Core {
     /// With the ACK first, the host would find the old token still there, keep
     /// the next one back, and not be asked again.
     ///
-    /// An interrupt that finds no token is acknowledged as well. Mostly an earlier one has
-    /// taken it; but hosts from Linux 5.8 to 5.16 number their faults so that 0 occurs,
-    /// and would deliver nothing more.
+    /// An interrupt that finds no token is acknowledged as well. Usually an earlier
+    /// interrupt took the token. On Linux 5.8 to 5.16 a token can be 0; without an ACK
+    /// such a host delivers nothing more.
     ///
-    /// A host that goes on for ever is cut short: it raises an interrupt with
-    /// each token, so the next one is not missed.
+    /// The loop is bounded, even for a host that always has a token: each token raises
+    /// an interrupt, so the next one is not missed.
     pub fn drain(&self, machine: &impl Machine) -> Work {
         let mut work = Work::Nothing;
         for taken in 0..2 * OUTSTANDING_PER_VCPU {
@@ -305,13 +309,13 @@ impl Core {
         self.stats.ready.count();
         self.own.remove_outstanding();
         match self.slots.release(token, now, now) {
-            Some((_, Wait::Halt)) => {
+            Some((_, Wait::Halt | Wait::HaltFirst)) => {
                 self.stats.halt_released.count();
                 Work::Nothing
             }
             Some((slot, Wait::Schedule)) => {
                 self.stats.handed_off.count();
-                // If it does not sleep yet it runs, and keeps its turn.
+                // A task that does not sleep yet continues to run.
                 if machine.wake(slot) { Work::Reschedule } else { Work::Nothing }
             }
             None => {
@@ -320,8 +324,8 @@ impl Core {
         }
     }
 
-    /// Remembers a ready for which nobody waits on this core, and looks for who may wait
-    /// elsewhere ([`remote_ready`]).
+    /// Remembers a ready without a waiter on this core, and looks for a waiter on other
+    /// cores ([`remote_ready`]).
     #[cold]
     fn ready_elsewhere(&self, event: Event, machine: &impl Machine) -> Work {
         let Event { token, generation, at } = event;
@@ -341,12 +345,12 @@ impl Core {
         Work::Reschedule
     }
 
-    /// Releases everyone on this core: the host has lost count, or was just armed.
+    /// Releases all waiters of this core, after a wake-all from the host.
     #[cold]
     fn wake_all(&self, machine: &impl Machine) -> Work {
         self.stats.wake_all.count();
         self.stats.woken.add(self.release_everyone(machine) as u64);
-        // It reports.
+        // The service thread reports it.
         machine.call_service();
         Work::Reschedule
     }
@@ -356,7 +360,7 @@ impl Core {
         machine.cores().filter(move |core| core.id != this)
     }
 
-    /// Returns, once, whether an event found the queue full. For the service thread.
+    /// Returns, once, whether an event found the queue full. Called by the service thread.
     #[inline]
     pub(crate) fn take_overflow(&self) -> bool {
         // A load first: mostly there is none, and the exchange is a locked one.
@@ -364,7 +368,7 @@ impl Core {
         overflowed.load(Relaxed) && overflowed.swap(false, Acquire)
     }
 
-    /// Returns whether there is anything for the service thread to do here.
+    /// Returns whether this core has work for the service thread.
     #[inline]
     pub fn has_events(&self) -> bool {
         !self.shared.events.is_empty() || self.shared.overflowed.load(Relaxed)
@@ -383,7 +387,7 @@ impl Core {
         self.stats.finished(wait, stages, now);
         self.own.learn(wait, &stages, now);
         let Stages { fault, parked, ready, released } = stages;
-        let halt = wait == Wait::Halt;
+        let halt = wait != Wait::Schedule;
         Fault { core: self.id, halt, token, rip, fault, parked, ready, released, running: now }
     }
 
@@ -394,10 +398,34 @@ impl Core {
         self.own.start_halting();
     }
 
-    /// Notes that the innermost halting context goes on.
+    /// Notes that the innermost halting context continues.
     #[inline]
     pub fn stop_halting(&self) {
         self.own.stop_halting();
+    }
+
+    /// Returns how long a wait may halt, in cycles; [`u64::MAX`] is for ever.
+    #[inline]
+    pub fn halt_limit(&self, wait: Wait) -> u64 {
+        self.own.halt_limit(wait)
+    }
+
+    /// Decides about a halt that has reached its limit: a context that may be scheduled
+    /// is, and any other retries its access. If the page is there, the access goes
+    /// through; if not, it faults again, or the host stops the core itself.
+    #[cold]
+    pub fn halt_past_limit(&self, ticket: Ticket, wait: Wait, machine: &impl Machine) -> PastLimit {
+        if wait == Wait::HaltFirst {
+            if self.slots.schedule_instead(ticket) {
+                self.stats.halt_continued.count();
+                return PastLimit::Schedule;
+            }
+        } else if self.slots.give_up_halt(ticket, machine.now()) {
+            self.stats.overdue_halts.count();
+            // It reports.
+            machine.call_service();
+        }
+        PastLimit::Over
     }
 
     /// Returns whether any context halts on this core.

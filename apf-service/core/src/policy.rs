@@ -1,4 +1,4 @@
-//! Halting where a wait by schedule would only cost time.
+//! Rule for halting where a wait by schedule would only cost time.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,32 +7,32 @@ use crate::classify::Wait;
 use crate::slot::Stages;
 use crate::time::Tsc;
 
-/// A new value counts for one part in so many of a mean.
+/// Weight of a new value in a mean: one part in so many.
 const WEIGHT: u64 = 8;
-/// The extra cost of a wait by schedule is worth avoiding if it is more than one part
-/// in so many of the latency: 5 %.
+/// Halting is worthwhile if it saves more than one part in so many of the latency: 5 %.
 const WORTH: u64 = 20;
 
 /// Measurements of one core's waits, all in cycles. Written by that core
 /// with interrupts off.
 ///
-/// A halt spares the task switches. It pays where nobody else could
-/// use the core: no task is ready to run, and nobody else waits for a page, of
-/// whose arrival the core would have to hear meanwhile. A task that becomes ready
-/// by other means, a timer or a device, has to wait for the page; so halts are
-/// for pages that come fast, compared with what is spared and by an upper limit.
+/// A halt saves task switches. It pays if no other task can use the core: none is ready
+/// to run, and none waits on this core for another page, which could arrive first. A timer
+/// or a device can still make a task ready; that task then waits until the halt ends, at
+/// most `halt_below`.
+/// Therefore the recent latency must be short compared with the time that a halt saves,
+/// and below `halt_below`.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// Latencies from here on never halt.
-    limit: AtomicU64,
+    /// Latency in cycles from which on no context halts, and limit of a halt.
+    halt_below: AtomicU64,
     /// Time that the host took.
     latency: Mean,
-    /// From ready to running, by schedule and by halt, when nobody else waited.
+    /// From ready to running, by schedule and by halt, without other faults outstanding.
     back_by_schedule: Mean,
     back_by_halt: Mean,
 }
 
-/// A mean that forgets; 0 is not known yet.
+/// Mean of recent values; 0 is not known yet.
 #[derive(Debug, Default)]
 struct Mean(AtomicU64);
 
@@ -46,15 +46,14 @@ impl Mean {
         self.0.store(mean.max(1), Relaxed);
     }
 
-    /// Learns a value that is nearly constant, except when the host lets the core stand
-    /// still.
+    /// Learns a value that is nearly constant, except when the host pauses the core.
     #[inline]
     fn learn_without_outliers(&self, value: u64) {
         let mean = self.get();
         self.learn(if mean == 0 { value } else { value.min(2 * mean) });
     }
 
-    /// Forgets a little.
+    /// Reduces the mean a little.
     #[inline]
     fn fade(&self) {
         let mean = self.get();
@@ -68,24 +67,32 @@ impl Mean {
 }
 
 impl Policy {
-    /// Sets the latency in cycles from which on it never halts; 0 for never at all.
+    /// Sets the latency in cycles from which on no context halts; with 0 none ever does.
     #[inline]
-    pub fn set_limit(&self, limit: u64) {
-        self.limit.store(limit, Relaxed);
+    pub fn set_halt_below(&self, cycles: u64) {
+        self.halt_below.store(cycles, Relaxed);
     }
 
-    /// Returns whether a context that may wait by schedule should halt.
-    /// `outstanding` are the core's other faults.
+    /// Returns the limit of a halt in cycles.
+    #[inline]
+    pub fn halt_below(&self) -> u64 {
+        self.halt_below.load(Relaxed)
+    }
+
+    /// Returns true if a context that may wait by schedule should halt: its task is the only
+    /// one that can run, the core has no other fault outstanding (`outstanding` is their
+    /// number), and the recent latency is known, below `halt_below`, and short enough for
+    /// the time that a halt saves.
     #[inline]
     pub fn halts(&self, is_alone: bool, outstanding: u32) -> bool {
-        let spared = self.back_by_schedule.get().saturating_sub(self.back_by_halt.get());
-        let limit = self.limit.load(Relaxed).min(spared.saturating_mul(WORTH));
+        let saved = self.back_by_schedule.get().saturating_sub(self.back_by_halt.get());
+        let limit = self.halt_below.load(Relaxed).min(saved.saturating_mul(WORTH));
         let latency = self.latency.get();
         is_alone && outstanding == 0 && latency > 0 && latency < limit
     }
 
-    /// Learns from a wait that is over. With other faults outstanding its way back
-    /// says more of them than of the wait.
+    /// Learns from a finished wait. With other faults outstanding, the time from ready to
+    /// running depends on them, so it is not used.
     #[inline]
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc, outstanding: u32) {
         self.latency.learn(stages.ready.since(stages.fault));
@@ -94,11 +101,11 @@ impl Policy {
             match wait {
                 Wait::Schedule => {
                     self.back_by_schedule.learn_without_outliers(back);
-                    // A halt that was slow once must not count as slow for ever:
-                    // it is tried again.
+                    // A halt that was slow once must not count as slow forever. Its mean
+                    // falls until halting is tried again.
                     self.back_by_halt.fade();
                 }
-                Wait::Halt => self.back_by_halt.learn_without_outliers(back),
+                Wait::Halt | Wait::HaltFirst => self.back_by_halt.learn_without_outliers(back),
             }
         }
     }
@@ -110,7 +117,7 @@ mod tests {
 
     fn learnt(latency: u64, waits: &[(Wait, u64)]) -> Policy {
         let policy = Policy::default();
-        policy.set_limit(1_000_000);
+        policy.set_halt_below(1_000_000);
         for &(wait, back) in waits {
             let stages =
                 Stages { fault: Tsc(0), parked: Tsc(1), ready: Tsc(latency), released: Tsc(latency) };
@@ -139,9 +146,9 @@ mod tests {
     #[test]
     fn the_limit_overrules_the_measurements() {
         let policy = learnt(599, &[(Wait::Schedule, 40), (Wait::Halt, 10)]);
-        policy.set_limit(599);
+        policy.set_halt_below(599);
         assert!(!policy.halts(true, 0));
-        policy.set_limit(0);
+        policy.set_halt_below(0);
         assert!(!policy.halts(true, 0));
     }
 

@@ -35,10 +35,6 @@ pub mod enable {
 /// served synchronously.
 pub const OUTSTANDING_PER_VCPU: usize = 64;
 
-/// CPUID leaf with KVM's signature in EBX, ECX and EDX, and its highest leaf in EAX.
-pub const CPUID_SIGNATURE: u32 = 0x4000_0000;
-/// CPUID leaf with KVM's feature bits in EAX.
-pub const CPUID_FEATURES: u32 = 0x4000_0001;
 /// "KVMKVMKVM\0\0\0" as EBX, ECX, EDX.
 pub const SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
 
@@ -57,25 +53,35 @@ pub enum Missing {
     ReadyInterrupt,
 }
 
-/// Judges a host by its CPUID answers: EBX, ECX, EDX of [`CPUID_SIGNATURE`]
-/// and EAX of [`CPUID_FEATURES`].
+/// Returns KVM's feature bits, EAX of its second leaf; `None` if the hypervisor is not KVM.
+/// `cpuid` answers with EAX, EBX, ECX and EDX.
+///
+/// KVM's leaves start at 0x4000_0000. A VMM that also offers another hypervisor's interface
+/// (Hyper-V's, for Windows) moves them by steps of 0x100; 0x4001_0000 is the end (Linux's
+/// `hypervisor_cpuid_base` in arch/x86/include/asm/cpuid/api.h).
+pub fn kvm_features(cpuid: impl Fn(u32) -> [u32; 4]) -> Option<u32> {
+    let mut bases = (0x4000_0000..0x4001_0000).step_by(0x100);
+    let base = bases.find(|&base| cpuid(base)[1..] == SIGNATURE)?;
+    Some(cpuid(base + 1)[0])
+}
+
+/// Judges a host by its [`kvm_features`].
 ///
 /// # Errors
 /// Names the first thing that is [`Missing`].
 #[inline]
-pub fn host_support(signature: [u32; 3], features: u32) -> Result<(), Missing> {
-    if signature != SIGNATURE {
-        Err(Missing::Kvm)
-    } else if features & FEATURE_ASYNC_PF == 0 {
+pub fn host_support(features: Option<u32>) -> Result<u32, Missing> {
+    let features = features.ok_or(Missing::Kvm)?;
+    if features & FEATURE_ASYNC_PF == 0 {
         Err(Missing::AsyncPf)
     } else if features & FEATURE_ASYNC_PF_INT == 0 {
         Err(Missing::ReadyInterrupt)
     } else {
-        Ok(())
+        Ok(features)
     }
 }
 
-/// Returns whether the host looks at an [`EndOfInterrupt`] word, by EAX of [`CPUID_FEATURES`].
+/// Returns whether the host looks at an [`EndOfInterrupt`] word, by its [`kvm_features`].
 #[must_use]
 pub const fn offers_eoi_word(features: u32) -> bool {
     features & FEATURE_EOI_WORD != 0
@@ -101,12 +107,11 @@ pub struct Token(pub u32);
 impl Token {
     /// No token: the area is empty.
     pub const NONE: Self = Self(0);
-    /// Wake everything that waits on this core: the host lost count, or was
-    /// just (re-)enabled.
+    /// Wake all waiters of this core: the host lost count, or was just (re-)enabled.
     pub const WAKE_ALL: Self = Self(u32::MAX);
 
-    /// Returns whether this can name a fault. The two others have a meaning of their
-    /// own, so no ready could ever answer to them.
+    /// Returns true if this can name a fault. The two others have their own meaning, so no
+    /// ready event could ever match them.
     #[must_use]
     pub const fn names_a_fault(self) -> bool {
         self.0 != Self::NONE.0 && self.0 != Self::WAKE_ALL.0
@@ -249,12 +254,28 @@ mod tests {
     #[test]
     fn a_host_is_judged_by_signature_and_both_features() {
         let both = (1 << 4) | (1 << 14);
-        assert_eq!(host_support(SIGNATURE, both), Ok(()));
-        assert_eq!(host_support(SIGNATURE, 1 << 14), Err(Missing::AsyncPf));
-        assert_eq!(host_support(SIGNATURE, 1 << 4), Err(Missing::ReadyInterrupt));
-        assert_eq!(host_support([0; 3], both), Err(Missing::Kvm));
+        assert_eq!(host_support(Some(both)), Ok(both));
+        assert_eq!(host_support(Some(1 << 14)), Err(Missing::AsyncPf));
+        assert_eq!(host_support(Some(1 << 4)), Err(Missing::ReadyInterrupt));
+        assert_eq!(host_support(None), Err(Missing::Kvm));
         let text: alloc::vec::Vec<u8> = SIGNATURE.iter().flat_map(|r| r.to_le_bytes()).collect();
         assert_eq!(text, b"KVMKVMKVM\0\0\0");
+    }
+
+    #[test]
+    fn kvm_is_found_behind_another_hypervisors_leaves() {
+        let kvm_at = |base: u32| {
+            kvm_features(move |leaf| match leaf {
+                leaf if leaf == base => [base + 1, SIGNATURE[0], SIGNATURE[1], SIGNATURE[2]],
+                leaf if leaf == base + 1 => [4711, 0, 0, 0],
+                0x4000_0000 => [0x4000_000c, 0x7263_694d, 0x666f_736f, 0x7648_2074],
+                _ => [7; 4],
+            })
+        };
+        for base in [0x4000_0000, 0x4000_0100, 0x4000_ff00] {
+            assert_eq!(kvm_at(base), Some(4711));
+        }
+        assert_eq!((kvm_at(0x4001_0000), kvm_at(0x4000_0080)), (None, None));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Finished faults, recorded for a program that wants to see each.
+//! Finished faults, recorded one by one for the program.
 #![forbid(unsafe_code)]
 
 use crossbeam_queue::ArrayQueue;

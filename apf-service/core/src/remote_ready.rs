@@ -1,6 +1,6 @@
 //! A ready that arrives on another core than its fault.
 //!
-//! KVM raises it on the core that faulted, but guarantees that to nobody
+//! KVM raises it on the core that faulted, but does not guarantee that
 //! (Documentation/virt/kvm/x86/msr.rst, MSR_KVM_ASYNC_PF_INT). A fault on core B and
 //! its ready on core A meet like this:
 //!
@@ -21,9 +21,9 @@
 //!
 //! The fences order each core's store before its load, and the service thread looks
 //! after A's fence (the queue orders it behind). So either B sees the token, or A and
-//! the service thread see the slot, and the waiter goes on.
+//! the service thread see the slot, and the waiter continues.
 //!
-//! A releases only who halts: that one may be what keeps the service thread from running.
+//! A releases only halting waiters: a halt may prevent the service thread from running.
 #![forbid(unsafe_code)]
 
 use crate::classify::Wait;

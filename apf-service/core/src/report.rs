@@ -20,7 +20,7 @@ pub enum Report {
         /// The instruction that touched the page.
         rip: u64,
     },
-    /// A ready found nobody who waits: it stays among the early ones, or its fault has
+    /// A ready found no waiter: it stays among the early ones, or its fault has
     /// taken it meanwhile.
     Unmatched {
         /// The core of the ready.
@@ -28,8 +28,8 @@ pub enum Report {
         /// The fault's name.
         token: Token,
     },
-    /// A ready was lost to a full queue, so everyone who waits by schedule was released:
-    /// its waiter is among them. (Who halts was looked for by the interrupt itself.)
+    /// A ready was lost to a full queue, so all waiters by schedule were released, its own
+    /// among them. (The interrupt itself looks for halting waiters.)
     Overflow {
         /// Number of waits ended.
         waiters: u64,
@@ -57,9 +57,10 @@ impl Report {
 pub struct ServiceStats {
     /// Ready tokens that ended the wait of another core's fault.
     pub matched: Counter,
-    /// Ready tokens for which nobody waited.
+    /// Ready tokens without a waiter.
     pub unmatched: Counter,
-    /// Times that everyone was released because an event was lost to a full queue.
+    /// Times that all waiters by schedule were released because an event was lost to a full
+    /// queue.
     pub overflows: Counter,
     /// Waits ended by that.
     pub released_by_overflow: Counter,

@@ -1,7 +1,8 @@
-//! The service thread's decisions, where the tables of the cores are.
+//! Decisions of the service thread. They are part of the kernel archive, where the cores'
+//! tables are.
 //!
-//! A ready that came on another core than its fault, an event that was lost, and a wait
-//! that is overdue are decided here: everything that is not "my core, my token".
+//! The thread handles each event that a core cannot match itself: a ready that came on
+//! another core than its fault, a lost event, an overdue wait.
 #![forbid(unsafe_code)]
 
 use crate::classify::Wait;
@@ -11,8 +12,8 @@ use crate::report::Report;
 
 /// Makes the next decision; `None` if there is nothing to decide.
 ///
-/// A lost ready releases those who wait now. A fault that comes later finds the token
-/// among the early ones, where it was remembered before the queue was seen to be full.
+/// After a lost ready event all current waiters by schedule are released. Later faults find
+/// the token among the early ones.
 pub fn serve(machine: &impl Machine) -> Option<Report> {
     // Each core's flag is taken.
     if machine.cores().filter(|core| core.take_overflow()).count() > 0 {
@@ -33,19 +34,26 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
     let (_, rip) = slot.origin();
     match wait {
         Wait::Schedule => drop(machine.wake(slot)),
-        Wait::Halt => machine.interrupt(core.id),
+        Wait::Halt | Wait::HaltFirst => machine.interrupt(core.id),
     }
     came_on.shared.early.take(token, event.generation, machine.early());
     Some(Report::Matched { core: core.id, came_on: came_on.id, token, rip })
 }
 
-/// Retries a wait by schedule that has lasted longer than `limit` cycles; `None` if there
-/// is none. If the page is there, the access goes through, and if not, it faults again.
-/// Waits by halt are out of reach: nothing but interrupts runs on their core.
+/// A core on which a task could run is spared a retry for so many limits.
+pub const PATIENCE: u64 = 8;
+
+/// Retries one wait by schedule that has lasted longer than `limit` cycles; `None` if there
+/// is none. If the page is there, the access goes through, and if not, it faults again, or
+/// the host stops the core: the page is under way already, and a second touch is no second
+/// async fault. So where a task could run, a wait is retried only after [`PATIENCE`] limits.
+/// Waits by halt have their own limit ([`Core::halt_limit`]).
 pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
     let now = machine.now();
-    let (core, slot) =
-        machine.cores().find_map(|core| Some((core, core.slots.release_overdue(now, limit)?)))?;
+    let (core, slot) = machine.cores().find_map(|core| {
+        let limits = if machine.has_work(core.id) { PATIENCE } else { 1 };
+        Some((core, core.slots.release_overdue(now, limit.saturating_mul(limits))?))
+    })?;
     let ((token, rip), waited) = (slot.origin(), now.since(slot.since()));
     machine.wake(slot);
     Some(Report::Overdue { core: core.id, token, rip, waited })

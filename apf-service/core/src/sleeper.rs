@@ -7,9 +7,9 @@
 //! ```text
 //!   sleeper, interrupts off        waker
 //!   exchange: its task             word = changed
-//!   word as expected?              exchange: nobody
+//!   word as expected?              exchange: none
 //!     yes: block                     there was one: wake it
-//!     no: take itself back           nobody: nothing to do
+//!     no: take itself back           none: nothing to do
 //!         gone? a wake-up is
 //!         under way: block for it
 //! ```
@@ -25,7 +25,7 @@ use core::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// The place beside a word; 0 is nobody.
+/// Place of a task beside a word; 0 is none.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub struct Sleeper(AtomicU64);
@@ -33,7 +33,7 @@ pub struct Sleeper(AtomicU64);
 /// Next step of a task that wants to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announced {
-    /// Block, as long as it likes.
+    /// Block, without a limit.
     Block,
     /// Block until woken: a waker has taken it and is about to.
     BlockUntilWoken,
@@ -42,7 +42,7 @@ pub enum Announced {
 }
 
 impl Sleeper {
-    /// Nobody.
+    /// No task.
     #[cfg(not(loom))]
     #[must_use]
     pub const fn nobody() -> Self {
@@ -63,7 +63,7 @@ impl Sleeper {
         }
     }
 
-    /// Takes who sleeps: of several, one does. A waker has changed the word before;
+    /// Takes the sleeping task; of several callers one gets it. A waker has changed the word before;
     /// a sleeper whose time was up takes itself back.
     #[inline]
     pub fn take(&self) -> Option<NonZeroU64> {

@@ -10,7 +10,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 use crate::time::Tsc;
 
 /// Slots of a core. More than [`OUTSTANDING_PER_VCPU`](crate::protocol::OUTSTANDING_PER_VCPU),
-/// since a released task keeps its slot until it has run.
+/// since a released task keeps its slot until it runs.
 pub const SLOTS: usize = if cfg!(loom) { 2 } else { 256 };
 /// Slots that only halting waiters may take: they nest only as deep as the
 /// wait path itself can fault, so a few would do.
@@ -18,7 +18,7 @@ pub const HALT_RESERVE: usize = if cfg!(loom) { 1 } else { 32 };
 
 pub(crate) const INDEX_BITS: u32 = 8;
 const _: () = assert!(SLOTS <= 1 << INDEX_BITS);
-/// Names one use of one slot of a core. A ticket of an earlier use does not match.
+/// Slot number and use count. A ticket of an earlier use does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub struct Ticket(pub u32);
@@ -53,7 +53,7 @@ pub(crate) const fn word(use_count: u32, state: State) -> u32 {
     use_count << 2 | state as u32
 }
 
-/// The wait that a word stands for, if one is going on.
+/// Kind of the wait that a word stands for; `None` if none is in progress.
 pub(crate) const fn wait_of(word: u32) -> Option<Wait> {
     match word & STATE {
         s if s == State::Schedule as u32 => Some(Wait::Schedule),
@@ -65,7 +65,7 @@ pub(crate) const fn wait_of(word: u32) -> Option<Wait> {
 /// A wait that starts.
 #[derive(Clone, Copy, Debug)]
 pub struct NewWait {
-    /// The fault's name.
+    /// The fault's token.
     pub token: Token,
     /// The kind of wait.
     pub wait: Wait,
@@ -184,8 +184,8 @@ impl Slot {
     ///   wake                                 reads the times, frees the slot
     /// ```
     ///
-    /// The exchange fails when another waker ended this wait, or the slot has moved on
-    /// to another use; then the waker must not touch it.
+    /// The exchange fails when another waker ended this wait, or the slot has been reused;
+    /// then the waker must not touch it.
     pub(crate) fn end(&self, waiting: u32, ready: Tsc, now: Tsc) -> Option<Wait> {
         self.ready.store(ready.0, Relaxed);
         self.released.store(now.0, Relaxed);

@@ -1,7 +1,7 @@
-//! Wait slots: the table of who waits for which page, one for each core.
+//! Wait slots: the per-core table of waiters.
 //!
 //! A slot is an entry of that table: token, kind and state of the wait, its times, and
-//! the sleeping task. Nothing else records who waits (docs/adr/0010-one-table-of-who-waits.md).
+//! the sleeping task. Nothing else records a waiter (docs/adr/0010-one-table-of-who-waits.md).
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -23,14 +23,14 @@ pub struct Slots {
     /// Bit set: slot in use. Written by this core alone.
     used: [AtomicU64; BLOCKS],
     in_use: AtomicU32,
-    /// The slot that was last taken under a token that falls here: a hint, since a
-    /// place may be another token's by now.
+    /// Slot most recently taken by a token of this index. A hint: another token may own it
+    /// now.
     by_token: [AtomicU8; SLOTS],
 }
 
-/// The place of a token in [`Slots::by_token`]. KVM counts its faults in the bits above
+/// Index of a token in [`Slots::by_token`]. KVM counts its faults in the bits above
 /// the lowest twelve, which are the core's number (`kvm_arch_setup_async_pf`), so
-/// that those outstanding are neighbours, and each has a place for itself.
+/// that those outstanding are neighbours, and each has an index of its own.
 const fn place(token: Token) -> usize {
     (token.0 >> 12) as usize % SLOTS
 }
@@ -52,7 +52,7 @@ impl Slots {
     pub fn take(&self, new: NewWait) -> Option<Ticket> {
         let (state, limit) = match new.wait {
             Wait::Schedule => (State::Schedule, SLOTS - HALT_RESERVE),
-            Wait::Halt => (State::Halt, SLOTS),
+            Wait::Halt | Wait::HaltFirst => (State::Halt, SLOTS),
         };
         let index = self
             .used
@@ -89,10 +89,10 @@ impl Slots {
         &self.slots[ticket.index()]
     }
 
-    /// Finds the wait for `token`, and its wait word. The place of the token says where
-    /// to look first; if another token has taken it, all slots in use are looked through.
-    /// A wait that is over may still hold a slot with the same token: tokens recur, and
-    /// of nested halts the innermost goes on first. It is passed over.
+    /// Finds the wait for `token`, and its wait word. Looks at the slot that the token's
+    /// index names, and if that is another token's, at all slots in use. A finished wait may
+    /// still hold a slot with the same token: token values are reused, and nested halts end
+    /// innermost first. Such a slot is skipped.
     #[inline]
     fn find(&self, token: Token) -> Option<(&Slot, u32)> {
         let found = |slot: &'_ Slot| slot.waits_for(token);
@@ -111,8 +111,8 @@ impl Slots {
     /// Ends the wait for `token`, whose page became ready at `ready`: returns its slot,
     /// whose sleeper is to be woken if it waits by schedule.
     ///
-    /// Called for another core's slots, it may meet one that has just moved on, and
-    /// then does nothing to it: the wait for `token` was over.
+    /// In another core's table the slot may have been reused meanwhile; it is then left
+    /// unchanged: the wait for `token` was over.
     #[inline]
     pub fn release(&self, token: Token, ready: Tsc, now: Tsc) -> Option<(&Slot, Wait)> {
         let (slot, word) = self.find(token)?;
@@ -126,9 +126,9 @@ impl Slots {
         found.is_some_and(|(slot, word)| slot.end(word, now, now).is_some())
     }
 
-    /// Ends the wait under whose token the host has just named another fault, which would
-    /// take its place: it retries, which is always safe. Found by the hint only, since a
-    /// host that counts its faults does not do this.
+    /// Ends the older wait when the host reuses its token: the waiter retries, which is
+    /// always safe. Looks at the hint only, since a host that counts its faults does not
+    /// do this.
     #[inline]
     pub fn displace(&self, token: Token, now: Tsc) -> Option<(&Slot, Wait)> {
         let slot = self.hinted(token);
@@ -136,7 +136,7 @@ impl Slots {
         slot.end(word, now, now).map(|wait| (slot, wait))
     }
 
-    /// Ends every wait of kind `only`, or of both, and names each slot to `on_each`.
+    /// Ends every wait of kind `only`, or of both, and calls `on_each` with each slot.
     /// Returns their number.
     pub fn release_all(&self, only: Option<Wait>, now: Tsc, mut on_each: impl FnMut(&Slot, Wait)) -> usize {
         let wanted = |word: &u32| only.is_none() || wait_of(*word) == only;
@@ -162,8 +162,29 @@ impl Slots {
         })
     }
 
-    /// Returns a slot whose wait is over, and reports its stages. (In which order does not
-    /// matter: no other core takes slots here, and interrupts are off.)
+    /// Lets a wait by halt go on by schedule; `false` if it is over.
+    ///
+    /// ```text
+    ///   waiter, past its limit          ready on this core or another
+    ///   word: halt → schedule           word: halt → ready
+    ///     done: blocks on the word        done: interrupts the halting core
+    ///     failed: goes on                 failed: leaves it to the service thread,
+    ///                                       which ends waits of both kinds
+    /// ```
+    ///
+    /// Of the two exchanges one fails. Relaxed: nothing that others read was written.
+    pub fn schedule_instead(&self, ticket: Ticket) -> bool {
+        let [halt, schedule] = [State::Halt, State::Schedule].map(|state| word(ticket.use_count(), state));
+        self.get(ticket).word.compare_exchange(halt, schedule, Relaxed, Relaxed).is_ok()
+    }
+
+    /// Ends a wait by halt for want of its ready; `false` if it is over.
+    pub fn give_up_halt(&self, ticket: Ticket, now: Tsc) -> bool {
+        self.get(ticket).end(word(ticket.use_count(), State::Halt), now, now).is_some()
+    }
+
+    /// Frees the slot of a finished wait, and returns the wait's stages. (The order does
+    /// not matter: no other core takes slots here, and interrupts are off.)
     #[inline]
     pub fn finish(&self, ticket: Ticket) -> Stages {
         let slot = self.get(ticket);

@@ -6,7 +6,6 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::classify::{HaltReason, Wait};
 use crate::histogram::Histogram;
 use crate::slot::Stages;
-
 use crate::time::Tsc;
 
 /// A counter that only grows. One context at a time counts: interrupts are off, or
@@ -73,7 +72,9 @@ pub struct StageHistograms {
 macro_rules! for_each_counter {
     ($($callback:ident)::+) => {
         $($callback)::+! {
-            /// Page-not-present exceptions delivered by the host.
+            /// Page-not-present exceptions delivered by the host. Each is counted once more, in
+            /// `schedule_waits`, `halt_waits`, `early_ready`, `overflow_retries` or
+            /// `impossible_token`.
             sum not_present;
             /// Ready tokens delivered by the host, wake-alls not counted.
             sum ready;
@@ -85,38 +86,43 @@ macro_rules! for_each_counter {
             sum schedule_waits;
             /// Waits by halt.
             sum halt_waits;
-            /// Faults whose ready came first, so that nobody waited.
+            /// Faults whose ready came first, so that they did not wait.
             sum early_ready;
             /// Waits by halt because there was no slot for a wait by schedule.
             sum overflow_halts;
             /// Faults retried at once because there was no slot at all.
             sum overflow_retries;
             /// Ready tokens that found the queue to the service thread full. It releases
-            /// all who wait by schedule instead.
+            /// all waiters by schedule instead.
             sum deferred_ready;
-            /// #PFs with unknown reason bits, handed on to the kernel.
+            /// #PFs with unknown reason bits, left to the kernel.
             sum unknown_reason;
             /// Ready tokens that released a halting waiter, in the interrupt itself.
             sum halt_released;
-            /// Ready tokens that released a waiter that halts on another core.
+            /// Ready tokens that released a halting waiter of another core.
             sum halt_released_elsewhere;
             /// Ready tokens that released a scheduled waiter, in the interrupt itself.
             sum handed_off;
             /// Waits retried because the host gave their token to another fault.
             sum displaced;
+            /// Waits by halt that were retried because their ready was overdue.
+            sum overdue_halts;
+            /// Waits by halt that went on by schedule because their page was late: only
+            /// `Waits::Auto` chose to halt.
+            sum halt_continued;
             /// Waits ended by wake-alls.
             sum woken;
             /// Not-presents with a token that cannot name a fault; retried at once.
             sum impossible_token;
             /// Most slots ever in use at once. A task keeps its slot until it runs again.
             most most_waiting;
-            /// Most not-presents whose ready had not come, at once: what counts
-            /// towards the host's limit of 64. Nearly so: the host also counts a ready
-            /// that it has not delivered yet, and not what an earlier generation left behind;
-            /// and a ready that comes on another core counts there.
+            /// Most not-presents at once whose ready had not come. The host compares nearly
+            /// the same number with its limit of 64, but it includes ready events that it has
+            /// not delivered yet and leaves out faults of earlier generations. A ready that
+            /// comes on another core counts there.
             most most_outstanding;
-            /// Times that the outstanding faults reached the host's limit. From there on
-            /// until a page is ready, a fault stops the core, and no event reports it.
+            /// Times that the outstanding faults reached the host's limit. From then until a
+            /// page is ready, a fault stops the core, and no event reports it.
             sum budget_spent;
             /// Faults in kernel code, which wait by halt.
             sum halt_kernel_text;
@@ -127,7 +133,7 @@ macro_rules! for_each_counter {
             sum halt_guard;
             /// Faults on a stack that is not the running task's.
             sum halt_foreign_stack;
-            /// Faults that might have waited by schedule, and halted because that was
+            /// Faults that could have waited by schedule, and halted because that was
             /// cheaper (`Waits::Auto`).
             sum halt_cheaper;
         }
@@ -169,7 +175,7 @@ impl CoreStats {
     pub fn finished(&self, wait: Wait, stages: Stages, running: Tsc) {
         let of_kind = match wait {
             Wait::Schedule => &self.schedule,
-            Wait::Halt => &self.halt,
+            Wait::Halt | Wait::HaltFirst => &self.halt,
         };
         of_kind.fault_to_parked.record(stages.parked.since(stages.fault));
         of_kind.host.record(stages.ready.since(stages.fault));

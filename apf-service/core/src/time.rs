@@ -1,4 +1,5 @@
-//! Points in time, as the processor's time-stamp counter tells them.
+//! Points in time, as the processor's time-stamp counter gives them. Durations are in its
+//! cycles; in microseconds if their name ends in `_us`.
 #![forbid(unsafe_code)]
 
 /// A value of the time-stamp counter, in cycles since the core's reset.
@@ -12,5 +13,11 @@ impl Tsc {
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Time `cycles` later, at most the last one that there is.
+    #[must_use]
+    pub const fn after(self, cycles: u64) -> Self {
+        Self(self.0.saturating_add(cycles))
     }
 }

@@ -316,6 +316,37 @@ fn a_ready_on_another_core_and_a_scheduled_fault_do_not_miss_each_other() {
     });
 }
 
+/// A halt goes on by schedule while its ready comes on another core: the interrupt there
+/// leaves it to the service thread if it no longer halts.
+#[test]
+fn a_halt_that_goes_on_by_schedule_does_not_miss_a_ready_on_another_core() {
+    loom::model(|| {
+        let both = Arc::new(TwoCores::default());
+        let kernel = Arc::new(Kernel::default());
+        let ticket = take(&both.slots, TOKEN, Wait::HaltFirst);
+        let ready = {
+            let (both, kernel) = (both.clone(), kernel.clone());
+            thread::spawn(move || {
+                if !both.ready_elsewhere() {
+                    // The service thread, after the event.
+                    let slots = [(0, &both.slots)].into_iter();
+                    let (_, slot, _) = release(slots, TOKEN, Tsc(5), Tsc(6)).expect("it waits");
+                    kernel.wake(slot.sleeper());
+                }
+            })
+        };
+        let slot = both.slots.get(ticket);
+        if both.slots.schedule_instead(ticket) {
+            while !slot.is_ready(ticket) {
+                kernel.wait(slot.sleeper(), slot.word(), Slot::waiting_value(ticket));
+            }
+        }
+        assert!(slot.is_ready(ticket));
+        assert_eq!(both.slots.finish(ticket).ready, Tsc(5));
+        ready.join().unwrap();
+    });
+}
+
 /// The service thread's own sleep: `apf_work`, `apf_serve`, `apf_sleep`
 /// against `wake_up_service` of an interrupt on another core. The queue is
 /// crossbeam's, which has its own models; here it is one event.

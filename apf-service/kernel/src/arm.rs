@@ -1,25 +1,25 @@
-//! Self-check, arming and disarming. Each core does this for itself, in task
-//! context.
+//! Self-check, arming and disarming. Each core does this for itself, in task context.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::cores::{self, MAX_CORES};
 use crate::entry::{self, PREVIOUS_PAGE_FAULT};
 use crate::machine::ThisMachine;
+use crate::msr::{PREVIOUS_GENERAL_PROTECTION, general_protection, write};
 use crate::processor::without_interrupts;
 use crate::record::RECORD;
 use crate::{VECTOR, hooks};
 use apf_core::abi::ArmError;
 use apf_core::classify::Waits;
-use apf_core::protocol::{self, CPUID_FEATURES, CPUID_SIGNATURE, Missing, msr};
+use apf_core::protocol::{self, Missing, msr};
 
 /// One bit for each armed core.
 static ARMED: AtomicU64 = AtomicU64::new(0);
 const _: () = assert!(MAX_CORES <= 64);
 
 /// Arms this core, unless something is missing, to wait as `waits` says, with
-/// its limit in cycles; it records up to `record` faults.
-pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError> {
+/// its limit and that of any halt in cycles; it records up to `record` faults.
+pub fn arm(waits: Waits, halt_below: u64, overdue: u64, record: usize) -> Result<(), ArmError> {
     let id = cores::this_id();
     if id >= MAX_CORES {
         return Err(ArmError::TooManyCores);
@@ -29,41 +29,49 @@ pub fn arm(waits: Waits, halt_below: u64, record: usize) -> Result<(), ArmError>
         return Err(ArmError::AlreadyArmed);
     }
     RECORD.prepare(id, record);
-    enable(id, waits, halt_below).inspect_err(|_| {
+    enable(id, waits, halt_below, overdue).inspect_err(|_| {
         ARMED.fetch_and(!(1 << id), Ordering::AcqRel);
     })
 }
 
-fn enable(id: usize, waits: Waits, halt_below: u64) -> Result<(), ArmError> {
+fn enable(id: usize, waits: Waits, halt_below: u64, overdue: u64) -> Result<(), ArmError> {
     install_entries()?;
     let core = cores::get_or_new(id);
     let area =
         physical(&raw const core.host.area).filter(|address| address % 64 == 0).ok_or(ArmError::BadArea)?;
     let eoi = physical(&raw const core.host.end_of_interrupt).filter(|_| offers_eoi_word());
-    without_interrupts(|| {
-        core.set_waits(waits, halt_below);
+    let is_on = without_interrupts(|| {
+        core.set_waits(waits, halt_below, overdue);
         core.begin(&ThisMachine);
-        // SAFETY: `check_host` saw that the MSRs exist. The area is never
-        // freed, and entries for both deliveries are installed. The vector
+        // SAFETY: the entries are installed. The area is never freed. The vector
         // goes first: from the second write on the host may use it.
-        unsafe {
-            x86::msr::wrmsr(msr::ASYNC_PF_INT, u64::from(VECTOR));
-            x86::msr::wrmsr(msr::ASYNC_PF_EN, protocol::enable_value(area));
+        let written = unsafe {
+            write(msr::ASYNC_PF_INT, u64::from(VECTOR))
+                && write(msr::ASYNC_PF_EN, protocol::enable_value(area))
+        };
+        if !written {
+            return Err(ArmError::Refused);
+        }
+        // SAFETY: what can be written can be read.
+        if unsafe { x86::msr::rdmsr(msr::ASYNC_PF_EN) } != protocol::enable_value(area) {
+            return Err(ArmError::Forgotten);
         }
         if let Some(eoi) = eoi {
-            // SAFETY: the host offers the MSR; the word is never freed, and whoever does
-            // not look at it ends interrupts by the APIC as before.
-            unsafe { x86::msr::wrmsr(msr::EOI_EN, protocol::eoi_value(eoi)) };
+            // SAFETY: the word is never freed, and whoever does not look at it ends
+            // interrupts by the APIC as before; so does a host that refuses.
+            unsafe { write(msr::EOI_EN, protocol::eoi_value(eoi)) };
         }
+        Ok(())
     });
+    is_on?;
     // SAFETY: a hook in task context.
     unsafe { hooks::apf_hook_log_armed(id as u32, true) };
     Ok(())
 }
 
-/// Disarms this core and releases everyone who waits on it: the host forgets
-/// what is outstanding, so nobody else would. Their accesses fault again, and
-/// then stop the core like any fault without this service.
+/// Disarms this core and releases its waiters: the host forgets all outstanding faults and
+/// will not release them. Their accesses fault again, and then stop the core like any fault
+/// without this service.
 pub fn disarm() -> Result<(), ArmError> {
     let id = cores::this_id();
     let armed = id < MAX_CORES && ARMED.fetch_and(!(1 << id), Ordering::AcqRel) & (1 << id) != 0;
@@ -73,7 +81,7 @@ pub fn disarm() -> Result<(), ArmError> {
         unsafe { x86::msr::wrmsr(msr::ASYNC_PF_EN, 0) };
         if offers_eoi_word() {
             // SAFETY: the host offers the MSR; from here on the APIC alone is written.
-            unsafe { x86::msr::wrmsr(msr::EOI_EN, 0) };
+            unsafe { write(msr::EOI_EN, 0) };
         }
         core.end(&ThisMachine);
     });
@@ -89,18 +97,21 @@ fn physical<T>(item: *const T) -> Option<u64> {
 }
 
 fn offers_eoi_word() -> bool {
-    protocol::offers_eoi_word(x86::cpuid::cpuid!(CPUID_FEATURES).eax)
+    kvm_features().is_some_and(protocol::offers_eoi_word)
+}
+
+fn kvm_features() -> Option<u32> {
+    protocol::kvm_features(|leaf| {
+        let answer = x86::cpuid::cpuid!(leaf);
+        [answer.eax, answer.ebx, answer.ecx, answer.edx]
+    })
 }
 
 fn check_host() -> Result<(), ArmError> {
-    let signature = x86::cpuid::cpuid!(CPUID_SIGNATURE);
-    let features = x86::cpuid::cpuid!(CPUID_FEATURES).eax;
-    protocol::host_support([signature.ebx, signature.ecx, signature.edx], features).map_err(|missing| {
-        match missing {
-            Missing::Kvm => ArmError::NotKvm,
-            Missing::AsyncPf => ArmError::NoAsyncPf,
-            Missing::ReadyInterrupt => ArmError::NoReadyInterrupt,
-        }
+    protocol::host_support(kvm_features()).map_err(|missing| match missing {
+        Missing::Kvm => ArmError::NotKvm,
+        Missing::AsyncPf => ArmError::NoAsyncPf,
+        Missing::ReadyInterrupt => ArmError::NoReadyInterrupt,
     })?;
     /// Bit 11 of IA32_APIC_BASE: the local APIC is on (Intel SDM vol. 3, "Local APIC Status and Location").
     const APIC_GLOBAL_ENABLE: u64 = 1 << 11;
@@ -109,20 +120,20 @@ fn check_host() -> Result<(), ArmError> {
     if apic_base & APIC_GLOBAL_ENABLE == 0 { Err(ArmError::NoLocalApic) } else { Ok(()) }
 }
 
-/// Installs both entries at the first call. The table of gates is shared by
+/// Installs the entries at the first call. The table of gates is shared by
 /// all cores; a core that is not armed chains every #PF to the kernel.
 fn install_entries() -> Result<(), ArmError> {
     static INSTALLED: AtomicBool = AtomicBool::new(false);
     if INSTALLED.load(Ordering::Acquire) {
         return Ok(());
     }
-    // SAFETY: both entries fit their gates and stay in memory for ever.
+    // SAFETY: the entries fit their gates and stay in memory for ever.
     let installed = without_interrupts(|| unsafe {
         hooks::apf_hook_install(
-            entry::page_fault as *const () as u64,
+            (entry::page_fault as *const () as u64, &PREVIOUS_PAGE_FAULT),
+            (general_protection as *const () as u64, &PREVIOUS_GENERAL_PROTECTION),
             VECTOR,
             entry::ready as *const () as u64,
-            &PREVIOUS_PAGE_FAULT,
         )
     });
     if !installed {

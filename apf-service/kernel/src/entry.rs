@@ -1,7 +1,7 @@
 //! Interrupt entries.
 //!
 //! Both interrupts arrive on interrupt stack 1, which each task has for itself
-//! and which the next interrupt reuses from its top. Nobody may therefore wait
+//! and which the next interrupt reuses from its top. No context may therefore wait
 //! on it: the #PF handler moves the wait to the interrupted stack and returns.
 
 use core::arch::naked_asm;
@@ -9,7 +9,7 @@ use core::sync::atomic::AtomicU64;
 
 use crate::fault;
 
-/// The #PF handler that was there before.
+/// Address of the kernel's own #PF handler.
 pub static PREVIOUS_PAGE_FAULT: AtomicU64 = AtomicU64::new(0);
 
 /// #PF entry.

@@ -35,9 +35,9 @@ impl Exports for Archive {
         abi::VERSION
     }
 
-    fn apf_arm(waits: u32, halt_below_us: u64, record: usize) -> i32 {
-        let halt_below = halt_below_us.saturating_mul(Self::apf_tsc_mhz().into());
-        ArmError::encode(arm::arm(Waits::decode(waits), halt_below, record))
+    fn apf_arm(waits: u32, halt_below_us: u64, overdue_us: u64, record: usize) -> i32 {
+        let cycles = |micros: u64| micros.saturating_mul(Self::apf_tsc_mhz().into());
+        ArmError::encode(arm::arm(Waits::decode(waits), cycles(halt_below_us), cycles(overdue_us), record))
     }
 
     fn apf_disarm() -> i32 {
@@ -57,8 +57,8 @@ impl Exports for Archive {
     }
 
     fn apf_serve(overdue: u64, reports: &mut [Report; BATCH]) -> usize {
-        let retried =
-            core::iter::from_fn(|| (overdue != u64::MAX).then(|| retry_overdue(&ThisMachine, overdue))?);
+        let retry = || (overdue != u64::MAX).then(|| retry_overdue(&ThisMachine, overdue)).flatten();
+        let retried = core::iter::once_with(retry).flatten();
         let all = core::iter::from_fn(|| serve(&ThisMachine)).chain(retried);
         reports.iter_mut().zip(all).map(|(place, report)| *place = report).count()
     }

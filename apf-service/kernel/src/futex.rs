@@ -8,7 +8,7 @@ use crate::processor::without_interrupts;
 use apf_core::sleeper::{Announced, Sleeper};
 
 /// Blocks the running task while `*word == expected`, at most for `limit_us`
-/// microseconds. It may come back for no reason: the caller looks again. Task
+/// microseconds. It may return spuriously: the caller checks again. Task
 /// context with interrupts on.
 pub fn wait(sleeper: &Sleeper, word: &AtomicU32, expected: u32, limit_us: Option<u64>) {
     // SAFETY: hooks in task context, with interrupts off as they demand.
@@ -24,12 +24,12 @@ pub fn wait(sleeper: &Sleeper, word: &AtomicU32, expected: u32, limit_us: Option
     if is_blocked {
         // SAFETY: a hook in task context.
         unsafe { hooks::apf_hook_reschedule() };
-        // If its time was up, nobody needs to wake it any more.
+        // If its time was up, no waker needs to wake it any more.
         sleeper.take();
     }
 }
 
-/// Wakes who sleeps on a word that the caller has just changed; `false` if nobody
+/// Wakes the task that sleeps on a word that the caller has just changed; `false` if none
 /// does. Callable with interrupts off.
 pub fn wake(sleeper: &Sleeper) -> bool {
     let task = sleeper.take();

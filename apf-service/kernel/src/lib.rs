@@ -2,17 +2,19 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `hooks` | declarations of what the kernel provides |
+//! | `hooks` | declarations of the functions that the kernel provides |
 //! | `processor` | interrupt flag, time-stamp counter |
 //! | `cores` | each core's state, by number |
 //! | `futex` | sleeping on a word that has one sleeper, and waking it |
+//! | `timer` | the time for which the local timer is set |
 //! | `hold` | task switches withheld from a core that halts |
 //! | `record` | finished faults, for the program and for the log |
 //! | `wait` | waiting on the interrupted stack, by futex or by halt |
-//! | `wait_entry` | the way from the #PF handler to the wait, in assembly |
-//! | `machine` | the machine, as the logic asks for it |
+//! | `wait_entry` | from the #PF handler to the wait, in assembly |
+//! | `machine` | the machine, as the logic needs it |
 //! | `fault` | the handlers of both interrupts |
 //! | `entry` | the two interrupt entries, in assembly |
+//! | `msr` | writes that the host may refuse, with the #GP entry |
 //! | `arm` | self-check, arming and disarming a core |
 //! | `exports` | functions that the program may call |
 //!
@@ -34,8 +36,10 @@ mod futex;
 mod hold;
 mod hooks;
 mod machine;
+mod msr;
 mod processor;
 mod record;
+mod timer;
 mod wait;
 mod wait_entry;
 
@@ -44,6 +48,7 @@ pub use apf_core::classify::Task;
 #[doc(hidden)]
 pub use apf_core::for_each_hook;
 pub use hold::holds_core;
+pub use timer::timer_was_set;
 
 /// Vector of the ready interrupt; Linux guests use the same one
 /// (`HYPERVISOR_CALLBACK_VECTOR`), and Hermit leaves it free.

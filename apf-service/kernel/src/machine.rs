@@ -1,4 +1,4 @@
-//! The machine, as the logic asks for it.
+//! The machine, as the logic needs it.
 
 use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -12,10 +12,9 @@ use apf_core::sleeper::Sleeper;
 use apf_core::slot::Slot;
 use apf_core::time::Tsc;
 
-use crate::{cores, futex, hooks, processor};
+use crate::{cores, futex, hold, hooks, processor};
 
-/// Counts the occasions on which the service thread has something to do; it
-/// sleeps on this word.
+/// Count of events for the service thread, which sleeps on this word.
 pub static SERVICE_WORK: AtomicU32 = AtomicU32::new(0);
 /// The service thread, while it sleeps.
 pub static SERVICE: Sleeper = Sleeper::nobody();
@@ -52,6 +51,15 @@ impl Machine for ThisMachine {
 
     fn early(&self) -> &EarlyCount {
         &EARLY
+    }
+
+    fn has_work(&self, core: CoreId) -> bool {
+        if usize::from(core.0) == cores::this_id() {
+            // SAFETY: a hook in task context; an interrupt would switch tasks under it.
+            !processor::without_interrupts(|| unsafe { hooks::apf_hook_task() }).is_alone
+        } else {
+            hold::has_work(core)
+        }
     }
 
     fn interrupt(&self, core: CoreId) {

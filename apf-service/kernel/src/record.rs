@@ -44,16 +44,16 @@ impl Rings {
     }
 
     /// Keeps a fault of the core this runs on.
-    pub fn keep(&self, fault: Fault) {
+    pub fn keep(&self, fault: &Fault) {
         let core = usize::from(fault.core.0);
         if self.on[core].load(Ordering::Relaxed)
             && let Some(ring) = self.ring(core)
         {
-            ring.keep(fault);
+            ring.keep(*fault);
         }
     }
 
-    /// Moves the oldest fault of `core` that nobody has taken to `fault`, if there is one.
+    /// Moves the oldest recorded fault of `core` to `fault`, if there is one.
     pub fn take(&self, core: u32, fault: &mut Fault) -> bool {
         let taken = self.ring(core as usize).and_then(Recorder::take);
         taken.inspect(|taken| *fault = *taken).is_some()

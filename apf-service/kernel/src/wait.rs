@@ -4,42 +4,59 @@
 //! fault in it waits by halt on the same stack.
 
 use crate::hold::switch_if_withheld;
+use crate::machine::ThisMachine;
 use crate::processor::{
     disable_interrupts, enable_interrupts, enable_interrupts_and_halt, now, without_interrupts,
 };
 use crate::record::{LOG, RECORD};
-use crate::{cores, futex, hooks};
+use crate::{cores, futex, hooks, timer};
 use apf_core::classify::Wait;
+use apf_core::outcome::PastLimit;
+use apf_core::per_core::Core;
 use apf_core::slot::{Slot, Ticket};
+use apf_core::time::Tsc;
 
 const HALT: u64 = 1 << 32;
+const FIRST: u64 = 1 << 33;
 
-/// Encodes what travels on the stack from the #PF handler to [`wait`].
+/// Encodes the argument that the #PF handler passes on the stack to [`wait`].
 pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
-    u64::from(ticket.0) | if kind == Wait::Halt { HALT } else { 0 }
+    let kind = match kind {
+        Wait::Schedule => 0,
+        Wait::Halt => HALT,
+        Wait::HaltFirst => HALT | FIRST,
+    };
+    u64::from(ticket.0) | kind
 }
 
 /// Waits until the page of the ticket in `argument` is back.
 pub extern "C" fn wait(argument: u64) {
     let ticket = Ticket(argument as u32);
-    let kind = if argument & HALT != 0 { Wait::Halt } else { Wait::Schedule };
     let Some(core) = cores::this() else { return };
     let slot = core.slots.get(ticket);
-    slot.park(now());
-    match kind {
-        Wait::Schedule => schedule(slot, ticket),
-        Wait::Halt => {
-            core.start_halting();
-            halt(slot, ticket);
-            core.stop_halting();
+    let parked = now();
+    slot.park(parked);
+    let mut kind = Wait::Schedule;
+    if argument & HALT != 0 {
+        kind = if argument & FIRST != 0 { Wait::HaltFirst } else { Wait::Halt };
+        core.start_halting();
+        let past_limit = halt(core, ticket, kind, parked);
+        core.stop_halting();
+        if past_limit == PastLimit::Schedule {
+            kind = Wait::Schedule;
+            // Whoever became ready meanwhile has waited long enough.
+            switch_if_withheld();
         }
+    }
+    if kind == Wait::Schedule {
+        schedule(slot, ticket);
     }
     without_interrupts(|| {
         let fault = core.resumed(ticket, kind, now());
-        RECORD.keep(fault);
-        LOG.keep(fault);
+        RECORD.keep(&fault);
+        LOG.keep(&fault);
     });
-    if kind == Wait::Halt && !core.is_halting() {
+    if kind != Wait::Schedule && !core.is_halting() {
         switch_if_withheld();
     }
 }
@@ -53,10 +70,9 @@ pub extern "C" fn wait(argument: u64) {
 ///                       yes: block
 /// ```
 ///
-/// No wake-up falls between ([`sleeper`](apf_core::sleeper)). The task comes back with
-/// the priority of one just woken: it has waited for the host, and lets a computing
-/// task of its own priority go on as soon as it blocks again; without that, in a
-/// kernel without time slices, it would wait for the computing task to yield.
+/// No wake-up is lost in between ([`sleeper`](apf_core::sleeper)). The task continues with
+/// the priority of one just woken: in a kernel without time slices it would otherwise wait
+/// until a computing task of its own priority yields (docs/adr/0003-wake-up-boost.md).
 fn schedule(slot: &Slot, ticket: Ticket) {
     if slot.is_ready(ticket) {
         return;
@@ -72,22 +88,38 @@ fn schedule(slot: &Slot, ticket: Ticket) {
     }
 }
 
-/// Halts the core until the ready interrupt has set the word.
+/// Halts the core until the ready interrupt has set the word, or the limit of the halt
+/// is over.
 ///
 /// ```text
-///   waiter                    ready interrupt (this core)
+///   waiter                       ready interrupt (this core)
 ///   cli
 ///   word ready? no
+///   timer set for the limit?
 ///   sti; hlt  ◄── the interrupt shadow of `sti` covers the `hlt`: the
 ///                 interrupt comes before the check or wakes the halt
 ///   word ready? yes
 /// ```
-fn halt(slot: &Slot, ticket: Ticket) {
+///
+/// Each interrupt may set the timer anew, so that is looked at again. A timer that was set
+/// for a time before the limit interrupts the halt, and then it is set for the limit.
+fn halt(core: &Core, ticket: Ticket, kind: Wait, parked: Tsc) -> PastLimit {
+    let slot = core.slots.get(ticket);
+    let deadline = parked.after(core.halt_limit(kind));
     loop {
         disable_interrupts();
         if slot.is_ready(ticket) {
-            break enable_interrupts();
+            enable_interrupts();
+            return PastLimit::Over;
         }
-        enable_interrupts_and_halt();
+        if timer::wake_by(core.id, deadline) {
+            enable_interrupts_and_halt();
+        } else {
+            let past_limit = core.halt_past_limit(ticket, kind, &ThisMachine);
+            enable_interrupts();
+            if past_limit == PastLimit::Schedule {
+                return past_limit;
+            }
+        }
     }
 }

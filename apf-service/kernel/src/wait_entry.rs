@@ -1,4 +1,4 @@
-//! The way from the #PF handler to the wait on the interrupted stack.
+//! Transition from the #PF handler to the wait on the interrupted stack.
 
 use core::arch::naked_asm;
 
@@ -29,7 +29,7 @@ const RED_ZONE: u64 = 128;
 ///   new rsp ──────────► argument of `wait::wait`
 /// ```
 ///
-/// The stores themselves may hit a page that is out. With IF=0 the host does
+/// The stores themselves may hit an evicted page. With IF=0 the host does
 /// not inject, but stops the core until the page is there.
 pub fn redirect(frame: &mut PageFaultFrame, argument: u64) {
     const TRAP_AND_DIRECTION: u64 = (1 << 8) | (1 << 10);

@@ -74,8 +74,8 @@ pub use system::sys_yield as yield_now;
 #[derive(Clone, Copy, Debug)]
 pub struct TaskId(i32);
 
-pub fn arm(waits: Waits, halt_below_us: u64, record: usize) -> Result<(), ArmError> {
-    ArmError::decode(archive::apf_arm(waits as u32, halt_below_us, record))
+pub fn arm(waits: Waits, halt_below_us: u64, overdue_us: u64, record: usize) -> Result<(), ArmError> {
+    ArmError::decode(archive::apf_arm(waits as u32, halt_below_us, overdue_us, record))
 }
 
 pub fn disarm() -> Result<(), ArmError> {

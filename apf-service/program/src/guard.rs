@@ -4,12 +4,11 @@ use core::marker::PhantomData;
 
 use crate::ffi;
 
-/// While one of these exists, the task is not switched away from unless it
-/// blocks of its own accord: its async page faults wait by halt, and no
-/// interrupt ends in another task. Guards nest, and count per task.
+/// Section in which the task keeps its core unless it blocks itself: its async page faults
+/// wait by halt, and no interrupt ends in another task. Guards nest, and count per task.
 ///
 /// The price is that the core stands still while a page comes in, so keep the
-/// section short. Off Hermit, or with the service off, it costs next to nothing.
+/// section short. Off Hermit, or with the service off, it costs almost nothing.
 ///
 /// ```
 /// let guard = apf_service::NonPreemptible::enter();

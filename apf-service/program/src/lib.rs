@@ -1,6 +1,6 @@
 //! Async page fault (APF) service for Hermit unikernels on KVM.
 //!
-//! A touch of guest memory that the host has paged out normally stops the whole virtual
+//! An access to guest memory that the host has evicted normally stops the whole virtual
 //! CPU until the page is back. With this service it stops one task: the others run on.
 //!
 //! ```no_run

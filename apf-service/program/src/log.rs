@@ -29,7 +29,7 @@ const PRIORITY: u8 = 2;
 const QUEUE: usize = 512;
 /// Finished faults of a core that wait to be reported.
 const FAULTS: usize = 512;
-/// Finished faults wake nobody, or the log would change what it reports: while they are
+/// Finished faults wake no task, or the log would change what it reports: while they are
 /// wanted, the task looks for them this often.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -38,8 +38,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub enum News {
     /// The service thread has decided something.
     Decision(Report),
-    /// The host woke all of a core; both counts since the program started.
+    /// The host sent a wake-all to a core; both counts since the program started.
     WakeAll { core: CoreId, count: u64, waiters: u64 },
+    /// Waits by halt were retried; the count since the program started.
+    OverdueHalt { core: CoreId, count: u64 },
     /// A core comes near the host's limit.
     NearLimit { core: CoreId, most_outstanding: u64 },
 }
@@ -68,7 +70,7 @@ pub fn stop() {
     announce();
 }
 
-/// Has finished faults kept, if the program's subscriber listens for them. It may start to
+/// Makes the archive keep finished faults, if the program's subscriber listens for them. It may start to
 /// do so at any time: that is noticed when the task next has something to report.
 pub fn prepare_faults() -> bool {
     let wanted = LevelFilter::current() >= LevelFilter::DEBUG;
@@ -76,7 +78,7 @@ pub fn prepare_faults() -> bool {
     wanted
 }
 
-/// Leaves news that somebody listens for.
+/// Queues news if the subscriber listens for them.
 pub fn post(item: News) {
     if item.level() <= LevelFilter::current() && news().is_none_or(|queue| queue.push(item).is_err()) {
         SERVICE_STATS.unreported.count();
@@ -114,9 +116,9 @@ impl News {
         match self {
             Self::Decision(Report::Matched { .. } | Report::Unmatched { .. }) => LevelFilter::DEBUG,
             Self::WakeAll { .. } => LevelFilter::INFO,
-            Self::Decision(Report::Overflow { .. } | Report::Overdue { .. }) | Self::NearLimit { .. } => {
-                LevelFilter::WARN
-            }
+            Self::Decision(Report::Overflow { .. } | Report::Overdue { .. })
+            | Self::OverdueHalt { .. }
+            | Self::NearLimit { .. } => LevelFilter::WARN,
         }
     }
 
@@ -125,6 +127,13 @@ impl News {
             Self::Decision(report) => report_decision(report),
             Self::WakeAll { core, count, waiters } => {
                 tracing::info!(core = core.0, count, waiters, "wake all")
+            }
+            Self::OverdueHalt { core, count } => {
+                tracing::warn!(
+                    core = core.0,
+                    count,
+                    "overdue, retried; the core halted until then: the host is slow, or has lost a ready event"
+                );
             }
             Self::NearLimit { core, most_outstanding } => {
                 tracing::warn!(
@@ -148,11 +157,20 @@ fn report_decision(report: Report) {
             tracing::debug!(core = came_on.0, token = token.0, "ready before its fault");
         }
         Report::Overflow { waiters } => {
-            tracing::warn!(waiters, "a ready event was lost to a full queue: everyone was released to retry");
+            tracing::warn!(
+                waiters,
+                "a ready event was lost to a full queue: all waiters by schedule were released to retry"
+            );
         }
         Report::Overdue { core, token, rip, waited } => {
             let waited_us = waited / u64::from(ffi::tsc_mhz()).max(1);
-            tracing::warn!(core = core.0, token = token.0, rip, waited_us, "overdue, retried");
+            tracing::warn!(
+                core = core.0,
+                token = token.0,
+                rip,
+                waited_us,
+                "overdue, retried; a page that is still under way now stops the core"
+            );
         }
     }
 }

@@ -1,11 +1,10 @@
-//! Reading ahead: a program announces which memory it is going to need, and tasks
-//! touch it, so that the page-ins overlap instead of queueing up behind each
-//! other.
+//! Reading ahead: a program announces the memory that it will need, and tasks touch it,
+//! so that the page-ins overlap instead of following each other.
 //!
-//! A second touch of a page that is under way is no second async page fault: the
+//! A second touch of a page that is being read is no second async page fault: the
 //! host stops the core until some page of it is ready (arch/x86/kvm/mmu/mmu.c,
-//! `kvm_faultin_pfn`). So the tasks must keep ahead of the program; if they followed in its
-//! steps, each page would stop the core.
+//! `kvm_faultin_pfn`). So the tasks must stay ahead of the program; otherwise each page
+//! would stop the core.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -31,8 +30,8 @@ static WORK: AtomicU32 = AtomicU32::new(0);
 static STOP: AtomicBool = AtomicBool::new(false);
 static STARTED: AtomicBool = AtomicBool::new(false);
 
-/// Tasks that touch what is announced. There is one such crew for the whole
-/// program. Dropping this leaves it on; [`stop`](Self::stop) ends it.
+/// Tasks that touch announced memory; one set for the whole program. Dropping this does not
+/// end them; [`stop`](Self::stop) does.
 ///
 /// ```no_run
 /// static TABLE: [u8; 1 << 20] = [0; 1 << 20];
@@ -75,7 +74,7 @@ impl Prefetcher {
             Ok(prefetcher)
         } else {
             prefetcher.stop();
-            Err(StartError::NoTask)
+            Err(StartError::no_task(STACK))
         }
     }
 
@@ -96,7 +95,7 @@ impl Prefetcher {
         refused.map_or(range.len(), |page| page - first)
     }
 
-    /// Ends the tasks. What is announced and not touched is forgotten.
+    /// Ends the tasks. Announced pages that are not touched yet are forgotten.
     pub fn stop(self) {
         STOP.store(true, Ordering::Release);
         WORK.fetch_add(1, Ordering::Release);
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn a_range_is_announced_page_by_page_as_far_as_there_is_room() {
         // Off Hermit there are no tasks, and so nobody who touches.
-        assert_eq!(Prefetcher::start(1).unwrap_err(), StartError::NoTask);
+        assert_eq!(Prefetcher::start(1).unwrap_err(), StartError::no_task(STACK));
         let prefetcher = Prefetcher::start(0).unwrap();
         assert_eq!(Prefetcher::start(0).unwrap_err(), StartError::AlreadyRunning);
         assert_eq!(prefetcher.announce(&RANGE), RANGE.len());

@@ -11,23 +11,27 @@ use crate::error::StartError;
 use crate::status::{self, Off, Status};
 use crate::{ffi, log, thread};
 
+/// Shortest [`Config::watchdog`]: a shorter one keeps the service thread from ever sleeping.
+const SHORTEST_WATCHDOG: Duration = Duration::from_millis(1);
+
 /// Settings of the service. `Config::default()` suits most programs.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Stack in bytes of the service thread, and of the task on which the
     /// `tracing` subscriber runs.
     pub stack_size: usize,
-    /// A task that has waited longer than this tries again: its access faults
-    /// anew if the page is still out. `None` lets it wait for ever.
+    /// A wait of either kind that has lasted longer than this ends with a new try: the
+    /// access faults anew if the page is still out. `None` lets it wait for ever. At least 1 ms.
     pub watchdog: Option<Duration>,
-    /// The ways in which faults wait.
+    /// Kinds of wait.
     pub waits: Waits,
     /// The longest recent latency at which [`Waits::Auto`] may halt a task that
     /// is alone on its core. A task that becomes ready meanwhile, by a timer or a
-    /// device, is kept waiting for as long. Zero turns it off.
+    /// device, is kept waiting for as long at most: then the halting task waits by
+    /// schedule. Zero turns it off.
     pub halt_below: Duration,
     /// Number of faults that each core records, until they are taken by [`recorded`](crate::recorded);
-    /// none by default. The memory is got when the core is armed.
+    /// none by default. The memory is allocated when the core is armed.
     pub record: usize,
 }
 
@@ -68,19 +72,21 @@ pub fn start(config: Config) -> Result<Service, StartError> {
 }
 
 fn start_first(config: &Config) -> Result<Service, StartError> {
+    check(config)?;
     if !cfg!(target_os = "hermit") {
         return Err(StartError::Arm(ArmError::NotKvm));
     }
     same_version(ffi::version())?;
     WAITS.store(config.waits as u32, Ordering::Release);
     RECORD.store(config.record, Ordering::Release);
-    let halt_below = u64::try_from(config.halt_below.as_micros()).unwrap_or(u64::MAX);
-    HALT_BELOW_US.store(halt_below, Ordering::Release);
-    let logger = log::spawn(config.stack_size).ok_or(StartError::NoTask)?;
-    let Some(thread) = thread::spawn(config.stack_size, config.watchdog) else {
+    HALT_BELOW_US.store(micros(config.halt_below), Ordering::Release);
+    WATCHDOG_US.store(config.watchdog.map_or(u64::MAX, micros), Ordering::Release);
+    let no_task = StartError::no_task(config.stack_size);
+    let logger = log::spawn(config.stack_size).ok_or(no_task)?;
+    let Some(thread) = thread::spawn(config.stack_size) else {
         log::stop();
         ffi::join(logger);
-        return Err(StartError::NoTask);
+        return Err(no_task);
     };
     let service = Service { thread, logger };
     match on_every_core(arm_this_core) {
@@ -95,6 +101,12 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     }
 }
 
+/// Refuses settings with which the service could not work.
+fn check(config: &Config) -> Result<(), StartError> {
+    let limit = config.watchdog.filter(|&limit| limit < SHORTEST_WATCHDOG);
+    limit.map_or(Ok(()), |limit| Err(StartError::WatchdogTooShort { micros: limit.as_micros() as u16 }))
+}
+
 /// Compares the version of the archive with this program's.
 fn same_version(archive: u32) -> Result<(), StartError> {
     let program = abi::VERSION;
@@ -102,19 +114,18 @@ fn same_version(archive: u32) -> Result<(), StartError> {
 }
 
 impl Service {
-    /// Disarms every core and releases all waiters, so that the guest can be
-    /// snapshot: the host then has nothing outstanding that a restored guest
-    /// would wait for in vain, and nothing is delivered to it. Until
-    /// [`resume`](Self::resume) a fault stops its core. The service thread
-    /// stays; a service that is quiesced already stays so.
+    /// Disarms every core and releases all waiters, before a snapshot of the guest: the
+    /// host then has no outstanding fault whose ready event a restored guest would miss,
+    /// and delivers none to it. Until [`resume`](Self::resume) a fault stops its core. The
+    /// service thread stays; a service that is quiesced already stays so.
     ///
     /// ```text
     ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
     /// ```
     ///
     /// # Errors
-    /// [`StartError::NoTask`] if a core could not be visited, for want of
-    /// memory for a task; the others are disarmed.
+    /// [`StartError::NoTask`] if memory was short for the task that disarms a core; the
+    /// others are disarmed.
     pub fn quiesce(&self) -> Result<(), StartError> {
         match on_every_core(disarm_this_core) {
             // It was off already.
@@ -167,14 +178,16 @@ impl Service {
 static WAITS: AtomicU32 = AtomicU32::new(0);
 /// [`Config::halt_below`], likewise.
 static HALT_BELOW_US: AtomicU64 = AtomicU64::new(0);
+/// [`Config::watchdog`], likewise; [`u64::MAX`] is never.
+static WATCHDOG_US: AtomicU64 = AtomicU64::new(u64::MAX);
 /// [`Config::record`], likewise.
 static RECORD: AtomicUsize = AtomicUsize::new(0);
 
 /// The last failure of [`on_every_core`]'s tasks.
 static FAILURE: AtomicI32 = AtomicI32::new(0);
 
-/// Arming is a core's own business, so a task visits each. All are visited,
-/// whatever becomes of one.
+/// Calls `visit` on every core, in a task there, since only a core can arm itself. A
+/// failure on one core does not keep the others from being visited.
 fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
     /// A core's state is built on the stack before it moves to the heap.
     const STACK: usize = 256 * 1024;
@@ -187,14 +200,26 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
         }
     }
     if missed {
-        return Err(StartError::NoTask);
+        return Err(StartError::no_task(STACK));
     }
     Ok(ArmError::decode(FAILURE.load(Ordering::Acquire))?)
 }
 
 extern "C" fn arm_this_core(_: usize) {
     let waits = Waits::decode(WAITS.load(Ordering::Acquire));
-    note(ffi::arm(waits, HALT_BELOW_US.load(Ordering::Acquire), RECORD.load(Ordering::Acquire)));
+    let [halt_below, overdue] = [&HALT_BELOW_US, &WATCHDOG_US].map(|micros| micros.load(Ordering::Acquire));
+    note(ffi::arm(waits, halt_below, overdue, RECORD.load(Ordering::Acquire)));
+}
+
+/// Returns `duration` in microseconds; of one that is too long, [`u64::MAX`].
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Returns [`Config::watchdog`] of the running service.
+pub fn watchdog() -> Option<Duration> {
+    let micros = WATCHDOG_US.load(Ordering::Acquire);
+    (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
 extern "C" fn disarm_this_core(_: usize) {
@@ -221,6 +246,19 @@ mod tests {
         assert_eq!(start(Config::default()).unwrap_err(), StartError::Arm(ArmError::NotKvm));
         assert_eq!(status::status(), Status::Off(Off::Failed(StartError::Arm(ArmError::NotKvm))));
         assert_eq!((stats().count(), service_stats().matched.get()), (0, 0));
+    }
+
+    #[test]
+    fn a_watchdog_that_never_rests_is_refused_and_named() {
+        let with = |watchdog| check(&Config { watchdog, ..Config::default() });
+        for good in [None, Some(Duration::MAX), Some(SHORTEST_WATCHDOG)] {
+            assert_eq!(with(good), Ok(()));
+        }
+        for (bad, micros) in [(Duration::ZERO, 0), (Duration::from_micros(999), 999)] {
+            let error = with(Some(bad)).unwrap_err();
+            assert_eq!(error, StartError::WatchdogTooShort { micros });
+            assert!(error.to_string().contains(&format!("{micros} µs")), "{error}");
+        }
     }
 
     #[test]

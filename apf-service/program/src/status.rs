@@ -9,7 +9,7 @@ use apf_core::abi::{ArmError, VERSION};
 /// State of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Off: the host stops the core at a fault, as it always did.
+    /// Off: the host stops the core at a fault, as without the service.
     Off(Off),
     /// [`start`](crate::start) or [`stop`](crate::Service::stop) is under way.
     Changing,
@@ -40,16 +40,19 @@ pub enum Off {
 /// | 0 | not started |
 /// | 1 … 65,536 | running on one core fewer |
 /// | -1, -2, -3 | stopped, changing, quiesced |
-/// | -100 | failed: no task |
 /// | -100 - n | failed: `ArmError` n |
+/// | -1,000 - n | failed: a watchdog of n µs |
 /// | -2^32 - n | failed: the archive is of version n |
+/// | -2^33 - n | failed: no task with a stack of n KiB |
 static STATUS: AtomicI64 = AtomicI64::new(0);
 
 const STOPPED: i64 = -1;
 const CHANGING: i64 = -2;
 const QUIESCED: i64 = -3;
 const FAILED: i64 = -100;
+const SHORT_WATCHDOG: i64 = -1000;
 const OTHER_VERSION: i64 = -(1 << 32);
+const NO_TASK: i64 = -(1 << 33);
 
 const fn encode(status: Status) -> i64 {
     match status {
@@ -58,7 +61,8 @@ const fn encode(status: Status) -> i64 {
         Status::Changing | Status::Off(Off::Failed(StartError::AlreadyRunning)) => CHANGING,
         Status::Quiesced => QUIESCED,
         Status::Running { cores } => cores as i64 + 1,
-        Status::Off(Off::Failed(StartError::NoTask)) => FAILED,
+        Status::Off(Off::Failed(StartError::NoTask { kib })) => NO_TASK - kib as i64,
+        Status::Off(Off::Failed(StartError::WatchdogTooShort { micros })) => SHORT_WATCHDOG - micros as i64,
         Status::Off(Off::Failed(StartError::Arm(error))) => FAILED - ArmError::encode(Err(error)) as i64,
         Status::Off(Off::Failed(StartError::VersionMismatch { archive, .. })) => {
             OTHER_VERSION - archive as i64
@@ -73,18 +77,25 @@ fn decode(number: i64) -> Status {
         STOPPED => Status::Off(Off::Stopped),
         CHANGING => Status::Changing,
         QUIESCED => Status::Quiesced,
-        ..=OTHER_VERSION => Status::Off(Off::Failed(StartError::VersionMismatch {
+        _ if number <= NO_TASK => {
+            Status::Off(Off::Failed(StartError::NoTask { kib: (NO_TASK - number) as u64 }))
+        }
+        _ if number <= OTHER_VERSION => Status::Off(Off::Failed(StartError::VersionMismatch {
             archive: (OTHER_VERSION - number) as u32,
             program: VERSION,
         })),
-        failed => Status::Off(Off::Failed(match ArmError::decode((FAILED - failed) as i32) {
-            Ok(()) => StartError::NoTask,
-            Err(error) => StartError::Arm(error),
-        })),
+        _ if number <= SHORT_WATCHDOG => {
+            let micros = (SHORT_WATCHDOG - number) as u16;
+            Status::Off(Off::Failed(StartError::WatchdogTooShort { micros }))
+        }
+        failed => {
+            let error = ArmError::decode((FAILED - failed) as i32).err().unwrap_or(ArmError::BadArea);
+            Status::Off(Off::Failed(StartError::Arm(error)))
+        }
     }
 }
 
-/// Returns what the service is doing, and if it is off, the reason.
+/// Returns the state of the service, and the reason if it is off.
 #[must_use]
 pub fn status() -> Status {
     decode(STATUS.load(Ordering::Acquire))
@@ -109,7 +120,10 @@ mod tests {
     fn every_status_survives_being_a_number() {
         let of_version = |archive| StartError::VersionMismatch { archive, program: VERSION };
         let arm = [ArmError::NotKvm, ArmError::BadArea].map(StartError::Arm);
-        let failures = [StartError::NoTask, arm[0], arm[1], of_version(0), of_version(u32::MAX)];
+        let too_short = |micros| StartError::WatchdogTooShort { micros };
+        let no_tasks = [0, usize::MAX].map(StartError::no_task);
+        let versions = [0, u32::MAX].map(of_version);
+        let failures = [no_tasks, arm, versions, [0, 999].map(too_short)].into_iter().flatten();
         let off = [Off::NotStarted, Off::Stopped].into_iter().chain(failures.map(Off::Failed));
         let others = [
             Status::Changing,

@@ -1,9 +1,8 @@
-//! The service thread. What it decides is decided where the cores' tables are
-//! ([`apf_core::serve`]); here it is counted and passed on to the log.
+//! The service thread. It calls the decisions in the archive ([`apf_core::serve`]), counts
+//! the reports and passes them to the log.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::time::Duration;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use apf_core::abi::BATCH;
 use apf_core::event::CoreId;
@@ -13,6 +12,7 @@ use crate::ask::{self, SERVICE_STATS};
 use crate::ffi;
 use crate::guard::NonPreemptible;
 use crate::log::{self, News};
+use crate::service;
 use crate::watch::{Observer, Watchdog};
 
 /// Above every application task, so that a ready page costs one switch.
@@ -20,29 +20,19 @@ pub const PRIORITY: u8 = 30;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// The watchdog's limit in microseconds; [`u64::MAX`] is never.
-static WATCHDOG_US: AtomicU64 = AtomicU64::new(u64::MAX);
-
 /// Starts the thread on the first core.
-pub fn spawn(stack_size: usize, watchdog: Option<Duration>) -> Option<ffi::TaskId> {
-    let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    WATCHDOG_US.store(watchdog.map_or(u64::MAX, micros), Ordering::Release);
+pub fn spawn(stack_size: usize) -> Option<ffi::TaskId> {
     STOP.store(false, Ordering::Release);
     ffi::spawn(run, PRIORITY, stack_size, CoreId(0))
 }
 
-fn watchdog_limit() -> Option<Duration> {
-    let micros = WATCHDOG_US.load(Ordering::Acquire);
-    (micros != u64::MAX).then(|| Duration::from_micros(micros))
-}
-
-/// Makes the thread end once there is nothing left to decide.
+/// Makes the thread end once no event is left.
 pub fn stop() {
     STOP.store(true, Ordering::Release);
     ffi::wake_service();
 }
 
-/// Decides until it is stopped.
+/// Handles events until it is stopped.
 ///
 /// ```text
 ///   service thread                   ready interrupt
@@ -58,13 +48,16 @@ pub fn stop() {
 extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
     let mut reports = Box::new([Report::NONE; BATCH]);
-    let mut watchdog = Watchdog::new(watchdog_limit());
+    let mut watchdog = Watchdog::new(service::watchdog());
     let mut observer = Observer::new();
     loop {
         let seen = ffi::work();
         let count = ffi::serve(watchdog.due(), &mut reports);
         for report in &reports[..count] {
             SERVICE_STATS.count(report);
+            if matches!(report, Report::Overdue { .. }) {
+                watchdog.retried();
+            }
             log::post(News::Decision(*report));
         }
         ask::stats().for_each(|(core, stats)| observer.look(core, stats));

@@ -1,35 +1,42 @@
-//! Things the service thread looks after: waits that take too long, cores that come near
-//! the host's limit, wake-alls.
+//! Conditions that the service thread watches: overdue waits, cores near the host's limit,
+//! wake-alls.
 
+use core::mem::replace;
 use core::time::Duration;
 
 use apf_core::event::CoreId;
 use apf_core::per_core::NEAR_LIMIT;
-use apf_core::stats::CoreStats;
+use apf_core::stats::{CoreStats, Counter};
 use apf_core::time::Tsc;
 
 use crate::ffi;
 use crate::log::{self, News};
 
-/// Says when waits are to be looked through for overdue ones: once in each limit, so that a
-/// wait is retried after one limit at the earliest and two at the latest.
+/// Longest interval between two retries, in limits.
+const LONGEST: u64 = 4;
+
+/// Says when a wait may be retried: the first after one limit at the earliest and two at the
+/// latest. Then one at a time, in intervals of two and of four limits, until none is overdue:
+/// a retry may stop the core ([`retry_overdue`](apf_core::serve::retry_overdue)).
 pub struct Watchdog {
     limit: Option<Duration>,
     limit_cycles: u64,
     last_look: Tsc,
+    /// Limits until the next look.
+    interval: u64,
 }
 
 impl Watchdog {
-    /// A watchdog for waits longer than `limit`; `None` is never.
+    /// Makes a watchdog for waits longer than `limit`; `None` is never.
     pub fn new(limit: Option<Duration>) -> Self {
         let cycles = |limit: Duration| {
             u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(ffi::tsc_mhz().into())
         };
-        Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now() }
+        Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now(), interval: 1 }
     }
 
-    /// Returns how long the service thread may sleep. A wait alone does not wake it, so
-    /// it cannot know, when it goes to sleep, whether anybody will wait.
+    /// Returns the time that the service thread may sleep. A wait alone does not wake it, so
+    /// it cannot know beforehand if there will be a waiter.
     pub const fn sleep_limit(&self) -> Option<Duration> {
         self.limit
     }
@@ -40,14 +47,25 @@ impl Watchdog {
     }
 
     fn due_at(&self, now: Tsc) -> u64 {
-        if now.since(self.last_look) >= self.limit_cycles { self.limit_cycles } else { u64::MAX }
+        if now.since(self.last_look) >= self.limit_cycles.saturating_mul(self.interval) {
+            self.limit_cycles
+        } else {
+            u64::MAX
+        }
     }
 
-    /// Notes that there is nothing overdue left.
+    /// Notes that a wait was retried.
+    pub fn retried(&mut self) {
+        self.last_look = ffi::now();
+        self.interval = (2 * self.interval).min(LONGEST);
+    }
+
+    /// Notes that nothing was overdue, if it was time to look.
     pub fn looked(&mut self) {
         let now = ffi::now();
         if self.due_at(now) != u64::MAX {
             self.last_look = now;
+            self.interval = 1;
         }
     }
 }
@@ -56,32 +74,38 @@ impl Watchdog {
 const CORES: usize = 64;
 
 /// Reports what a core's counts show: once that it came near the host's limit of
-/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all.
+/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all
+/// and overdue halt.
 pub struct Observer {
     warned: [bool; CORES],
     wake_alls: [u64; CORES],
+    overdue_halts: [u64; CORES],
 }
 
 impl Observer {
     /// Nothing has been reported.
     pub const fn new() -> Self {
-        Self { warned: [false; CORES], wake_alls: [0; CORES] }
+        Self { warned: [false; CORES], wake_alls: [0; CORES], overdue_halts: [0; CORES] }
     }
 
     /// Looks at one core.
     pub fn look(&mut self, core: CoreId, stats: &CoreStats) {
         let at = usize::from(core.0);
-        let (Some(warned), Some(wake_alls)) = (self.warned.get_mut(at), self.wake_alls.get_mut(at)) else {
+        if at >= CORES {
             return;
-        };
+        }
+        let warned = &mut self.warned[at];
         let most_outstanding = stats.most_outstanding.get();
         if !*warned && most_outstanding >= NEAR_LIMIT {
             *warned = true;
             log::post(News::NearLimit { core, most_outstanding });
         }
-        let count = stats.wake_all.get();
-        if count != *wake_alls {
-            *wake_alls = count;
+        let has_changed = |counter: &Counter, seen: &mut u64| replace(seen, counter.get()) != counter.get();
+        if has_changed(&stats.overdue_halts, &mut self.overdue_halts[at]) {
+            log::post(News::OverdueHalt { core, count: stats.overdue_halts.get() });
+        }
+        if has_changed(&stats.wake_all, &mut self.wake_alls[at]) {
+            let count = stats.wake_all.get();
             log::post(News::WakeAll { core, count, waiters: stats.woken.get() });
         }
     }
@@ -101,8 +125,10 @@ mod tests {
         assert!(!observer.warned[1]);
         stats.most_outstanding.raise(NEAR_LIMIT);
         stats.wake_all.count();
+        stats.overdue_halts.count();
         observer.look(CoreId(1), &stats);
-        assert_eq!((observer.warned[1], observer.warned[0], observer.wake_alls[1]), (true, false, 1));
+        assert_eq!((observer.warned[1], observer.warned[0]), (true, false));
+        assert_eq!((observer.wake_alls[1], observer.overdue_halts[1]), (1, 1));
     }
 
     #[test]
@@ -116,5 +142,19 @@ mod tests {
             (watchdog.due_at(Tsc(9_999_999)), watchdog.due_at(Tsc(10_000_000))),
             (u64::MAX, 10_000_000)
         );
+    }
+
+    #[test]
+    fn the_watchdog_backs_off_while_it_retries() {
+        let mut watchdog = Watchdog::new(Some(Duration::from_secs(10)));
+        for interval in [2, 4, 4] {
+            watchdog.retried();
+            watchdog.last_look = Tsc(0);
+            let due = [interval * 10_000_000 - 1, interval * 10_000_000].map(|now| watchdog.due_at(Tsc(now)));
+            assert_eq!(due, [u64::MAX, 10_000_000]);
+        }
+        watchdog.looked();
+        watchdog.last_look = Tsc(0);
+        assert_eq!(watchdog.due_at(Tsc(10_000_000)), 10_000_000, "nothing was overdue");
     }
 }

@@ -114,7 +114,6 @@ pub enum Error {
 
 impl Error {
     /// Returns the exit code of this error.
-    #[must_use]
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::NoModule => ExitCode::NoModule,

@@ -30,7 +30,6 @@ pub struct Contents<'a> {
 /// Makes the device tree.
 ///
 /// # Errors
-///
 /// `vm-fdt` refuses the content; in practice, a null character in the command line.
 pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>, Error> {
     let mut fdt = FdtWriter::new()?;

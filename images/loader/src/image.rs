@@ -14,7 +14,6 @@ use crate::error::Error;
 /// Checks a file and parses it.
 ///
 /// # Errors
-///
 /// The file is not a Hermit image, or is damaged.
 pub fn parse(file: &[u8]) -> Result<KernelObject<'_>, Error> {
     check(file)?;

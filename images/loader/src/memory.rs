@@ -35,7 +35,6 @@ const MOST_RANGES: usize = 8;
 
 /// Returns the usable memory, from start and size of each piece: whole pages, merged into
 /// as few ranges as possible, lowest first; only the largest ranges if there are too many.
-#[must_use]
 pub fn usable(map: impl Iterator<Item = (u64, u64)>) -> Vec<Range<u64>> {
     let mut pieces: Vec<_> = map
         .filter_map(|(start, size)| {
@@ -59,7 +58,6 @@ pub fn usable(map: impl Iterator<Item = (u64, u64)>) -> Vec<Range<u64>> {
 }
 
 /// Returns whether a range lies entirely in `usable` memory that the loader has mapped.
-#[must_use]
 pub fn is_usable(usable: &[Range<u64>], range: &Range<u64>) -> bool {
     range.end <= MAPPED && usable.iter().any(|piece| piece.start <= range.start && range.end <= piece.end)
 }
@@ -68,7 +66,6 @@ pub fn is_usable(usable: &[Range<u64>], range: &Range<u64>) -> bool {
 /// ranges: at `fixed`, or at the lowest large page where it fits.
 ///
 /// # Errors
-///
 /// [`Error::TooLarge`]: there is none, or the rest is too small for the kernel.
 pub fn place(
     usable: &[Range<u64>],

@@ -18,7 +18,6 @@ pub use multiboot2::MAGIC;
 /// Reads the boot information.
 ///
 /// # Errors
-///
 /// It has no memory map, or its command line is not UTF-8.
 pub fn machine(info: &BootInformation<'_>) -> Result<Machine, Error> {
     let map = info.memory_map_tag().ok_or(Error::StartInfo)?;

@@ -4,6 +4,15 @@
 
 use core::num::NonZeroU32;
 
+/// Finds the first CPUID leaf of KVM. A VMM that also offers Hyper-V's interface puts that
+/// first, and KVM's a multiple of 0x100 behind (`hypervisor_cpuid_base` in Linux). `cpuid`
+/// answers with EBX, ECX and EDX.
+pub fn kvm_leaf(cpuid: impl Fn(u32) -> [u32; 3]) -> Option<u32> {
+    /// "KVMKVMKVM".
+    const SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
+    (0x4000_0000..0x4001_0000).step_by(0x100).find(|&leaf| cpuid(leaf) == SIGNATURE)
+}
+
 /// `struct pvclock_vcpu_time_info`: nanoseconds = ((ticks << shift) * scale) >> 32.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(8))]
@@ -42,7 +51,6 @@ impl Clock {
     };
 
     /// Computes the counter's frequency in kHz, as Linux does (`pvclock_tsc_khz`).
-    #[must_use]
     pub fn khz(&self) -> Option<NonZeroU32> {
         // Ticks per millisecond: 1,000,000 ns times the inverse of the scale.
         let ticks = (1_000_000_u64 << 32).checked_div(self.scale.into())?;
@@ -59,6 +67,19 @@ impl Clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kvm_is_found_at_each_of_its_places() {
+        let kvm_at = |place| {
+            let signature = b"KVMKVMKVM\0\0\0".as_chunks().0;
+            let [b, c, d] = [0, 1, 2].map(|register| u32::from_le_bytes(signature[register]));
+            kvm_leaf(move |leaf| if leaf == place { [b, c, d] } else { [leaf; 3] })
+        };
+        for place in [0x4000_0000, 0x4000_0100, 0x4000_ff00] {
+            assert_eq!(kvm_at(place), Some(place));
+        }
+        assert_eq!((kvm_at(0x4000_0080), kvm_at(0x4001_0000)), (None, None));
+    }
 
     #[test]
     fn the_frequency_follows_from_scale_and_shift() {

@@ -34,7 +34,6 @@ impl StartInfo {
     pub const MAGIC: u32 = 0x336e_c578;
 
     /// Returns whether this is a start info with everything that the loader needs.
-    #[must_use]
     pub const fn is_usable(&self) -> bool {
         self.magic == Self::MAGIC && self.version >= 1 && self.memory_map != 0
     }

@@ -33,7 +33,7 @@ impl Bench {
         let region = Region::filled(PAGES, seed);
         let (next, service, played) = (AtomicUsize::new(0), Mutex::default(), Sign::default());
         let bench = Self { seed, region, next, service, played };
-        bench.start(Config::default())?;
+        bench.start(config())?;
         Ok(bench)
     }
 
@@ -42,12 +42,17 @@ impl Bench {
         act(self.service.lock().expect("no check panics").as_ref().expect("it runs"))
     }
 
-    /// Starts the service. The context alone decides how a fault waits, so that checks can
-    /// predict it.
+    /// Starts the service.
     pub fn start(&self, config: Config) -> Result<(), StartError> {
-        let service = apf_service::start(Config { waits: Waits::ByContext, ..config })?;
+        let service = apf_service::start(config)?;
         *self.service.lock().expect("no check panics") = Some(service);
         Ok(())
+    }
+
+    /// Stops the service, and starts it with other settings.
+    pub fn restart(&self, config: Config) -> Result<(), String> {
+        self.stop();
+        self.start(config).map_err(|error| error.to_string())
     }
 
     /// Stops the service.
@@ -84,6 +89,12 @@ impl Bench {
         work();
         work()
     }
+}
+
+/// Settings of the service. The context alone decides how a fault waits, so that checks can
+/// predict it.
+pub fn config() -> Config {
+    Config { waits: Waits::ByContext, ..Config::default() }
 }
 
 /// Fails a check unless a condition holds.

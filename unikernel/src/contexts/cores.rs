@@ -4,7 +4,6 @@
 //! host: it writes the token of a fault of the first core to its own core's area, and raises
 //! the interrupt.
 
-use std::arch::asm;
 use std::sync::{Condvar, Mutex};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -14,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::bench::{Bench, Verdict, demand};
-use super::hostile::state;
+use super::hostile::{raise, state};
 use super::tasks::{Sign, spawn};
 
 /// The first core, which runs the program's first task, and another.
@@ -121,11 +120,7 @@ fn ready_elsewhere(
                     break token;
                 }
             };
-            state(THERE).host.area.host_writes_token(token);
-            // SAFETY: the ready interrupt's handler saves all registers that it uses. Its end
-            // of interrupt has no effect, because no interrupt is in service.
-            unsafe { asm!("int 0xf3") };
-            bench.played.give();
+            raise(bench, token);
             raised.give();
         });
         bench.evict(Some(LATENCY));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use apf_service::{Config, StartError, Status};
 use apf_vocabulary::Counters;
 
-use super::bench::{Bench, Verdict, demand};
+use super::bench::{Bench, Verdict, config, demand};
 use super::tasks::{Sign, spawn};
 use crate::host;
 
@@ -98,11 +98,7 @@ pub fn quiesce(bench: &Bench) -> Verdict {
 /// its ready event, and faults again. The late ready event has no effect.
 pub fn watchdog(bench: &Bench) -> Verdict {
     let overdue = || apf_service::service_stats().overdue.get();
-    let restart = |watchdog| {
-        bench.stop();
-        bench.start(Config { watchdog, ..Config::default() }).map_err(|error| error.to_string())
-    };
-    restart(Some(LONG / 10))?;
+    bench.restart(Config { watchdog: Some(LONG / 10), ..config() })?;
     let before = overdue();
     let counts = with_readers(bench, 2, |readers| {
         bench.evict(Some(LONG));
@@ -111,7 +107,7 @@ pub fn watchdog(bench: &Bench) -> Verdict {
         readers.round(None)
     })?;
     let retried = overdue() - before;
-    restart(Config::default().watchdog)?;
+    bench.restart(config())?;
     demand(retried > 0, || "no task was resumed before its page was in".into())?;
     demand(counts.schedule_waits == TASKS, || {
         format!("{} schedule waits instead of {TASKS} afterwards", counts.schedule_waits)

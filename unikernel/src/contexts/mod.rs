@@ -10,6 +10,7 @@
 //! | `service` | the service thread itself |
 //! | `crowd` | more faults at once than the host's limit |
 //! | `lives` | quiesce and resume while tasks wait; waits ended by the watchdog |
+//! | `limits` | halts for a page that takes longer than a halt may |
 //! | `cores` | wake-ups and ready events across cores |
 //! | `hostile` | events that only a broken host causes |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
@@ -27,6 +28,7 @@ mod crowd;
 mod guard;
 mod hostile;
 mod kernel;
+mod limits;
 mod lives;
 mod machine;
 mod nested;
@@ -38,7 +40,6 @@ mod tasks;
 
 use std::thread;
 
-use apf_service::Config;
 use apf_vocabulary::Message;
 use apf_vocabulary::message::Check;
 
@@ -48,7 +49,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// Checks of one core, in the order in which they run.
-const CONTEXTS: [(&str, Run); 14] = [
+const CONTEXTS: [(&str, Run); 16] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -62,6 +63,8 @@ const CONTEXTS: [(&str, Run); 14] = [
     ("service", service::check),
     ("crowd", crowd::check),
     ("watchdog", lives::watchdog),
+    ("overdue_halt", limits::overdue_halt),
+    ("late_page", limits::late_page),
     ("unknown_reason", hostile::unknown_reason),
 ];
 
@@ -107,7 +110,7 @@ pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
     stop_and_count(&bench);
     let mut uncounted = uncounted.iter().filter(is_chosen).peekable();
     if uncounted.peek().is_some() {
-        bench.start(Config::default())?;
+        bench.start(bench::config())?;
         uncounted.for_each(|check| run_one(&bench, check));
         bench.stop();
     }

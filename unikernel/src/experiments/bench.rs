@@ -22,12 +22,12 @@ use crate::{host, platform};
 const STACK: usize = 32 * 1024;
 /// Outstanding faults that a core can have.
 const OUTSTANDING: f64 = 64.0;
-/// About what a fault costs in the lab; only decides how many pages a sample reads.
+/// Approximate cost of a fault in the lab; only determines how many pages a sample reads.
 const COST_MS: f64 = 0.5;
 /// Pages of a calibration.
 const CALIBRATION_PAGES: usize = 256;
 
-/// The distribution of how long reads took.
+/// Name of the distribution of the times of reads.
 pub const READ: &str = "read";
 
 /// Result of a sample.
@@ -35,20 +35,20 @@ pub const READ: &str = "read";
 pub struct Measured {
     pub metrics: BTreeMap<String, f64>,
     pub wrong_pages: u64,
-    /// Beside the service's own.
+    /// In addition to the service's.
     pub histograms: Vec<Histogram>,
 }
 
-/// The memory, and where the experiment is.
+/// Memory and state of an experiment.
 pub struct Bench {
     region: Arc<Region>,
     seed: u64,
-    /// Another one at each point, the same for all modes.
+    /// Differs between points; the same for all modes.
     point_seed: u64,
     seeds: SmallRng,
     pub mode: Mode,
     pub sample: Duration,
-    /// Requests a second at this point, where that is no parameter of it.
+    /// Requests a second at this point, unless that is one of its parameters.
     pub load: Option<f64>,
     latency_is_given: bool,
     /// True if the sample's memory has been evicted once.
@@ -57,14 +57,14 @@ pub struct Bench {
     before: RefCell<(Counters, Vec<Histogram>, u64)>,
 }
 
-/// Pages in random order, that tasks take from.
+/// Pages in random order, from which tasks take.
 pub struct Pages {
     region: Arc<Region>,
     seed: u64,
     order: Vec<usize>,
     next: AtomicUsize,
     wrong: AtomicU64,
-    /// Cycles that a task's read of a page took, its comparison included.
+    /// Cycles of each read of a page, its comparison included.
     times: apf_service::Histogram,
 }
 
@@ -91,7 +91,7 @@ impl Bench {
         self.load = load;
     }
 
-    /// Goes on to another sample of it.
+    /// Goes on to another sample of the point.
     pub fn begin_sample(&self) {
         self.began.set(false);
     }
@@ -116,15 +116,14 @@ impl Bench {
         })
     }
 
-    /// Has the memory paged out, but no code and no stacks. Page-ins then take
-    /// as long as the point says. From the first time on guest and host count
-    /// for the sample.
+    /// Evicts the memory, but no code and no stacks. Page-ins then take the point's
+    /// latency. From the first eviction on, guest and host count for the sample.
     pub fn evict(&self, point: &Point) {
         self.begin(point);
         self.evict_with(self.latency(point));
     }
 
-    /// The same with all of the guest's memory.
+    /// Does the same with all of the guest's memory.
     pub fn evict_all(&self, point: &Point) {
         self.begin(point);
         host::evict_all(self.latency(point), self.point_seed);
@@ -135,7 +134,7 @@ impl Bench {
             return;
         }
         host::send(&Message::SampleBegins { mode: self.mode, point: point.clone() });
-        // Those of making the tasks.
+        // Faults from making the tasks.
         apf_service::recorded().for_each(drop);
         *self.before.borrow_mut() = (host::counters(), host::histograms(), cycles());
     }
@@ -149,8 +148,8 @@ impl Bench {
         host::evict_only(&self.region, latency, self.point_seed);
     }
 
-    /// Adds the service's histograms since memory went to `measured`, and returns single faults
-    /// if they were recorded.
+    /// Adds the service's histograms since the eviction to `measured`, and returns the recorded
+    /// faults.
     pub fn recorded(&self, measured: &mut Measured) -> Vec<Fault> {
         let (_, before, began) = &*self.before.borrow();
         let since = host::histograms().into_iter().zip(before).map(|(now, then)| now.since(then));
@@ -158,7 +157,7 @@ impl Bench {
         apf_service::recorded().map(|fault| Fault::since(*began, &fault)).collect()
     }
 
-    /// Returns what the service has counted since memory went.
+    /// Returns the service's counts since the eviction.
     pub fn counted(&self) -> Counters {
         host::counters().since(&self.before.borrow().0)
     }
@@ -170,17 +169,17 @@ impl Bench {
         (pages.len() as u64, wrong as u64)
     }
 
-    /// Number of pages that fill a sample's time when `tasks` read them, each at least four.
+    /// Number of pages that `tasks` read in a sample's time, at least four each.
     pub fn pages_for(&self, tasks: usize, latency_ms: f64) -> usize {
         let at_once = if self.mode.overlaps() { OUTSTANDING.min(tasks as f64) } else { 1.0 };
         let each_ms = if at_once > 1.0 { (latency_ms / at_once).max(COST_MS) } else { latency_ms + COST_MS };
         let fill = (self.sample.as_secs_f64() * 1000.0 / each_ms) as usize;
-        // Without overlap every page costs the same, whoever reads it.
+        // Without overlap every page costs the same, in any task.
         let rounds = if self.mode.overlaps() { (fill / tasks).max(4) * tasks } else { fill.max(16) };
         rounds.min(self.region.pages())
     }
 
-    /// Time for each of some pages without latency, read by one task.
+    /// Time for each page without latency, read by one task.
     pub fn fault_cost_ms(&self) -> f64 {
         let pages = self.pages(CALIBRATION_PAGES);
         self.evict_with(Some(Duration::ZERO));
@@ -189,9 +188,9 @@ impl Bench {
         began.elapsed().as_secs_f64() * 1000.0 / pages.len() as f64
     }
 
-    /// Has `count` tasks call `read` until `time` is over or a task finds no
-    /// page. Memory goes by `evict` when the tasks are there. Returns the
-    /// seconds to the last read, and how many each task made.
+    /// Has `count` tasks call `read` until `time` is over or a task finds no page. `evict`
+    /// evicts the memory once the tasks exist. Returns the seconds to the last read, and the
+    /// number of reads of each task.
     pub fn read_for(
         &self,
         count: usize,
@@ -223,7 +222,7 @@ impl Bench {
     }
 
     /// Makes tasks that run `body` with their number as soon as the barrier
-    /// opens for the caller. They exist before memory goes: making one touches
+    /// opens for the caller. They are made before the eviction: making one touches
     /// many pages in a row.
     pub fn tasks(
         &self,
@@ -250,8 +249,8 @@ impl Pages {
         self.order.len()
     }
 
-    /// Returns the number of wrong pages, and the time of each read: the same measure however faults
-    /// wait.
+    /// Returns the number of wrong pages, and the time of each read: the same measure in every
+    /// mode.
     pub fn measured(&self) -> Measured {
         let read = Histogram::sum(READ, platform::tsc_mhz().into(), [&self.times]);
         Measured {
@@ -261,12 +260,12 @@ impl Pages {
         }
     }
 
-    /// All of them, in the order in which they are taken.
+    /// All pages, in the order in which they are taken.
     pub fn all(&self) -> impl Iterator<Item = &'static [u8]> {
         self.order.iter().map(|&page| self.region.bytes(page))
     }
 
-    /// The next page that nobody has taken.
+    /// Takes the next page; `None` if all are taken.
     pub fn take(&self) -> Option<usize> {
         self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
     }
@@ -294,7 +293,7 @@ impl Pages {
 }
 
 impl Measured {
-    /// Both, as one sample.
+    /// Combines both into one sample.
     pub fn and(mut self, other: Self) -> Self {
         self.metrics.extend(other.metrics);
         self.histograms.extend(other.histograms);

@@ -1,4 +1,4 @@
-//! `cost`: a number of pages, one after the other.
+//! `cost`: a number of pages, read by one task, in random order.
 //!
 //! Parameters: `pages`, `page_latency_ms`. The host counts instructions; the difference
 //! between two runs with different numbers of pages is the cost of the faults. While the

@@ -2,18 +2,18 @@
 //!
 //! | file | measures |
 //! |---|---|
-//! | `overlap` | the time to read evicted pages with few and many tasks |
-//! | `compute` | the work that a computing task keeps while others fault |
-//! | `cost` | pages one after the other, for a host that counts instructions |
-//! | `halt` | the price of `NonPreemptible` sections |
-//! | `peer` | overlap, computing and requests, for guests of any system |
-//! | `prefetch` | announced memory against plain faulting |
-//! | `run` | a first look at all of it |
+//! | `overlap` | time to read evicted pages with few and many tasks; also as `latency`, for the stages of a fault |
+//! | `compute` | work that a computing task keeps while others fault |
+//! | `cost` | pages read by one task in random order, for a host that counts instructions |
+//! | `halt` | price of `NonPreemptible` sections |
+//! | `peer` | overlap, computing and requests, for guests of any system; `capacity`: the most requests they serve |
+//! | `prefetch` | announced memory compared with plain faulting |
+//! | `run` | first look: time to read pages while one task computes |
 //! | `storm` | many tasks, all memory evicted |
 //! | `swap` | the host's own swap in place of the pager |
-//! | `sweep` | what a page costs at any latency |
+//! | `sweep` | cost of a page at any latency |
 //! | `tail` | request latencies under an open-loop load |
-//! | `bench` | what they share: memory, tasks, eviction |
+//! | `bench` | shared parts: memory, tasks, eviction |
 //!
 //! Modes, points and repetitions are interleaved, the modes fastest (A B C A B
 //! C …), so that a slow phase of the machine touches all of them alike.
@@ -43,13 +43,13 @@ use clap::Args;
 use crate::{host, platform};
 use bench::{Bench, Measured};
 
-/// Measures one sample. The service is as the bench's mode says.
+/// Measures one sample, with the service in the bench's mode.
 type Measure = fn(&Bench, &Point) -> Measured;
 
 /// Returns the experiment of this name.
 fn find(name: &str) -> Result<Measure, String> {
     Ok(match name {
-        // Two questions, the same workload.
+        // Two experiments, the same workload.
         "overlap" | "latency" => overlap::measure,
         "compute" => compute::measure,
         "capacity" => peer::capacity,
@@ -120,10 +120,10 @@ pub fn run(plan: &Plan) {
     let points = grid::points(&plan.at);
     let waits = if plan.always_schedule { Waits::ByContext } else { Waits::Auto };
     host::send(&Message::Samples { total: points.len() * plan.modes.len() * plan.repetitions as usize });
-    // Where no latency is set there is none to be without.
+    // Without a set latency there is none to leave out.
     let timed = plan.at.iter().any(|axis| axis.name == "page_latency_ms");
     if timed {
-        // The first faults after booting cost the host some three times as much as all others.
+        // The first faults after booting cost the host about three times as much as later ones.
         fault_cost(&mut bench);
     }
     for repetition in 0..plan.repetitions {
@@ -132,20 +132,22 @@ pub fn run(plan: &Plan) {
             let cost = if timed { fault_cost(&mut bench) } else { None };
             for &mode in &plan.modes {
                 bench.mode = mode;
-                // Once is enough to look at, and keeps documents small.
+                // One repetition is enough, and keeps documents small.
                 let record = if repetition == 0 { plan.record } else { 0 };
                 let work = || {
                     bench.begin_sample();
                     let mut measured = (plan.experiment)(&bench, point);
                     let faults = bench.recorded(&mut measured);
-                    // Last: keeping what was recorded may touch memory for the first time.
-                    (measured, faults, bench.counted())
+                    (measured, faults)
                 };
-                let Some((mut measured, faults, counters)) = with_service(mode, waits, record, work) else {
+                let Some((mut measured, faults)) = with_service(mode, waits, record, work) else {
                     continue;
                 };
+                // Now that no fault can raise it: the service has stopped, and the stack of a task
+                // that disarms a core may have been touched for the first time.
+                let counters = bench.counted();
                 measured.metrics.extend(cost.map(|cost| ("fault_cost_ms".to_owned(), cost)));
-                // So may the message about it.
+                // Before the message about the sample, which may touch memory for the first time.
                 host::measured();
                 let mut counts = counters.to_counts();
                 counts.insert(WRONG_PAGES.into(), measured.wrong_pages);
@@ -165,7 +167,8 @@ pub fn run(plan: &Plan) {
     host::send(&Message::Compared { pages, wrong, counters: host::counters() });
 }
 
-/// Does `work` while faults wait as `mode` says. `None` if they cannot; the host gets the reason.
+/// Does `work` while faults wait in the given mode. `None` if they cannot; the host gets the
+/// reason.
 fn with_service<T>(mode: Mode, waits: Waits, record: usize, work: impl FnOnce() -> T) -> Option<T> {
     let service = match platform::start(mode, waits, record) {
         Ok(service) => service,
@@ -181,10 +184,9 @@ fn with_service<T>(mode: Mode, waits: Waits, record: usize, work: impl FnOnce() 
     Some(result)
 }
 
-/// Measures what a fault costs without any latency, in milliseconds: waits by halt, one
-/// task. It bounds what any way of waiting can reach, and is taken right beside
-/// the samples, since the speed of a shared machine changes. `None` where waits
-/// cannot be made halts.
+/// Measures the cost of a fault without latency, in milliseconds: waits by halt, one
+/// task. No way of waiting is faster. It is measured beside the samples, since the speed of
+/// a shared machine changes. `None` if waits by halt cannot be requested.
 fn fault_cost(bench: &mut Bench) -> Option<f64> {
     if !platform::CAN_HALT {
         return None;

@@ -1,9 +1,8 @@
-//! `peer`: what can be asked of guests of any system, with so many tasks: the time
-//! to read evicted pages and what a task sees of it, the work that a computing task
-//! keeps meanwhile, and the latencies of requests that they serve.
+//! `peer`: figures of guests of any system: the time to read evicted pages, and that of each
+//! touch; the work that a computing task keeps meanwhile; the latencies of served requests.
 //!
-//! Parameters: `tasks`, `pages`, `page_latency_ms`. `capacity` asks only how many requests
-//! in a second they serve at most, from which the load is found that all guests get.
+//! Parameters: `tasks`, `pages`, `page_latency_ms`. `capacity` measures only the most requests
+//! a second that a guest serves; from it the load of all guests follows.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use apf_vocabulary::grid::Point;
 use super::bench::{Bench, Measured, READ};
 use super::{compute, overlap, tail};
 
-/// Requests that wait from the start, to measure how many are served in a second.
+/// Requests that wait from the start, to measure the throughput.
 const CROWD: usize = 2048;
 
 /// Measures one sample.
@@ -26,12 +25,12 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
         bench.load.map(|load| requests(bench, point, load)),
     ];
     let mut measured = parts.into_iter().flatten().fold(Measured::default(), Measured::and);
-    // Each part has one of these; what is asked for is that of the first, `touch`.
+    // Each part has one of these; the document needs only that of the first, `touch`.
     measured.histograms.retain(|histogram| histogram.name != READ);
     measured
 }
 
-/// Measures how many requests are served in a second when all are there from the start.
+/// Measures the requests served in a second when all wait from the start.
 pub fn capacity(bench: &Bench, point: &Point) -> Measured {
     let pages = bench.pages(usize::MAX);
     let plan = tail::crowd(bench, &pages, CROWD);
@@ -51,11 +50,11 @@ fn reads(bench: &Bench, point: &Point) -> Measured {
     measured.metric("touch_p50_ms", ms[0]).metric("touch_p99_ms", ms[1])
 }
 
-/// Requests at a load that does not wait for them.
+/// Serves requests that arrive at a fixed load.
 fn requests(bench: &Bench, point: &Point, load: f64) -> Measured {
     let pages = bench.pages(usize::MAX);
     let plan = tail::plan(bench, load, &pages);
-    let planned = plan.iter().map(tail::Request::planned).max().unwrap_or(Duration::ZERO);
+    let planned = plan.iter().map(|request| request.at).max().unwrap_or(Duration::ZERO);
     let served = tail::serve(bench, point, &pages, &plan, point["tasks"] as usize);
     let late = (served.seconds - planned.as_secs_f64()).max(0.0);
     served.measured(&pages).metric("requests_per_second", load).metric("late_seconds", late)

@@ -1,4 +1,4 @@
-//! `prefetch`: announced memory against plain faulting.
+//! `prefetch`: announced memory compared with plain faulting.
 //!
 //! Parameters: `helpers`, `page_latency_ms`. One task announces pages to a
 //! `Prefetcher` with `helpers` tasks (no prefetcher if 0), then reads them one after

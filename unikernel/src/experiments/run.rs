@@ -1,5 +1,5 @@
-//! `run`: a first look at all of it: tasks read pages while another one computes, all of
-//! the guest's memory evicted.
+//! `run`: a first look: tasks read pages while another one computes, all of the guest's
+//! memory evicted.
 //!
 //! Parameters: `tasks`, `pages`, `page_latency_ms`.
 
@@ -32,7 +32,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
         move |_| compute.run(SLICE)
     });
     bench.evict_all(point);
-    // Before the tasks may run: this task's own code is out as well.
+    // Before the tasks may run: this task's own code is evicted as well.
     let began = Instant::now();
     start.wait();
     for reader in readers {
@@ -44,7 +44,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     for task in computing {
         task.join().expect("computing task");
     }
-    // What is still out would cost the next sample.
+    // Pages that are still evicted would slow the next sample.
     host::restore();
     pages.measured().metric("seconds", seconds).metric("compute_kept", rounds as f64 / seconds / undisturbed)
 }

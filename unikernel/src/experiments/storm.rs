@@ -1,5 +1,5 @@
-//! `storm`: far more tasks than the host keeps faults outstanding, and code and
-//! stacks evicted as well.
+//! `storm`: many more tasks than the host allows outstanding faults, and code and stacks
+//! evicted as well.
 //!
 //! Parameters: `tasks`, `page_latency_ms`.
 
@@ -20,7 +20,7 @@ pub fn measure(bench: &Bench, point: &Point) -> Measured {
     };
     let time = bench.sample * LONGER;
     let (seconds, reads) = bench.read_for(point["tasks"] as usize, time, read, || bench.evict_all(point));
-    // Pages still out would slow the next sample.
+    // Pages that are still evicted would slow the next sample.
     host::restore();
     let count: u64 = reads.iter().sum();
     pages.measured().metric("pages_per_second", count as f64 / seconds).metric("fairness", fairness(&reads))

@@ -1,4 +1,4 @@
-//! `swap`: the host's own swap in place of the pager, all memory pushed out.
+//! `swap`: the host's own swap in place of the pager, all memory evicted.
 //!
 //! Parameters: `tasks`, `page_cluster`. The host sets the latter: it reads
 //! 2^`page_cluster` pages of swap at once.
@@ -13,7 +13,7 @@ use crate::host;
 pub fn measure(bench: &Bench, point: &Point) -> Measured {
     let pages = bench.pages(usize::MAX);
     let measured = overlap::read(bench, point["tasks"] as usize, &pages, || bench.evict_all(point));
-    // Code that is still out would be missing when the service ends, where only the host counts.
+    // Code that is still evicted would fault when the service ends, where only the host counts.
     host::restore();
     measured
 }

@@ -1,7 +1,7 @@
 //! `sweep`: the cost of a page, at any latency, alone and beside a computing task.
 //!
 //! Parameters: `page_latency_ms`, `computing`. One task reads one page after the
-//! other. Alone (`computing=0`) the cost is the time until the page is there; beside
+//! other. Alone (`computing=0`) the cost is the time until the page is present; beside
 //! a computing task (`computing=1`), the core time taken from that task.
 
 use apf_vocabulary::grid::Point;

@@ -28,7 +28,8 @@ const LONGER: u32 = 4;
 /// A planned request.
 #[derive(Clone, Copy)]
 pub struct Request {
-    at: Duration,
+    /// Planned start.
+    pub at: Duration,
     /// Evicted page that it touches; `None` for resident memory.
     page: Option<usize>,
 }
@@ -113,13 +114,6 @@ impl Served {
         measured = measured.metric("served_per_second", self.per_second());
         measured.histograms.push(self.latencies);
         measured
-    }
-}
-
-impl Request {
-    /// Returns the planned start.
-    pub const fn planned(&self) -> Duration {
-        self.at
     }
 }
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-use apf_core::protocol::{CPUID_FEATURES, CPUID_SIGNATURE, SIGNATURE, host_support};
+use apf_core::protocol::{self, host_support};
 use apf_service::Waits;
 use apf_vocabulary::{Mode, PAGE_BYTES};
 use nix::mount::{MsFlags, mount};
@@ -67,8 +67,8 @@ pub fn start(mode: Mode, _waits: Waits, _record: usize) -> Result<Option<Running
 fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), String> {
     let off = command_line.split_whitespace().take_while(|&word| word != "--").any(|word| word == OFF);
     match (mode, features, off) {
-        // Since 5.8 Linux needs what the service needs.
-        (Mode::LinuxAsync, Some(features), false) if host_support(SIGNATURE, features).is_ok() => Ok(()),
+        // Since 5.8 Linux has the same requirements as the service.
+        (Mode::LinuxAsync, Some(features), false) if host_support(Some(features)).is_ok() => Ok(()),
         (Mode::LinuxAsync, Some(features), false) => {
             Err(format!("this KVM offers Linux no async page faults (features {features:#x})"))
         }
@@ -84,8 +84,10 @@ fn decide(mode: Mode, features: Option<u32>, command_line: &str) -> Result<(), S
 
 /// Reads the features that KVM offers its guest; `None` without KVM.
 fn kvm_features() -> Option<u32> {
-    let leaf = __cpuid(CPUID_SIGNATURE);
-    ([leaf.ebx, leaf.ecx, leaf.edx] == SIGNATURE).then(|| __cpuid(CPUID_FEATURES).eax)
+    protocol::kvm_features(|leaf| {
+        let answer = __cpuid(leaf);
+        [answer.eax, answer.ebx, answer.ecx, answer.edx]
+    })
 }
 
 /// Returns the physical address of `pointer`; `None` where nothing is mapped, and for a

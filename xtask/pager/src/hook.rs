@@ -46,7 +46,6 @@ fn note(region: MemoryRegion) {
 /// which x86-64 passes like these.
 ///
 /// # Safety
-///
 /// As for `ioctl(2)`.
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, expect(dead_code, reason = "the test binary keeps the C library's ioctl"))]

@@ -137,7 +137,6 @@ impl GuestRam {
     /// Returns the contents of `pages`, which must be of one piece.
     ///
     /// # Safety
-    ///
     /// The pages must be present (or the pager's thread waits for itself), and must not be written or
     /// dropped while the result is used.
     pub unsafe fn contents(&self, pages: &Range<usize>) -> &[u8] {
@@ -150,7 +149,6 @@ impl GuestRam {
     /// Returns whether `page` is a mailbox with this request, while the guest runs.
     ///
     /// # Safety
-    ///
     /// The page must be present, or the pager's thread waits for itself.
     pub unsafe fn asks_for(&self, page: usize, request: u64) -> bool {
         let mut header = [0; mailbox::HEADER_BYTES];
@@ -165,7 +163,6 @@ impl GuestRam {
     /// Writes an acknowledgement to a mailbox, while the guest runs.
     ///
     /// # Safety
-    ///
     /// The page must be present and not write-protected, or the pager's thread waits for itself;
     /// and it must be a mailbox, whose acknowledgement the guest leaves to the pager.
     pub unsafe fn acknowledge(&self, page: usize, request: u64) {
@@ -176,7 +173,6 @@ impl GuestRam {
     /// Returns a word of a page.
     ///
     /// # Safety
-    ///
     /// The page must be mapped while the result is used.
     unsafe fn word(&self, page: usize, offset: usize) -> &AtomicU64 {
         assert!(offset < PAGE_BYTES && offset.is_multiple_of(8));
@@ -188,7 +184,6 @@ impl GuestRam {
     /// Drops `pages`, which must be of one piece: the next touch faults.
     ///
     /// # Safety
-    ///
     /// The contents are lost: the caller must have a copy, and bring it back at a fault.
     pub unsafe fn drop(&self, pages: &Range<usize>) -> io::Result<()> {
         assert!(pages.end <= self.end_of_piece(pages.start));

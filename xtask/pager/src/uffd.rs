@@ -162,7 +162,6 @@ impl Uffd {
     /// Makes a request of the kernel.
     ///
     /// # Safety
-    ///
     /// `request` must read and write no more than one `T` through its argument, and must leave the
     /// memory that it names valid.
     unsafe fn ioctl<T>(&self, request: libc::c_ulong, argument: &mut T) -> io::Result<()> {

@@ -9,7 +9,7 @@ use crate::report::Report;
 use crate::stats::Summary;
 
 /// Cells of a row's name, and of a figure.
-const NAME: usize = 44;
+const NAME: usize = 46;
 const FIGURE: usize = 14;
 
 impl Report {
@@ -29,7 +29,8 @@ impl Report {
         if self.setting.evict != "all" {
             set.push(format!("evictions {}", self.setting.evict));
         }
-        let modes = self.modes().to_vec();
+        let mut modes: Vec<_> = self.modes().iter().rev().copied().collect();
+        modes.sort_by_key(|&mode| mode == self.experiment.baseline);
         let names: Vec<_> = modes.iter().map(|mode| mode.name().to_owned()).collect();
         let mut lines = vec![html::about(self), format!("At {}:", set.join(", ")), String::new()];
         lines.push(row("", &names, ""));
@@ -47,8 +48,9 @@ impl Report {
     fn metric_row(&self, metric: &Metric, point: Point, modes: &[Mode]) -> String {
         let median =
             |mode| Summary::of(&self.values(&metric.name, point, mode)).map(|summary| summary.median);
-        let figures: Vec<_> =
-            modes.iter().map(|&mode| median(mode).map_or(String::new(), number::short)).collect();
+        let is_share = metric.label.starts_with("share");
+        let figure = |value| if is_share { number::percent(value) } else { number::short(value) };
+        let figures: Vec<_> = modes.iter().map(|&mode| median(mode).map_or(String::new(), figure)).collect();
         let gain = match (metric.better, median(self.experiment.baseline), median(Mode::Async)) {
             (Better::Lower, Some(baseline), Some(asynchronous)) if baseline > asynchronous => {
                 let is_time = [" in s", " in ms"].iter().any(|unit| metric.label.contains(unit));
@@ -81,7 +83,7 @@ impl Report {
     }
 
     /// The service's counts beside those of the host's trace.
-    fn accounts(&self) -> [String; 3] {
+    fn accounts(&self) -> [String; 4] {
         let count = |name: &str| {
             let sum = self.sum(Mode::Async, name);
             sum.map_or("not accessible".into(), |sum| number::grouped(sum as f64))
@@ -98,6 +100,10 @@ impl Report {
             format!(
                 "  outstanding   at most {most} at once; {} faults beyond the host's limit stopped a core",
                 count("host_synchronous")
+            ),
+            format!(
+                "  repeated      {} second touches of a page under way stopped a core",
+                count("host_repeated")
             ),
             format!(
                 "  ready         {} in the guest, {} in the host's trace",
@@ -138,15 +144,18 @@ mod tests {
         let mut made = example::small();
         made.tasks = vec![32];
         let mut document = made.document();
+        document.experiment.metrics[1].label = "share of its work that a computing task keeps".into();
         for sample in document.samples.iter_mut().filter(|sample| sample.mode == Mode::Async) {
             let counts = [("not_present", 500), ("schedule_waits", 480), ("halt_waits", 20), ("ready", 500)];
             sample.counts = counts.map(|(name, count)| (name.to_owned(), count)).into();
             sample.counts.insert("host_not_present".into(), 500);
+            sample.metrics.insert("computing_kept_percent".into(), 0.1704);
         }
         let text = example::report(document).brief().unwrap();
         for part in [
             "At page_latency_ms 10, pages 64, tasks 32, page-ins 20ms:",
-            "blocked          halt         async",
+            "async          halt       blocked",
+            "17.04 %",
             "times faster",
             "0 of 4,096 compared byte for byte",
             "not present   1,500 in the guest (1,440 schedule + 60 halt waits), 1,500 in the host's trace",

@@ -11,7 +11,6 @@ pub const SCHEMA: u32 = 2;
 
 /// One run of one experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// [`SCHEMA`].
@@ -35,7 +34,6 @@ pub struct Document {
 
 /// Question of an experiment, and its variables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Experiment {
     /// Name on the command line: `overlap`.
@@ -56,7 +54,6 @@ pub struct Experiment {
 
 /// Quantity that is set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Parameter {
     /// Key in [`Sample::parameters`]: `tasks`, `page_latency_ms`.
@@ -67,7 +64,6 @@ pub struct Parameter {
 
 /// Quantity that is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Key in [`Sample::metrics`], with its unit: `seconds`.
@@ -80,7 +76,6 @@ pub struct Metric {
 
 /// Direction in which a metric improves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Better {
     /// Lower values are better: a time.
@@ -93,7 +88,6 @@ pub enum Better {
 
 /// Machines, versions and options of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Setting {
     /// `native` or `lab`.
@@ -140,7 +134,6 @@ fn all() -> String {
 
 /// End of a boot of the guest, when all memory is back and has been compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Boot {
     /// Number of pages of the memory that samples read.
@@ -155,7 +148,6 @@ pub struct Boot {
 
 /// Curve to compare the samples with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Reference {
     /// Name of the metric.
@@ -168,7 +160,6 @@ pub struct Reference {
 
 /// Demand of the experiment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
     /// The demand, with its limit.

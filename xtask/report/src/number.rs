@@ -39,6 +39,12 @@ pub fn change(share: f64) -> String {
     if percent.abs() < 0.05 { "0.0 %".into() } else { format!("{percent:+.1} %").replace('-', "−") }
 }
 
+/// A share in percent, with two decimals.
+#[must_use]
+pub fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
 /// A whole number with its thousands apart.
 pub fn grouped(value: f64) -> String {
     let digits = format!("{:.0}", value.abs());
@@ -82,5 +88,10 @@ mod tests {
     #[test]
     fn changes_have_a_sign() {
         assert_eq!([change(0.1), change(-0.051), change(0.0001)], ["+10.0 %", "−5.1 %", "0.0 %"]);
+    }
+
+    #[test]
+    fn shares_have_two_decimals() {
+        assert_eq!([percent(0.1704), percent(0.000_893)], ["17.04 %", "0.09 %"]);
     }
 }

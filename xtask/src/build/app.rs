@@ -38,7 +38,7 @@ pub fn build(tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
 /// Writes the application `app` to `out` without symbols and line numbers, which are nine
 /// tenths of the file and would be copied by each boot.
 pub fn without_symbols(tools: &Tools, app: &Path, out: &Path) -> Result<()> {
-    Cmd::new(&tools.build()?.objcopy)
+    Cmd::new(&tools.build.get()?.objcopy)
         .arg("--strip-all")
         .args([app, out])
         .quiet()

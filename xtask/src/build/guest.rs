@@ -36,7 +36,7 @@ impl Program<'_> {
     /// Builds it, with the environment variables `env`.
     pub fn build(&self, tools: &Tools, env: &[(&str, &Path)]) -> Result<PathBuf> {
         let target_dir = dirs::apf().join(self.folder);
-        let mut cargo = cargo(tools.toolchain()?)
+        let mut cargo = cargo(tools.toolchain.get()?)
             .args(["build", "--locked", "--profile", self.profile, "--features", self.features])
             .args(["--bin", self.binary, "--target", self.target])
             .arg(format!("-Zbuild-std={}", self.std))
@@ -45,7 +45,7 @@ impl Program<'_> {
             .cwd(dirs::root().join(self.source))
             .quiet()
             .doing(format!("building {} and its std", self.what));
-        if let Some(linker) = &tools.build()?.linker {
+        if let Some(linker) = &tools.build.get()?.linker {
             let target = self.target.to_uppercase().replace('-', "_");
             cargo = cargo.env(format!("CARGO_TARGET_{target}_LINKER"), linker);
         }

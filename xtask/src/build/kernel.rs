@@ -14,7 +14,7 @@ use images::kernel;
 
 use super::guest;
 use crate::dirs;
-use crate::patches::{self, Lines};
+use crate::patches;
 use crate::process::{Cmd, build_cargo, command};
 use crate::setup::{BuildTools, Tools};
 
@@ -23,9 +23,6 @@ const TARGET: &str = "x86_64-unknown-none";
 const BUILD_FIXES: usize = 3;
 
 /// Builds the archive; returns the folder that holds `libhermit.a`.
-///
-/// # Errors
-/// The source cannot be downloaded, a patch does not apply, or it does not compile.
 pub fn build(tools: &Tools) -> Result<PathBuf> {
     let base = dirs::sub("kernel")?;
     let tree = base.join("source");
@@ -37,7 +34,8 @@ pub fn build(tools: &Tools) -> Result<PathBuf> {
     if is_newer(&staticlib, &out.join("libhermit.a"))
         || is_newer(&base.join("link.ld"), &out.join("libhermit.a"))
     {
-        make_archive(tools.build()?, &staticlib, &base, &out).context("the kernel archive cannot be made")?;
+        make_archive(tools.build.get()?, &staticlib, &base, &out)
+            .context("the kernel archive cannot be made")?;
     }
     Ok(out)
 }
@@ -91,7 +89,7 @@ fn lay_out(source: &Path, series: &[PathBuf], tree: &Path) -> Result<()> {
     let scratch = dirs::scratch("kernel")?;
     let new = scratch.path();
     mirror(source, new)?;
-    patches::apply(series, new, Lines::Exact)?;
+    patches::apply(series, new)?;
     let write = |name: &str, text: &str| {
         fs::write(new.join(name), text).with_context(|| format!("cannot write {name} of the kernel"))
     };
@@ -140,7 +138,7 @@ fn mirror(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn compile(tools: &Tools, tree: &Path, target_dir: &Path) -> Result<PathBuf> {
-    guest::cargo(tools.toolchain()?)
+    guest::cargo(tools.toolchain.get()?)
         .args(["rustc", "--release", "--lib", "--crate-type", "staticlib", "--target", TARGET])
         .args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"])
         .args(["--no-default-features", "--features", &kernel::FEATURES.join(","), "--target-dir"])

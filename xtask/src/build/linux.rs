@@ -24,7 +24,7 @@ pub struct Program {
 /// Builds the program, statically linked, with the unikernel's compiler and options.
 pub fn build(tools: &Tools) -> Result<Program> {
     let folder = dirs::sub("linux")?;
-    cargo(tools.toolchain()?)
+    cargo(tools.toolchain.get()?)
         .args([
             "build",
             "--locked",

@@ -164,7 +164,7 @@ mod tests {
 
     fn report(checks: Vec<Check>, host_ready: u64) -> Report {
         let guest = Counters { not_present: 7, ready: 6, wake_all: 1, ..Counters::default() };
-        let host = HostCounts { not_present: 7, ready: host_ready, synchronous: 0 };
+        let host = HostCounts { not_present: 7, ready: host_ready, ..HostCounts::default() };
         Report::default().with(checks, Some((guest, host)), None)
     }
 

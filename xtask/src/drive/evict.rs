@@ -1,12 +1,4 @@
-//! Kinds of evictions, as text on the command line.
-//!
-//! | text | each eviction takes |
-//! |---|---|
-//! | `all` | all that it is asked for |
-//! | `fraction:0.25` | a random quarter of it |
-//! | `periodic:500ms` | all of it, and again 500 ms after the end of each eviction |
-//! | `periodic:500ms,0.25` | a random quarter of it, and again another one |
-//! | `lru:0.5` | the half that was paged in longest ago |
+//! Kinds of evictions, as text on the command line; `docs/experiments.md` explains each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,14 +9,15 @@ use serde::{Deserialize, Serialize};
 
 pub use apf_vocabulary::pager::Eviction;
 
-/// Shorter periods would be nothing but evictions; longer ones would not come again in a sample.
+/// Shorter periods would leave no time between evictions; longer ones would not recur in a sample.
 const PERIODS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(60));
 
-/// A kind of eviction and the text that said so.
+/// A kind of eviction and its text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evict {
     text: String,
-    kind: Eviction,
+    /// The pager's kind.
+    pub kind: Eviction,
 }
 
 impl Default for Evict {
@@ -34,11 +27,6 @@ impl Default for Evict {
 }
 
 impl Evict {
-    /// The pager's kind.
-    pub const fn kind(&self) -> &Eviction {
-        &self.kind
-    }
-
     /// Returns true if it takes everything, once.
     pub const fn is_all(&self) -> bool {
         matches!(self.kind, Eviction::All)
@@ -52,8 +40,8 @@ impl Evict {
             let needed = latency * page_ins;
             ensure!(
                 Duration::from_micros(period_micros) >= needed,
-                "--evict {self}: the period is shorter than {page_ins} page-ins of {}, so the guest would get \
-                 nowhere; give at least {}",
+                "--evict {self}: the period is shorter than {page_ins} page-ins of {}, so the guest would make \
+                 no progress; give at least {}",
                 humantime::format_duration(latency),
                 humantime::format_duration(needed)
             );
@@ -161,7 +149,7 @@ mod tests {
             ("lru:1", Eviction::Lru { share: 1.0 }),
         ] {
             let evict = parsed(text).unwrap();
-            assert_eq!((evict.kind(), evict.to_string().as_str()), (&kind, text));
+            assert_eq!((&evict.kind, evict.to_string().as_str()), (&kind, text));
         }
         assert_eq!(parsed("all").unwrap(), Evict::default());
     }
@@ -201,7 +189,7 @@ mod tests {
         assert_eq!(refused("periodic:6s", 20_000, Taken::Everything), None);
         let error = refused("periodic:2s", 20_000, Taken::Everything).unwrap();
         assert!(
-            error.ends_with("300 page-ins of 20ms, so the guest would get nowhere; give at least 6s"),
+            error.ends_with("300 page-ins of 20ms, so the guest would make no progress; give at least 6s"),
             "{error}"
         );
         assert_eq!(refused("periodic:2s,0.25", 20_000, Taken::Everything), None);

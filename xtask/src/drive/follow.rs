@@ -182,7 +182,7 @@ impl Vm<'_> {
     fn evict(&mut self, only: Option<Parts>, micros: Option<u64>, seed: u64, request: u64) -> Result<()> {
         let spec = self.spec;
         let eviction = match &self.activity {
-            Activity::Sampling(samples) if samples.is_running() => spec.evict.kind().clone(),
+            Activity::Sampling(samples) if samples.is_running() => spec.evict.kind.clone(),
             // Beside samples the cost of a fault is measured: all goes.
             Activity::Sampling(_) => Eviction::All,
             _ => {
@@ -192,7 +192,7 @@ impl Vm<'_> {
             }
         };
         let constant = micros.map(|micros| Latency::Constant { micros });
-        let latency = constant.as_ref().unwrap_or(spec.page_latency.model());
+        let latency = constant.as_ref().unwrap_or(&spec.page_latency.model);
         let (out, counts) = self.memory.evict(only, eviction, latency, spec.seed ^ seed, request)?;
         self.served_before = counts.pager.served_pages;
         if let Activity::Sampling(samples) = &mut self.activity {

@@ -37,7 +37,7 @@ pub struct Guest {
     lines: Receiver<String>,
     /// The last line so far that is not blank.
     last_line: String,
-    /// Processes that the kernel had ended for want of memory before the VMM started.
+    /// Processes that the kernel had ended for lack of memory before the VMM started.
     out_of_memory: u64,
 }
 
@@ -106,7 +106,7 @@ impl Guest {
     }
 }
 
-/// Processes that the kernel has ended for want of memory since it started.
+/// Processes that the kernel has ended for lack of memory since it started.
 fn out_of_memory_kills() -> u64 {
     let text = fs::read_to_string("/proc/vmstat").unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or_default()

@@ -1,13 +1,4 @@
-//! Times of page-ins, as text on the command line.
-//!
-//! | text | each page-in takes |
-//! |---|---|
-//! | `20ms` | 20 ms |
-//! | `uniform:1ms..5ms` | anything from 1 to 5 ms |
-//! | `exponential:20ms` | exponentially distributed, mean 20 ms |
-//! | `lognormal:20ms,0.5` | lognormal, median 20 ms, the logarithm's standard deviation 0.5 |
-//! | `bimodal:1ms,50ms,0.1` | 1 ms, but 50 ms with probability 0.1 |
-//! | `replay:FILE` | what the file says, one duration a line, over and over |
+//! Times of page-ins, as text on the command line; `docs/experiments.md` explains each.
 
 use std::fmt;
 use std::fs;
@@ -29,7 +20,8 @@ const MOST_LINES: usize = 100_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageLatency {
     text: String,
-    model: Latency,
+    /// The pager's model.
+    pub model: Latency,
 }
 
 impl PageLatency {
@@ -37,11 +29,6 @@ impl PageLatency {
     pub fn constant(latency: Duration) -> Self {
         let micros = micros(latency);
         Self { text: humantime::format_duration(latency).to_string(), model: Latency::Constant { micros } }
-    }
-
-    /// The pager's model.
-    pub const fn model(&self) -> &Latency {
-        &self.model
     }
 
     /// Its mean, to say how long a run may take.
@@ -195,7 +182,7 @@ mod tests {
         let file = scratch.path().join("recorded");
         let text = format!("replay:{}", file.display());
         fs::write(&file, "1ms\n\n250us\n").unwrap();
-        assert_eq!(*parsed(&text).unwrap().model(), Latency::Replay { micros: vec![1000, 250] });
+        assert_eq!(parsed(&text).unwrap().model, Latency::Replay { micros: vec![1000, 250] });
         fs::write(&file, "1ms\nsoon\n").unwrap();
         let error = parsed(&text).unwrap_err();
         assert!(error.contains("recorded, line 2") && error.contains("`soon`"), "{error}");

@@ -32,7 +32,6 @@ use anyhow::Result;
 use clap::Args;
 
 pub use follow::PROGRESS_PREFIX;
-use spec::Spec;
 
 /// `cargo xtask drive`, called by other verbs only.
 #[derive(Debug, Args)]
@@ -48,8 +47,8 @@ pub struct DriveArgs {
 /// # Errors
 /// Anything that keeps the guest from reaching its end, in one line.
 pub fn run(args: &DriveArgs) -> Result<()> {
-    let spec = Spec::read(&args.spec)?;
-    follow::follow(&spec, &args.out)?.write(&args.out)
+    let spec = spec::read_json(&args.spec)?;
+    spec::write_json(&follow::follow(&spec, &args.out)?, &args.out.join(spec::OUTCOME))
 }
 
 /// Removes what an earlier run left, so that nothing old is taken for new.

@@ -164,8 +164,9 @@ fn host_counts(began: &Counts, evicted: Option<(u64, Counts)>, ended: &Counts) -
         ],
     };
     if let Some(host) = ended.trace.zip(began.trace).map(|(now, start)| now.since(&start)) {
-        let HostCounts { not_present, ready, synchronous } = host;
-        counts.extend([("not_present", not_present), ("ready", ready), ("synchronous", synchronous)]);
+        let HostCounts { not_present, ready, synchronous, repeated } = host;
+        counts.extend([("not_present", not_present), ("ready", ready)]);
+        counts.extend([("synchronous", synchronous), ("repeated", repeated)]);
     }
     counts
 }

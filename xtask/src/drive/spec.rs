@@ -89,16 +89,6 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Reads a specification.
-    pub fn read(path: &Path) -> Result<Self> {
-        read_json(path)
-    }
-
-    /// Writes it.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        write_json(self, path)
-    }
-
     /// Longest time that the VM may take, with all virtual CPUs on one processor.
     pub fn limit(&self) -> Duration {
         (Duration::from_secs(60) + self.work + self.filling() * 4) * self.cores
@@ -123,6 +113,8 @@ pub struct HostCounts {
     pub ready: u64,
     /// Faults for which it could not but stop the core, because 64 were outstanding.
     pub synchronous: u64,
+    /// Faults for a page that was under way already, for which it stopped the core as well.
+    pub repeated: u64,
 }
 
 impl HostCounts {
@@ -132,6 +124,7 @@ impl HostCounts {
             not_present: self.not_present.saturating_sub(earlier.not_present),
             ready: self.ready.saturating_sub(earlier.ready),
             synchronous: self.synchronous.saturating_sub(earlier.synchronous),
+            repeated: self.repeated.saturating_sub(earlier.repeated),
         }
     }
 }
@@ -151,24 +144,14 @@ pub struct Outcome {
     pub counted: Option<(Counters, HostCounts)>,
 }
 
-impl Outcome {
-    /// Reads the outcome in the folder `out`.
-    pub fn read(out: &Path) -> Result<Self> {
-        read_json(&out.join(OUTCOME))
-    }
-
-    /// Writes it to the folder `out`.
-    pub fn write(&self, out: &Path) -> Result<()> {
-        write_json(self, &out.join(OUTCOME))
-    }
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+/// Reads a specification or an outcome.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
 }
 
-fn write_json<T: Serialize>(value: &T, path: &Path) -> Result<()> {
+/// Writes a specification or an outcome.
+pub fn write_json<T: Serialize>(value: &T, path: &Path) -> Result<()> {
     let text = serde_json::to_vec(value).context("plain data")?;
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

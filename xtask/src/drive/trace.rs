@@ -7,7 +7,7 @@
 //!
 //! A histogram trigger counts in the kernel, for each thread, so nothing can be
 //! lost in a ring buffer (Documentation/trace/histogram.rst). It lives in a
-//! trace instance of its own and disturbs nobody else's tracing.
+//! trace instance of its own and disturbs no other tracing.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -72,8 +72,9 @@ impl Trace {
         // In the order in which they happen to a fault, the last one first: a
         // fault in between is then not counted as synchronous for good.
         let (ready, not_present) = (count(READY)?, count(NOT_PRESENT)?);
-        let others = count(TRIED)?.saturating_sub(count(REPEATED)?);
-        Ok(HostCounts { not_present, ready, synchronous: others.saturating_sub(not_present) })
+        let repeated = count(REPEATED)?;
+        let synchronous = count(TRIED)?.saturating_sub(repeated + not_present);
+        Ok(HostCounts { not_present, ready, synchronous, repeated })
     }
 }
 

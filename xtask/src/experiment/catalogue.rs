@@ -6,7 +6,7 @@ use apf_vocabulary::grid::Axis;
 use super::definition::{Definition, Effort};
 use super::{compute, cost, halt, latency, overlap, peer, prefetch, run, storm, swap, sweep, tail};
 
-/// All of them, in the order in which they run.
+/// All experiments, in the order in which they run.
 pub const ALL: [&Definition; 12] = [
     &run::DEFINITION,
     &overlap::DEFINITION,
@@ -23,9 +23,6 @@ pub const ALL: [&Definition; 12] = [
 ];
 
 /// Returns the experiment of this name.
-///
-/// # Errors
-/// There is none; the message says which there are.
 pub fn find(name: &str) -> Result<&'static Definition> {
     ALL.into_iter().find(|definition| definition.name == name).with_context(|| {
         let names: Vec<_> = ALL.iter().map(|definition| definition.name).collect();
@@ -33,7 +30,7 @@ pub fn find(name: &str) -> Result<&'static Definition> {
     })
 }
 
-/// Describes all of them for a person.
+/// Describes all experiments for a person.
 pub fn list() -> String {
     let entry = |d: &&Definition| {
         let values: Vec<String> = d.axes(Effort::Full).iter().map(Axis::to_string).collect();
@@ -69,6 +66,16 @@ mod tests {
         }
         let error = find("overlapp").unwrap_err().to_string();
         assert!(error.contains("`overlapp`") && error.contains("overlap, compute"), "{error}");
+    }
+
+    #[test]
+    fn the_guest_knows_every_experiment() {
+        let guest = crate::dirs::root().join("unikernel/src/experiments/mod.rs");
+        let guest = std::fs::read_to_string(guest).unwrap();
+        for Definition { name, .. } in ALL {
+            let arms = [format!("\"{name}\" =>"), format!("\"{name}\" |")];
+            assert!(arms.iter().any(|arm| guest.contains(arm)), "{name}");
+        }
     }
 
     #[test]

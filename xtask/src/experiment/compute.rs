@@ -1,10 +1,10 @@
-//! `compute`: what is left of the core for a task that computes while others fault?
+//! `compute`: the work that a computing task keeps while others fault.
 
 use apf_report::document::{Better, Claim, Mode, Reference, Sample};
 use apf_vocabulary::grid::Point;
 
 use super::definition::{COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, fixed, varied};
-use super::statistics::{Values, at, at_each, claim_at_each, metric, values_of};
+use super::statistics::{at, at_each, claim_at_each, metric, spread, summary, values_of};
 
 const TASKS: &str = "faulting_tasks";
 
@@ -45,7 +45,7 @@ fn references(samples: &[Sample], _cores: u32) -> Vec<Reference> {
             let point = [(TASKS, tasks), (LATENCY, latency)];
             let left: Vec<f64> = at(samples, Mode::Async, &point).filter_map(left).collect();
             let point: Point = point.map(|(name, value)| (name.to_owned(), value)).into();
-            Some((point, Values::new(left)?.median()))
+            Some((point, summary(left)?.median))
         })
         .collect();
     let reference = Reference {
@@ -61,8 +61,8 @@ fn one_task(samples: &[Sample]) -> Option<Claim> {
     let kept = metric(at(samples, Mode::Async, &point), "compute_kept")?;
     Some(Claim {
         text: "with one faulting task at 50 ms a page at least 94 % of the work is kept".into(),
-        measured: format!("{} %", kept.spread(100.0)),
-        holds: kept.median() >= 0.94,
+        measured: format!("{} %", spread(&kept, 100.0)),
+        holds: kept.median >= 0.94,
     })
 }
 
@@ -70,13 +70,13 @@ fn no_less_than_left(samples: &[Sample]) -> Option<Claim> {
     let margins = at_each(samples, TASKS, |tasks| {
         let margin = |sample: &Sample| Some(sample.metrics.get("compute_kept")? - left(sample)?);
         let margins: Vec<f64> = at(samples, Mode::Async, &[(TASKS, tasks)]).filter_map(margin).collect();
-        Values::new(margins).filter(|_| tasks > 0.0)
+        summary(margins).filter(|_| tasks > 0.0)
     });
     claim_at_each(
         "never more than 3 percentage points less is kept than the cost of the faults leaves",
         &margins,
-        |(tasks, margin)| format!("{tasks} tasks: {}", margin.spread(100.0)),
-        |(_, margin)| margin.median() >= -0.03,
+        |(tasks, margin)| format!("{tasks} tasks: {}", spread(margin, 100.0)),
+        |(_, margin)| margin.median >= -0.03,
     )
 }
 

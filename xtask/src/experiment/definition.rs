@@ -39,7 +39,7 @@ pub struct Definition {
     pub evicts: Taken,
     /// Curves to compare the samples with.
     pub references: fn(&[Sample], u32) -> Vec<Reference>,
-    /// Demands of the samples; each `None` without the samples that it needs.
+    /// Claims about the samples; each `None` without the samples that it needs.
     pub claims: &'static [ClaimOf],
 }
 
@@ -98,7 +98,7 @@ pub const fn fixed(name: &'static str, values: &'static [f64]) -> Parameter {
     varied(name, values, values)
 }
 
-/// Makes a parameter with these values for a first look, and those for a paper.
+/// Makes a parameter with different values for a first look and for a paper.
 pub const fn varied(name: &'static str, quick: &'static [f64], full: &'static [f64]) -> Parameter {
     Parameter { name, quick, full }
 }
@@ -123,7 +123,7 @@ pub enum Effort {
 
 /// Parameter that is the page latency.
 pub const LATENCY: &str = "page_latency_ms";
-/// Parameter of pages that a sample reads, where it does not find that out by itself.
+/// Parameter of the number of pages that a sample reads, where the time does not limit it.
 pub const PAGES_TO_READ: &str = "pages";
 /// The page latency as a panel.
 pub const LATENCY_PANEL: Option<(&str, &str)> = Some((LATENCY, "page latency in ms"));

@@ -22,7 +22,7 @@ const PREVIOUS: &str = "report.previous.json";
 #[derive(Clone)]
 pub struct Sketch {
     pub definition: &'static Definition,
-    /// What the record adds is empty.
+    /// Without the fields that [`fill`](Self::fill) takes from the record.
     pub setting: Setting,
 }
 
@@ -39,21 +39,24 @@ pub fn command() -> String {
 }
 
 impl Sketch {
-    /// The document with what was recorded; `None` if there is no sample yet.
+    /// Makes the document of the recorded samples; `None` if there is none yet.
     pub fn fill(&self, parts: &[Part]) -> Option<Document> {
         let record = &parts.iter().find(|part| !part.record.samples.is_empty())?.record;
-        let samples = |part: &Part| {
-            part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)).collect()
-        };
         let ends = parts.iter().filter_map(|part| part.record.end).collect();
-        let samples = parts.iter().flat_map(|part| -> Vec<_> { samples(part) }).collect();
+        let mut samples: Vec<_> = parts
+            .iter()
+            .flat_map(|part| part.record.samples.iter().map(|one| sample(&part.boot, part.number, one)))
+            .collect();
+        // Experiments share workloads of the guest, which measure more than one question asks.
+        let asked = |name: &str| self.definition.metrics.iter().any(|metric| metric.0 == name);
+        samples.iter_mut().for_each(|sample| sample.metrics.retain(|name, _| asked(name)));
         Some(self.fill_with(samples, ends, record))
     }
 
-    /// The document with these samples and ends of boots, from where the record says.
+    /// Makes the document of these samples and ends of boots, on the record's machine.
     pub fn fill_with(&self, samples: Vec<Sample>, boots: Vec<End>, record: &Record) -> Document {
         let (definition, setting) = (self.definition, self.setting.clone());
-        // Both are about memory that is out as a whole: pages that are there cost nothing.
+        // Both assume that all memory is evicted: present pages cost nothing.
         let whole = setting.evict == "all";
         let claims = definition.claims.iter().filter_map(|claim| claim(&samples));
         Document {
@@ -172,7 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_memory_that_is_out_is_not_said_of_a_part() {
+    fn a_document_has_the_metrics_that_its_question_names() {
+        let [mut part] = parts();
+        part.record.samples[0].metrics.insert("pages_per_second".into(), 400.0);
+        let document = sketch().fill(&[part]).unwrap();
+        assert_eq!(document.samples[0].metrics, Point::from([("ms_per_page".into(), 2.5)]));
+        apf_report::Report::new(document).unwrap();
+    }
+
+    #[test]
+    fn documents_of_partial_evictions_have_neither_claims_nor_references() {
         let mut part = sketch();
         part.setting.evict = "fraction:0.5".into();
         let sample = |mode| {

@@ -1,4 +1,4 @@
-//! `halt`: what do non-preemptible sections cost?
+//! `halt`: the cost of non-preemptible sections.
 
 use apf_report::document::{Claim, Mode, Sample};
 
@@ -24,7 +24,7 @@ pub const DEFINITION: Definition = Definition {
 };
 
 fn no_slower(samples: &[Sample]) -> Option<Claim> {
-    let time = |mode| Some(metric(at(samples, mode, &[(GUARDED, 100.0)]), "ms_per_page")?.median());
+    let time = |mode| Some(metric(at(samples, mode, &[(GUARDED, 100.0)]), "ms_per_page")?.median);
     let (guarded, blocked) = (time(Mode::Async)?, time(Mode::Blocked)?);
     Some(Claim {
         text: "with every fault inside a guard a page takes at most 10 % longer than blocked".into(),

@@ -119,11 +119,11 @@ fn boot_each(
     Ok(document)
 }
 
-/// Asks both guests, async, what they can serve, and returns the load for all.
+/// Measures the throughput of both guests, async, and returns the load for all.
 fn loads(place: &Place, plan: &Plan, options: &Options, run: &Path) -> Result<Vec<f64>> {
     let capacities = [(System::Hermit, Mode::Async), (System::Linux, Mode::LinuxAsync)].map(
         |(system, mode)| -> Result<Vec<_>> {
-            println!("what {} can serve", mode.name());
+            println!("throughput of {}", mode.name());
             let boot = Boot { system, modes: vec![mode], repetitions: 0..1 };
             let folder = run.join(format!("capacity-{}", mode.name()));
             let work = Work { experiment: "capacity", axes: &plan.axes, loads: &[] };
@@ -135,14 +135,14 @@ fn loads(place: &Place, plan: &Plan, options: &Options, run: &Path) -> Result<Ve
     let [hermit, linux] = capacities;
     let loads = peer::loads(&grid::points(&plan.axes), &hermit?, &linux?)?;
     let text: Vec<String> = loads.iter().map(f64::to_string).collect();
-    println!("load, 70 % of what the slower one serves: {} requests a second", text.join(", "));
+    println!("load, 70 % of the slower throughput: {} requests a second", text.join(", "));
     Ok(loads)
 }
 
 fn guest_kernel(place: &Place, plan: &Plan) -> String {
     let hermit = format!("Hermit {}", VERSIONS.hermit.kernel);
-    match &place.tools.linux {
-        Some(linux) if plan.definition.has_linux() => format!("{hermit} and Linux {}", linux.release),
+    match place.tools.linux.get() {
+        Ok(linux) if plan.definition.has_linux() => format!("{hermit} and Linux {}", linux.release),
         _ => hermit,
     }
 }

@@ -69,10 +69,6 @@ enum What {
 }
 
 /// `cargo xtask experiment`
-///
-/// # Errors
-/// There is no such experiment, an option does not fit, a guest does not reach its end, or a
-/// result is not right.
 pub fn verb(args: &ExperimentArgs) -> Result<()> {
     match &args.what {
         What::List => {

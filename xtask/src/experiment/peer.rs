@@ -2,14 +2,15 @@
 //! with the same memory, VMM and pager.
 
 use anyhow::{Result, ensure};
-use apf_report::document::{Better, Claim, Mode, Reference, Sample};
+use apf_report::document::{Better, Claim, Mode, Sample};
 use apf_vocabulary::grid::Point;
 
 use super::definition::{
     COMPUTE_KEPT, Definition, FAULT_COST, LATENCY, LATENCY_PANEL, MS_PER_PAGE, PAGES, PAGES_TO_READ, fixed,
     varied,
 };
-use super::statistics::{Values, at, metric, values_of};
+use super::overlap;
+use super::statistics::{at, metric, spread};
 
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
@@ -47,7 +48,7 @@ pub const DEFINITION: Definition = Definition {
         varied("tasks", &[1.0, 32.0], &[1.0, 8.0, 32.0]),
     ],
     region_mib: 32,
-    references,
+    references: overlap::ideals,
     claims: &[reading, computing, requests],
     ..Definition::COMMON
 };
@@ -59,9 +60,6 @@ const LOAD: f64 = 0.7;
 
 /// Requests in a second at each of `points`: a share of what the slower of both guests
 /// serves async. Each guest gets the same.
-///
-/// # Errors
-/// A guest's capacity at a point is missing.
 pub fn loads(points: &[Point], hermit: &[Point], linux: &[Point]) -> Result<Vec<f64>> {
     ensure!(
         hermit.len() == points.len() && linux.len() == points.len(),
@@ -76,22 +74,6 @@ pub fn loads(points: &[Point], hermit: &[Point], linux: &[Point]) -> Result<Vec<
     let loads: Vec<f64> = least.map(|capacity| (capacity * LOAD * 10.0).round() / 10.0).collect();
     ensure!(loads.iter().all(|&load| load > 0.0), "a guest served no request");
     Ok(loads)
-}
-
-/// `L / min(T, 64·cores)`, as in `overlap`.
-fn references(samples: &[Sample], cores: u32) -> Vec<Reference> {
-    const OUTSTANDING: f64 = 64.0;
-    let tasks = values_of(samples, "tasks");
-    let points: Vec<_> = values_of(samples, LATENCY)
-        .into_iter()
-        .flat_map(|latency| tasks.iter().map(move |&tasks| (tasks, latency)))
-        .map(|(tasks, latency)| {
-            let point = Point::from([("tasks".into(), tasks), (LATENCY.into(), latency)]);
-            (point, latency / tasks.min(OUTSTANDING * f64::from(cores)))
-        })
-        .collect();
-    let label = "ideal: L / min(T, 64·cores)".into();
-    if points.is_empty() { vec![] } else { vec![Reference { metric: "ms_per_page".into(), label, points }] }
 }
 
 fn reading(samples: &[Sample]) -> Option<Claim> {
@@ -149,22 +131,21 @@ impl Limit {
         let point = [("tasks", self.tasks), (LATENCY, LATENCY_MS)];
         let of = |mode, name| metric(at(samples, mode, &point), name);
         let (hermit, linux) = (of(Mode::Async, self.metric)?, of(Mode::LinuxAsync, self.metric)?);
-        let ratio = hermit.median() / linux.median();
-        let micros = |values: &Values| values.spread(1000.0).to_string();
+        let ratio = hermit.median / linux.median;
         let limit = of(Mode::Async, FAULT_COST.0).map(|cost| {
-            let (floor, why) = (self.floor)(cost.median());
-            let share = floor / linux.median();
+            let (floor, why) = (self.floor)(cost.median);
+            let share = floor / linux.median;
             format!("; attainable are {share:.2} times ({:.1} µs): {why}", floor * 1000.0)
         });
         Some(Claim {
             text: self.text.into(),
             measured: format!(
                 "{ratio:.2} times: {} and {} µs{}",
-                micros(&hermit),
-                micros(&linux),
+                spread(&hermit, 1000.0),
+                spread(&linux, 1000.0),
                 limit.unwrap_or_default()
             ),
-            holds: linux.median() > 0.0 && ratio <= self.share,
+            holds: linux.median > 0.0 && ratio <= self.share,
         })
     }
 }

@@ -95,7 +95,7 @@ impl Plan {
         grid::points(&self.axes).len() * self.modes.len() * self.repetitions as usize
     }
 
-    /// For what no parameter says: a value, or where it is varied.
+    /// Text of the latency: a value, or the parameter that varies it.
     pub fn page_latency_text(&self) -> String {
         if self.definition.paged_by == PagedBy::Swap {
             return "the disk's".into();
@@ -119,7 +119,7 @@ impl Plan {
             ("log", options.guest.log.as_deref().unwrap_or("warn").to_owned()),
         ];
         // Linux records none, and each boot has a first repetition; and recording is no part of
-        // what a fault costs.
+        // the cost of a fault.
         let unrecorded = self.definition.has_linux() || self.definition.profiled;
         words.extend(unrecorded.then(|| ("record", "0".to_owned())));
         words.extend((!loads.is_empty()).then(|| ("loads", loads.join(","))));
@@ -129,7 +129,7 @@ impl Plan {
             words.into_iter().map(|(name, value)| format!("--{name}={value}")).collect();
         guest_args.extend(self.latency_is_given.then(|| "--latency-is-given".to_owned()));
         guest_args.extend(options.guest.guest_args.iter().cloned());
-        // Several times what a sample takes on an idle machine, making tasks included.
+        // Several times the duration of a sample on an idle machine, making tasks included.
         let mut each = self.sample * 5 + self.page_latency.mean() * 60 + Duration::from_secs(10);
         let pages = most(&self.axes, PAGES_TO_READ) as u32;
         if pages > 0 {
@@ -141,7 +141,7 @@ impl Plan {
             (System::Linux, Some((program, kernel))) => {
                 (&program.initramfs, kernel, linux_words(&boot.modes))
             }
-            (System::Linux, None) => bail!("internal: Linux is booted but was not asked for"),
+            (System::Linux, None) => bail!("internal: Linux is booted but was not prepared"),
             (System::Hermit, _) => (&place.built.image, &place.built.loader, vec![]),
         };
         Ok(Spec {
@@ -215,7 +215,7 @@ pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
         "--page-latency: swap takes as long as its disk does"
     );
     let evict = &options.paging.evict;
-    ensure!(evict.is_all(), "--evict {evict}: swap pushes out all that goes");
+    ensure!(evict.is_all(), "--evict {evict}: swap evicts all memory; leave the option out");
     ensure!(!options.host.exact, "--exact: time would not wait for swap's disk");
     Ok(())
 }

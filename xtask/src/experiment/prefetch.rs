@@ -1,4 +1,4 @@
-//! `prefetch`: what does it gain to say beforehand what will be read?
+//! `prefetch`: the gain of announcing memory before it is read.
 
 use apf_report::document::{Better, Claim, Mode, Sample};
 
@@ -11,7 +11,7 @@ const HELPERS: &str = "helpers";
 pub const DEFINITION: Definition = Definition {
     name: "prefetch",
     question: "What does a task that reads one page after the other gain by announcing them beforehand?",
-    variable: (HELPERS, "tasks that touch what is announced"),
+    variable: (HELPERS, "tasks that touch announced memory"),
     falsified_by: "a time for each page that does not fall with the number of helpers",
     metrics: &[MS_PER_PAGE, PAGES, ("pages_announced", "pages announced", Better::Neither), FAULT_COST],
     modes: &[Mode::Blocked, Mode::Async],
@@ -24,8 +24,7 @@ pub const DEFINITION: Definition = Definition {
 };
 
 fn faster(samples: &[Sample]) -> Option<Claim> {
-    let time =
-        |helpers| Some(metric(at(samples, Mode::Async, &[(HELPERS, helpers)]), "ms_per_page")?.median());
+    let time = |helpers| Some(metric(at(samples, Mode::Async, &[(HELPERS, helpers)]), "ms_per_page")?.median);
     let plain = time(0.0)?;
     let gains = at_each(samples, HELPERS, |helpers| Some(plain / time(helpers)?).filter(|_| helpers >= 4.0));
     claim_at_each(

@@ -26,7 +26,7 @@ pub const DEFINITION: Definition = Definition {
 };
 
 fn sooner(samples: &[Sample]) -> Option<Claim> {
-    let seconds = |mode| Some(metric(at(samples, mode, &[]), "seconds")?.median());
+    let seconds = |mode| Some(metric(at(samples, mode, &[]), "seconds")?.median);
     let (asynchronous, blocked) = (seconds(Mode::Async)?, seconds(Mode::Blocked)?);
     Some(Claim {
         text: "all pages are read sooner async than blocked".into(),

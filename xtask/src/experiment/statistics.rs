@@ -1,36 +1,17 @@
 //! Medians and spreads of repetitions, for claims and references, and claims of many points.
 
-use std::fmt;
-
 use apf_report::document::{Claim, Mode, Sample};
 use apf_report::stats::Summary;
 
-/// Some values of the same thing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Values(Summary);
+/// Median and spread of the values that are numbers; `None` if there are none.
+pub fn summary(values: impl IntoIterator<Item = f64>) -> Option<Summary> {
+    let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+    Summary::of(&values)
+}
 
-impl Values {
-    /// `None` if there are none.
-    pub fn new(values: impl IntoIterator<Item = f64>) -> Option<Self> {
-        let values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
-        Summary::of(&values).map(Self)
-    }
-
-    /// The middle one, or the mean of the two in the middle.
-    pub const fn median(&self) -> f64 {
-        self.0.median
-    }
-
-    /// Number of values.
-    pub const fn count(&self) -> usize {
-        self.0.n
-    }
-
-    /// "85.0 (82.1 to 88.3)", each value multiplied by `factor` first.
-    pub fn spread(&self, factor: f64) -> impl fmt::Display {
-        let Summary { median, min, max, .. } = self.0;
-        format!("{:.1} ({:.1} to {:.1})", median * factor, min * factor, max * factor)
-    }
+/// "85.0 (82.1 to 88.3)", each value multiplied by `factor` first.
+pub fn spread(&Summary { median, min, max, .. }: &Summary, factor: f64) -> String {
+    format!("{:.1} ({:.1} to {:.1})", median * factor, min * factor, max * factor)
 }
 
 /// The samples of one mode at the points where every given parameter has its value.
@@ -45,8 +26,8 @@ pub fn at<'a>(
 }
 
 /// A metric of each sample that has it.
-pub fn metric<'a>(samples: impl Iterator<Item = &'a Sample>, name: &str) -> Option<Values> {
-    Values::new(samples.filter_map(|sample| sample.metrics.get(name).copied()))
+pub fn metric<'a>(samples: impl Iterator<Item = &'a Sample>, name: &str) -> Option<Summary> {
+    summary(samples.filter_map(|sample| sample.metrics.get(name).copied()))
 }
 
 /// A claim that must hold at each of `points`; `None` if there are none.
@@ -88,10 +69,10 @@ pub mod tests {
 
     #[test]
     fn medians_of_odd_and_even_numbers() {
-        assert_eq!(Values::new([3.0, 1.0, 2.0]).unwrap().median(), 2.0);
-        assert_eq!(Values::new([4.0, 1.0, 2.0, 3.0]).unwrap().median(), 2.5);
-        assert_eq!(Values::new([f64::NAN]), None);
-        assert_eq!(Values::new([0.5, 0.25]).unwrap().spread(100.0).to_string(), "37.5 (25.0 to 50.0)");
+        assert_eq!(summary([3.0, 1.0, 2.0]).unwrap().median, 2.0);
+        assert_eq!(summary([4.0, 1.0, 2.0, 3.0]).unwrap().median, 2.5);
+        assert_eq!(summary([f64::NAN]), None);
+        assert_eq!(spread(&summary([0.5, 0.25]).unwrap(), 100.0), "37.5 (25.0 to 50.0)");
     }
 
     #[test]
@@ -101,8 +82,8 @@ pub mod tests {
             sample(Mode::Async, &[("tasks", 2.0), ("l", 5.0)], &[("ms", 2.0)]),
             sample(Mode::Halt, &[("tasks", 1.0), ("l", 5.0)], &[("ms", 3.0)]),
         ];
-        assert_eq!(metric(at(&samples, Mode::Async, &[("tasks", 1.0)]), "ms").unwrap().median(), 1.0);
-        assert_eq!(metric(at(&samples, Mode::Async, &[("l", 5.0)]), "ms").unwrap().median(), 1.5);
+        assert_eq!(metric(at(&samples, Mode::Async, &[("tasks", 1.0)]), "ms").unwrap().median, 1.0);
+        assert_eq!(metric(at(&samples, Mode::Async, &[("l", 5.0)]), "ms").unwrap().median, 1.5);
         assert_eq!(metric(at(&samples, Mode::Blocked, &[]), "ms"), None);
         assert_eq!(values_of(&samples, "tasks"), [1.0, 2.0]);
     }

@@ -35,7 +35,7 @@ fn beyond(samples: &[Sample], name: &str) -> Vec<(f64, f64)> {
 }
 
 fn median(samples: &[Sample], tasks: f64, name: &str) -> Option<f64> {
-    Some(metric(at(samples, Mode::Async, &[("tasks", tasks)]), name)?.median())
+    Some(metric(at(samples, Mode::Async, &[("tasks", tasks)]), name)?.median)
 }
 
 fn throughput(samples: &[Sample]) -> Option<Claim> {

@@ -1,4 +1,4 @@
-//! `swap`: what is left of the service's gain over the host's real swap?
+//! `swap`: the service's gain with the host's own swap.
 
 use apf_report::document::{Claim, Mode, Sample};
 
@@ -26,7 +26,7 @@ pub const DEFINITION: Definition = Definition {
 
 fn no_slower(samples: &[Sample]) -> Option<Claim> {
     let ratios = at_each(samples, CLUSTER, |cluster| {
-        let of = |mode| Some(metric(at(samples, mode, &[(CLUSTER, cluster)]), MS_PER_PAGE.0)?.median());
+        let of = |mode| Some(metric(at(samples, mode, &[(CLUSTER, cluster)]), MS_PER_PAGE.0)?.median);
         Some(of(Mode::Async)? / of(Mode::Blocked)?)
     });
     claim_at_each(

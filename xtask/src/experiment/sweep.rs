@@ -16,11 +16,11 @@ pub const DEFINITION: Definition = Definition {
     variable: (LATENCY, "page latency in ms"),
     panel: Some((COMPUTING, "tasks that compute beside the one that reads")),
     baseline: Mode::Halt,
-    falsified_by: "a latency at which what the service chooses by itself costs clearly more than a halt",
+    falsified_by: "a latency at which the service's own choice costs clearly more than a halt",
     metrics: &[
         (
             "cost_ms",
-            "what a page costs in ms: core time taken from who computes, or alone the time",
+            "cost of a page in ms: core time taken from the computing task, or alone the time",
             Better::Lower,
         ),
         COMPUTE_KEPT,
@@ -40,7 +40,7 @@ type Costs = Vec<(f64, (f64, f64))>;
 fn costs(samples: &[Sample], computing: f64) -> Costs {
     at_each(samples, LATENCY, |latency| {
         let point = [(COMPUTING, computing), (LATENCY, latency)];
-        let cost = |mode| Some(metric(at(samples, mode, &point), "cost_ms")?.median());
+        let cost = |mode| Some(metric(at(samples, mode, &point), "cost_ms")?.median);
         Some((cost(Mode::Async)?, cost(Mode::Halt)?))
     })
 }

@@ -1,4 +1,4 @@
-//! `tail`: what do requests see under an open-loop load?
+//! `tail`: request latencies under an open-loop load.
 
 use apf_report::document::{Better, Claim, Mode, Sample};
 
@@ -33,7 +33,7 @@ pub const DEFINITION: Definition = Definition {
 
 fn no_longer(samples: &[Sample]) -> Option<Claim> {
     let pairs = at_each(samples, RATE, |rate| {
-        let p99 = |mode| Some(metric(at(samples, mode, &[(RATE, rate)]), "p99_ms")?.median());
+        let p99 = |mode| Some(metric(at(samples, mode, &[(RATE, rate)]), "p99_ms")?.median);
         Some((p99(Mode::Async)?, p99(Mode::Blocked)?))
     });
     claim_at_each(

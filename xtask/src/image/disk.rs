@@ -54,7 +54,7 @@ pub fn make(grub: &Grub, loader: &Path, app: &Path, args: &[String], out: &Path)
 /// Returns GRUB's configuration.
 ///
 /// # Errors
-/// An argument has a character that ends a line or that nobody can see.
+/// An argument has a character that ends a line or that is invisible.
 fn configuration(args: &[String]) -> Result<String> {
     let mut line = "multiboot2 /boot/loader --".to_owned();
     for arg in args {

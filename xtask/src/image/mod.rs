@@ -49,7 +49,7 @@ pub struct ImageArgs {
 
 /// `cargo xtask image`
 pub fn run(args: &ImageArgs) -> Result<()> {
-    // A user's mistake is told before anything is installed, built or written.
+    // A user's mistake is reported before anything is installed, built or written.
     if let Some(app) = &args.app {
         App::read(app)?;
     }
@@ -71,7 +71,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let file = |name| scratch.path().join(name);
     let elf = file(ELF);
     build::app::without_symbols(&tools, &app, &elf)?;
-    disk::make(tools.grub()?, &loader, &elf, &args.args, &file(DISK))
+    disk::make(tools.grub.get()?, &loader, &elf, &args.args, &file(DISK))
         .context("the disk image cannot be made")?;
 
     let (app, loader) = (App::read(&elf)?, read(&loader)?);

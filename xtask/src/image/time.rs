@@ -3,21 +3,19 @@
 //! The commands are the manifest's own, so this also shows that they work.
 
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{env, iter};
+use std::{env, fs, iter};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::manifest::{MANIFEST, Manifest};
-use crate::dirs;
 use crate::drive::guest::{Guest, Line};
-use crate::lab;
 use crate::probe::Verdict;
 use crate::process::{Cmd, command};
 use crate::setup::Tools;
+use crate::{dirs, lab};
 
 /// The last thing the kernel says; what follows is the program's.
 const LAST_OF_THE_KERNEL: &str = "Jumping into application";
@@ -46,14 +44,11 @@ pub fn everywhere(verdict: &Verdict, tools: &Tools, out: &Path, runs: usize) -> 
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,
         argv: argv.into(),
-        env: Vec::new(),
         cwd: dirs::root(),
         timeout: Duration::from_secs(120) + LIMIT * 4,
-        disk_mib: None,
-        time: lab::Time::Host,
-        profile: None,
+        ..lab::Job::default()
     };
-    match lab::run(tools.lab()?, &job, &mut |line| println!("{line}"))? {
+    match lab::run(tools.lab.get()?, &job, &mut |line| println!("{line}"))? {
         0 => Ok(()),
         code => bail!("an image does not boot in the lab (exit code {code})"),
     }

@@ -1,26 +1,20 @@
 //! One boot of the lab, from power-on to the job's exit code.
 
-use std::{
-    fs::{self, File},
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{ChildStdout, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
-    thread,
-    time::{Duration, Instant},
-};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdout, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    job::{Job, Time},
-    machine, ram,
-};
-use crate::{
-    dirs,
-    process::{Running, Step, command},
-    setup::LabParts,
-};
+use super::job::{Job, Time};
+use super::{machine, ram};
+use crate::dirs;
+use crate::process::{Running, Step, command};
+use crate::setup::LabParts;
 
 /// Limits for booting, which takes about 5 s on an idle machine, in exact mode about 10 s.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);

@@ -1,13 +1,11 @@
 //! A command for the lab, written into the share as a shell script, which can hold any
-//! bytes in arguments and variables.
+//! bytes in arguments.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Duration,
-};
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
@@ -22,14 +20,13 @@ pub const SHARE: &str = "/run/apf";
 pub const DISK: &str = "/dev/vda";
 
 /// A command to run in the lab.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Job {
     /// Folder of the host that the lab can write to, mounted at [`SHARE`].
     pub share: PathBuf,
     /// File on the host for the lab's kernel log.
     pub console: PathBuf,
     pub argv: Vec<OsString>,
-    pub env: Vec<(String, OsString)>,
     /// Working folder: a path of the host, or below [`SHARE`].
     pub cwd: PathBuf,
     /// Limit from power-on to the exit code, by the host's clock.
@@ -42,9 +39,10 @@ pub struct Job {
 }
 
 /// The lab's clock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Time {
     /// The host's clock; the lab has the host's files.
+    #[default]
     Host,
     /// An instruction count, one nanosecond each. The lab has one processor, only `files`,
     /// and random numbers that follow from `seed`.
@@ -62,11 +60,8 @@ pub struct Files {
 
 impl Job {
     /// Writes the script.
-    ///
-    /// # Errors
-    /// There is no command, a variable's name is invalid, or the share is not writable.
     pub(super) fn write(&self) -> Result<()> {
-        let script = script(&self.argv, &self.env, self.cwd.as_os_str())?;
+        let script = script(&self.argv, self.cwd.as_os_str())?;
         let _ = fs::remove_file(self.share.join(EXIT_CODE));
         let path = self.share.join(SCRIPT);
         fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))
@@ -78,21 +73,11 @@ impl Job {
     }
 }
 
-fn script(argv: &[OsString], env: &[(String, OsString)], cwd: &OsStr) -> Result<Vec<u8>> {
+fn script(argv: &[OsString], cwd: &OsStr) -> Result<Vec<u8>> {
     if argv.is_empty() {
         bail!("no command to run in the lab");
     }
-    let mut text = Vec::new();
-    for (name, value) in env {
-        let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(valid) {
-            bail!("`{name}` cannot be the name of an environment variable");
-        }
-        text.extend(format!("export {name}=").bytes());
-        quote(&mut text, value);
-        text.push(b'\n');
-    }
-    text.extend(b"cd -- ");
+    let mut text = b"cd -- ".to_vec();
     quote(&mut text, cwd);
     text.extend(b" || exit 126\nexec");
     for word in argv {
@@ -122,26 +107,16 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_reads_every_argument_and_variable_unchanged() {
-        let argv = strings(&[
-            "sh",
-            "-c",
-            r#"printf '%s|' "$A" "$PWD" "$@""#,
-            "name",
-            "a b",
-            "it's",
-            "",
-            "$x\n*",
-            "-n",
-        ]);
-        let text = script(&argv, &[("A".into(), "v'w".into())], OsStr::new("/")).unwrap();
+    fn a_shell_reads_every_argument_unchanged() {
+        let argv =
+            strings(&["sh", "-c", r#"printf '%s|' "$PWD" "$@""#, "name", "a b", "it's", "", "$x\n*", "-n"]);
+        let text = script(&argv, OsStr::new("/")).unwrap();
         let output = Cmd::new("sh").arg("-c").arg(OsStr::from_bytes(&text)).quiet().capture().unwrap();
-        assert_eq!(output, "v'w|/|a b|it's||$x\n*|-n|");
+        assert_eq!(output, "/|a b|it's||$x\n*|-n|");
     }
 
     #[test]
-    fn a_job_without_a_command_or_with_an_invalid_variable_is_refused() {
-        assert!(script(&[], &[], OsStr::new("/")).is_err());
-        assert!(script(&strings(&["true"]), &[("A B".into(), "".into())], OsStr::new("/")).is_err());
+    fn a_job_without_a_command_is_refused() {
+        assert!(script(&[], OsStr::new("/")).is_err());
     }
 }

@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    clock,
-    job::{Job, Time},
-};
-use crate::{process::Cmd, setup::LabParts};
+use super::clock;
+use super::job::{Job, Time};
+use crate::process::Cmd;
+use crate::setup::LabParts;
 
 /// Command line of the lab's kernel.
 ///

@@ -69,13 +69,11 @@ pub fn verb(args: &LabArgs) -> Result<u8> {
         share: share.path().to_path_buf(),
         console: dirs::log("lab-console")?,
         argv: args.command.clone(),
-        env: Vec::new(),
         cwd,
         timeout: Duration::from_secs(args.timeout_s),
-        disk_mib: None,
         time,
-        profile: None,
+        ..Job::default()
     };
-    let code = run(tools.lab()?, &job, &mut |line| println!("{line}"))?;
+    let code = run(tools.lab.get()?, &job, &mut |line| println!("{line}"))?;
     Ok(u8::try_from(code).unwrap_or(u8::MAX))
 }

@@ -2,18 +2,17 @@
 //! the next timer, long before the host could deliver a file. So a job's input is in the
 //! initramfs before it starts, and its output is sent back after it ends.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, BufReader, BufWriter, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use cpio::newc::Reader;
 
 use super::job::{Files, Job, SHARE};
-use crate::{process::Cmd, setup::initramfs::Archive};
+use crate::process::Cmd;
+use crate::setup::initramfs::Archive;
 
 /// The job's root folder, which `images/lab/init` uses.
 const ROOT: &str = "host";
@@ -116,10 +115,8 @@ pub(super) fn unpack(archive: &Path, share: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::{dirs, lab::job::Time};
+    use crate::dirs;
 
     #[test]
     fn the_output_of_ldd_is_parsed() {
@@ -144,17 +141,7 @@ mod tests {
         fs::create_dir(&back).unwrap();
         fs::write(share.join("spec.json"), "of the job").unwrap();
         fs::write(&base, "").unwrap();
-        let job = Job {
-            share,
-            console: PathBuf::new(),
-            argv: vec![],
-            env: vec![],
-            cwd: "/".into(),
-            timeout: Duration::ZERO,
-            disk_mib: None,
-            time: Time::Host,
-            profile: None,
-        };
+        let job = Job { share, ..Job::default() };
         pack(&target, &base, &job, &Files { programs: vec![own.clone()], others: vec![] }).unwrap();
         // All files of the archive by their last names, the folders as empty ones.
         unpack(&target, &back).unwrap();

@@ -1,24 +1,22 @@
 //! The driver's process: this very program, on this machine or in the lab.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use std::{env, ffi::OsString};
 
 use anyhow::{Context, Result, bail};
 
 use super::firmware;
-use crate::dirs;
-use crate::drive::{
-    self, PROGRESS_PREFIX,
-    spec::{CONSOLE, Outcome, PROFILE, Spec, Vmm},
-};
+use crate::drive::spec::{CONSOLE, OUTCOME, Outcome, PROFILE, Spec, Vmm, read_json, write_json};
+use crate::drive::{self, PROGRESS_PREFIX};
 use crate::lab::{self, Files, Time};
-use crate::output;
 use crate::probe::Verdict;
 use crate::process::{Cmd, Step};
 use crate::setup::Tools;
+use crate::{dirs, output};
 
 /// Start of the line with which the driver reports an error.
 const ERROR_PREFIX: &str = "error: ";
@@ -35,15 +33,15 @@ const EXACT_SECOND: u32 = 60;
 pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools, folder: &Path) -> Result<Outcome> {
     output::own_folder(folder)?;
     drive::clean(folder);
-    spec.write(&folder.join("spec.json"))?;
-    let mut listener = Listener::new();
+    write_json(spec, &folder.join("spec.json"))?;
+    let mut listener = Listener { step: Step::start("starting the guest"), error: None };
     let ended = match verdict {
         Verdict::Native => here(folder, &mut listener),
         Verdict::Lab { .. } => in_lab(spec, tools, folder, &mut listener),
     };
     let code = ended.with_context(|| kept(folder))?;
     match (code, listener.error) {
-        (0, _) => Outcome::read(folder),
+        (0, _) => read_json(&folder.join(OUTCOME)),
         (_, Some(error)) => bail!("{error} ({})", kept(folder)),
         (code, None) => bail!("the driver left with exit code {code} and no word ({})", kept(folder)),
     }
@@ -56,10 +54,6 @@ struct Listener {
 }
 
 impl Listener {
-    fn new() -> Self {
-        Self { step: Step::start("starting the guest"), error: None }
-    }
-
     fn line(&mut self, line: &str) {
         if let Some(text) = line.strip_prefix(PROGRESS_PREFIX) {
             self.step.say(text);
@@ -103,14 +97,13 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         share: folder.to_path_buf(),
         console: dirs::log("lab-console")?,
         argv,
-        env: Vec::new(),
         cwd,
         timeout: limit + LAB_LIMIT,
         disk_mib: spec.swap.as_ref().map(|_| spec.memory_mib * 2),
         time,
         profile: spec.profile.then(|| folder.join(PROFILE)),
     };
-    lab::run(tools.lab()?, &job, &mut |line| listener.line(line))
+    lab::run(tools.lab.get()?, &job, &mut |line| listener.line(line))
 }
 
 /// All that the driver and the VMM open.

@@ -38,16 +38,19 @@ impl Place {
             grub: false,
         })?;
         let built = build::all(&tools)?;
-        let linux =
-            if linux { Some((build::linux::build(&tools)?, tools.linux()?.kernel.clone())) } else { None };
+        let linux = if linux {
+            Some((build::linux::build(&tools)?, tools.linux.get()?.kernel.clone()))
+        } else {
+            None
+        };
         Ok(Self { verdict, tools, built, linux })
     }
 
     /// The program that boots the guest.
     pub fn vmm(&self, vmm: Vmm) -> Result<PathBuf> {
         Ok(match vmm {
-            Vmm::Uhyve => self.tools.uhyve()?.clone(),
-            Vmm::Qemu => self.tools.qemu()?.path.clone(),
+            Vmm::Uhyve => self.tools.uhyve.get()?.clone(),
+            Vmm::Qemu => self.tools.qemu.get()?.path.clone(),
         })
     }
 

@@ -37,12 +37,6 @@ struct Device {
     group: u32,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Remembered {
-    subject: Subject,
-    verdict: Verdict,
-}
-
 impl Subject {
     /// Describes this machine and user; `None` if the machine's boot id cannot be read.
     pub fn here() -> Option<Self> {
@@ -66,13 +60,13 @@ impl Subject {
 
     /// Reads the verdict on this subject from `file`, if it is there.
     pub fn recall(&self, file: &Path) -> Option<Verdict> {
-        let remembered: Remembered = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
-        (remembered.subject == *self).then_some(remembered.verdict)
+        let (subject, verdict): (Self, _) = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        (subject == *self).then_some(verdict)
     }
 
     /// Writes the verdict to `file`. If that fails, the next call probes again.
     pub fn remember(self, verdict: Verdict, file: &Path) {
-        let text = serde_json::to_vec(&Remembered { subject: self, verdict }).unwrap_or_default();
+        let text = serde_json::to_vec(&(self, verdict)).unwrap_or_default();
         // Moved into place: another process may be reading.
         let new = file.with_extension(std::process::id().to_string());
         let folder = file.parent().map_or(Ok(()), fs::create_dir_all);

@@ -1,19 +1,18 @@
 //! One external command: echoed before it runs, limited in time, its output captured,
 //! logged or passed on.
 
-use std::{
-    ffi::{OsStr, OsString},
-    fs::{self, File},
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{guard, progress::Step};
+use super::guard;
+use super::progress::Step;
 
 /// Number of log lines shown when a command fails.
 const TAIL_LINES: usize = 15;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use sha2::{Digest, Sha256};
 
 use super::{apt, qemu::Qemu};
 use crate::dirs;
-use crate::patches::{self, Lines};
+use crate::output;
+use crate::patches;
 use crate::process::Cmd;
 use crate::versions::{LabQemu, Packages, VERSIONS};
 
@@ -87,9 +87,6 @@ pub fn missing_packages() -> Vec<&'static Packages> {
 }
 
 /// Finds or builds it.
-///
-/// # Errors
-/// The source cannot be downloaded, a repair does not apply, or the build fails.
 pub fn ensure() -> Result<Emulator> {
     if !is_built() {
         build().context("the lab's emulator cannot be built")?;
@@ -106,7 +103,7 @@ fn build() -> Result<()> {
     let archive = apt::upstream_source("qemu", suite, scratch.path())?;
     check(&archive, &VERSIONS.lab.qemu)?;
     let source = unpack(&archive, scratch.path())?;
-    patches::apply(&repairs()?, &source, Lines::Shifted)?;
+    patches::apply(&repairs()?, &source)?;
     fs::write(source.join("configs/devices/x86_64-softmmu/lab.mak"), DEVICES)?;
     let build = source.join("build");
     fs::create_dir_all(&build)?;
@@ -138,7 +135,7 @@ fn check(archive: &Path, pinned: &LabQemu) -> Result<()> {
     let found =
         name.strip_prefix("qemu_").and_then(|name| Some(name.split_once(".orig.tar")?.0)).unwrap_or(&name);
     let contents = fs::read(archive).with_context(|| format!("cannot read {}", archive.display()))?;
-    let digest: String = Sha256::digest(contents).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = output::sha256(&contents);
     ensure!(
         found == version && digest == *sha256,
         "Debian {suite} has QEMU {found}, and the lab's emulator is made of {version}. To use Debian's, change \

@@ -1,12 +1,10 @@
 //! Initramfs archives: the lab's (busybox, `images/lab/init`, kernel modules), and a Linux
 //! guest's (one program).
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{BufWriter, Write},
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cpio::newc::{Builder, trailer};

@@ -1,20 +1,16 @@
 //! The lab's parts below `target/apf/lab`: the emulator, Debian's kernel, busybox, the
 //! initramfs. None of them is installed on the host.
 
-use std::{
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use anyhow::{Context, Result};
 
 use super::emulator::{self, Emulator};
 use super::{apt, initramfs};
-use crate::{
-    dirs,
-    process::Scratch,
-    versions::{LabPackages, VERSIONS},
-};
+use crate::dirs;
+use crate::process::Scratch;
+use crate::versions::{LabPackages, VERSIONS};
 
 /// The parts that the lab boots from.
 #[derive(Clone, Debug)]
@@ -86,9 +82,6 @@ pub fn is_unpacked() -> bool {
 
 /// Finds, downloads or builds the parts. An unpacked kernel is kept, also when Debian has a
 /// newer one, until `target/apf/lab` is removed.
-///
-/// # Errors
-/// The packages cannot be downloaded, or the emulator cannot be built.
 pub fn ensure() -> Result<LabParts> {
     let emulator = emulator::ensure()?;
     let unpacked = unpacked()?;

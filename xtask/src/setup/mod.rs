@@ -25,16 +25,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-pub use self::{
-    grub::Grub,
-    lab::{LabParts, Linux},
-    qemu::Qemu,
-    toolchain::{BuildTools, Toolchain},
-};
-use crate::{
-    probe::{self, Host},
-    versions::VERSIONS,
-};
+pub use self::grub::Grub;
+pub use self::lab::{LabParts, Linux};
+pub use self::qemu::Qemu;
+pub use self::toolchain::{BuildTools, Toolchain};
+use crate::probe::{self, Host};
+use crate::versions::VERSIONS;
 use apt::Want;
 
 /// `cargo xtask setup`
@@ -62,60 +58,37 @@ pub struct Needs {
     pub linux: bool,
 }
 
-/// The tools found; `None` for those that the verb does not need.
-#[derive(Clone, Debug, Default)]
+/// The tools found.
+#[derive(Clone, Debug)]
 pub struct Tools {
-    pub toolchain: Option<Toolchain>,
-    pub build: Option<BuildTools>,
-    pub uhyve: Option<PathBuf>,
-    pub qemu: Option<Qemu>,
-    pub grub: Option<Grub>,
-    pub lab: Option<LabParts>,
-    pub linux: Option<Linux>,
+    /// The guest's Rust.
+    pub toolchain: Tool<Toolchain>,
+    /// GNU binutils and lld, for the kernel archive and the guest.
+    pub build: Tool<BuildTools>,
+    pub uhyve: Tool<PathBuf>,
+    pub qemu: Tool<Qemu>,
+    pub grub: Tool<Grub>,
+    pub lab: Tool<LabParts>,
+    /// The kernel of Linux guests.
+    pub linux: Tool<Linux>,
 }
 
-impl Tools {
-    /// The guest's Rust.
+/// A tool, if the verb needs it.
+#[derive(Clone, Debug)]
+pub struct Tool<T> {
+    name: &'static str,
+    found: Option<T>,
+}
+
+impl<T> Tool<T> {
+    /// Returns the tool.
     ///
     /// # Errors
-    /// This and the other methods: the calling verb did not ask for it.
-    pub fn toolchain(&self) -> Result<&Toolchain> {
-        asked_for(self.toolchain.as_ref(), "guest")
+    /// The calling verb did not ask for it.
+    pub fn get(&self) -> Result<&T> {
+        let missing = || format!("internal: `{}` is used, but the verb's Needs do not name it", self.name);
+        self.found.as_ref().with_context(missing)
     }
-
-    /// GNU binutils and lld, for the kernel archive and the guest.
-    pub fn build(&self) -> Result<&BuildTools> {
-        asked_for(self.build.as_ref(), "guest")
-    }
-
-    /// The uhyve program.
-    pub fn uhyve(&self) -> Result<&PathBuf> {
-        asked_for(self.uhyve.as_ref(), "uhyve")
-    }
-
-    /// QEMU.
-    pub fn qemu(&self) -> Result<&Qemu> {
-        asked_for(self.qemu.as_ref(), "qemu")
-    }
-
-    /// GRUB and the tools that make disk images.
-    pub fn grub(&self) -> Result<&Grub> {
-        asked_for(self.grub.as_ref(), "grub")
-    }
-
-    /// The lab's parts.
-    pub fn lab(&self) -> Result<&LabParts> {
-        asked_for(self.lab.as_ref(), "lab")
-    }
-
-    /// The kernel of Linux guests.
-    pub fn linux(&self) -> Result<&Linux> {
-        asked_for(self.linux.as_ref(), "linux")
-    }
-}
-
-fn asked_for<'a, T>(tool: Option<&'a T>, need: &str) -> Result<&'a T> {
-    tool.with_context(|| format!("internal: `{need}` is used, but the verb's Needs do not name it"))
 }
 
 /// The amount that set-up prints.
@@ -132,15 +105,15 @@ impl Voice {
     fn ensure<T>(
         self,
         needed: bool,
-        name: &str,
+        name: &'static str,
         ensure: impl FnOnce() -> Result<T>,
         detail: impl FnOnce(&T) -> String,
-    ) -> Result<Option<T>> {
-        let tool = needed.then(ensure).transpose()?;
-        if let (Self::All, Some(tool)) = (self, &tool) {
+    ) -> Result<Tool<T>> {
+        let found = needed.then(ensure).transpose()?;
+        if let (Self::All, Some(tool)) = (self, &found) {
             println!("  ok       {name}: {}", detail(tool));
         }
-        Ok(tool)
+        Ok(Tool { name, found })
     }
 }
 

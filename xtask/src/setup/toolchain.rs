@@ -1,19 +1,15 @@
 //! The guest's Rust, rustup's if it is there, else Debian's, and the binary tools that
 //! make the kernel archive.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{
-    dirs,
-    process::Cmd,
-    versions::{self, VERSIONS},
-};
+use crate::dirs;
+use crate::process::Cmd;
+use crate::versions::{self, VERSIONS};
 
 /// The installer of a toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,9 +76,6 @@ pub fn find() -> Result<Option<Toolchain>> {
 }
 
 /// Finds a toolchain, or installs one by rustup; Debian's packages were installed before.
-///
-/// # Errors
-/// There is none and rustup cannot install one.
 pub fn ensure() -> Result<Toolchain> {
     if let Some(toolchain) = find()? {
         return Ok(toolchain);

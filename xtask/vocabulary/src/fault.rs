@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 /// One fault, in cycles of the time-stamp counter since the sample began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// Core on which it happened.

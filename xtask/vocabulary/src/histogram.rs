@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 /// Distribution of durations, raw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Histogram {
     /// Name of the durations: `schedule total`, `halt host`, `request`.

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 /// Way in which the guest's faults wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// The service is off: the host stops the core at each fault.

@@ -12,7 +12,6 @@ use crate::mode::Mode;
 
 /// One repetition at one point in one mode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Sample {
     /// Way in which faults waited.

@@ -16,6 +16,7 @@ struct Cores {
     early: EarlyCount,
     now: Cell<u64>,
     is_alone: bool,
+    has_work: Cell<bool>,
     interrupted: RefCell<Vec<CoreId>>,
     /// Number of calls of the service thread.
     called: Cell<u32>,
@@ -47,6 +48,10 @@ impl Machine for Cores {
         &self.early
     }
 
+    fn has_work(&self, _: CoreId) -> bool {
+        self.has_work.get()
+    }
+
     fn interrupt(&self, core: CoreId) {
         self.interrupted.borrow_mut().push(core);
     }
@@ -74,6 +79,7 @@ fn machine(cores: u16) -> Cores {
         early: EarlyCount::new(),
         now: Cell::new(1),
         is_alone: true,
+        has_work: Cell::new(false),
         interrupted: RefCell::default(),
         called: Cell::new(0),
         next: RefCell::default(),
@@ -268,6 +274,17 @@ fn an_overdue_wait_is_retried_once_and_reported() {
 }
 
 #[test]
+fn a_retry_spares_a_core_on_which_a_task_could_run_for_eight_limits() {
+    let m = machine(1);
+    m.waits(5, Wait::Schedule);
+    m.has_work.set(true);
+    m.now.set(81);
+    assert_eq!(retry_overdue(&m, 10), None);
+    m.now.set(82);
+    assert!(retry_overdue(&m, 10).is_some());
+}
+
+#[test]
 fn the_drain_acknowledges_each_token_after_clearing_it() {
     let m = machine(1);
     *m.next.borrow_mut() = alloc::vec![3, 2];
@@ -398,6 +415,51 @@ fn a_legacy_ready_takes_the_same_path_without_the_area() {
 }
 
 #[test]
+fn a_halt_past_its_limit_goes_on_by_schedule_if_its_context_may() {
+    let m = machine(1);
+    let slow = m.waits(5, Wait::HaltFirst);
+    assert_eq!(m.first().halt_past_limit(slow, Wait::HaltFirst, &m), PastLimit::Schedule);
+    assert!(!m.is_over(0, slow));
+    let core = m.first();
+    let slot = core.slots.get(slow);
+    let announced = slot.sleeper().announce(NonZeroU64::MIN, slot.word(), Slot::waiting_value(slow));
+    assert_eq!(announced, Announced::Block);
+    assert_eq!(m.deliver(5), Work::Reschedule, "it wakes a task");
+    assert!(m.is_over(0, slow));
+    let fast = m.waits(6, Wait::HaltFirst);
+    m.deliver(6);
+    assert_eq!(m.first().halt_past_limit(fast, Wait::HaltFirst, &m), PastLimit::Over);
+    let stats = &m.first().stats;
+    assert_eq!((stats.halt_continued.get(), stats.overdue_halts.get(), m.called.get()), (1, 0, 0));
+}
+
+#[test]
+fn a_halt_past_its_limit_is_retried_once_and_counted_if_it_must_halt() {
+    let m = machine(1);
+    let t = m.waits(5, Wait::Halt);
+    for _ in 0..2 {
+        assert_eq!(m.first().halt_past_limit(t, Wait::Halt, &m), PastLimit::Over);
+    }
+    assert!(m.is_over(0, t));
+    assert_eq!((m.first().stats.overdue_halts.get(), m.called.get()), (1, 1), "the service thread reports");
+    m.deliver(5);
+    assert_eq!(m.first().early(), 1, "a late ready finds nobody");
+}
+
+#[test]
+fn a_halt_by_policy_has_the_shorter_limit_of_two() {
+    let core = machine(1).first();
+    let limits = || [Wait::Halt, Wait::HaltFirst].map(|wait| core.halt_limit(wait));
+    core.set_waits(Waits::Auto, 10, 1000);
+    assert_eq!(limits(), [1000, 10]);
+    core.set_waits(Waits::Auto, 1000, 10);
+    assert_eq!(limits(), [10, 10]);
+    core.set_waits(Waits::Auto, u64::MAX, u64::MAX);
+    assert_eq!(limits(), [u64::MAX; 2]);
+    assert_eq!(Tsc(7).after(u64::MAX), Tsc(u64::MAX));
+}
+
+#[test]
 fn halts_nest() {
     let core = machine(1).first();
     core.start_halting();
@@ -451,10 +513,10 @@ fn the_end_of_a_generation_releases_everyone() {
 #[test]
 fn a_program_that_wants_halts_gets_nothing_else_until_it_says_so() {
     let m = machine(1);
-    m.first().set_waits(Waits::Halt, 0);
+    m.first().set_waits(Waits::Halt, 0, u64::MAX);
     assert!(matches!(m.page_fault(1, 0x5000, true), PageFault::Wait(_, Wait::Halt)));
     m.deliver(5);
-    m.first().set_waits(Waits::ByContext, 0);
+    m.first().set_waits(Waits::ByContext, 0, u64::MAX);
     assert!(matches!(m.page_fault(1, 0x5000, true), PageFault::Wait(_, Wait::Schedule)));
     assert_eq!(Waits::decode(7), Waits::default());
 }
@@ -480,15 +542,15 @@ fn a_task_alone_halts_while_pages_come_fast_if_the_program_lets_it() {
         let PageFault::Wait(ticket, wait) = m.page_fault(1, 0x5000, true) else { panic!("should wait") };
         m.first().slots.release(Token(5), Tsc(51), Tsc(51));
         m.first().own.forget_outstanding();
-        m.first().resumed(ticket, wait, Tsc(if wait == Wait::Halt { 61 } else { 81 }));
+        m.first().resumed(ticket, wait, Tsc(if wait == Wait::Schedule { 81 } else { 61 }));
         wait
     };
-    m.first().set_waits(Waits::Auto, 100);
+    m.first().set_waits(Waits::Auto, 100, u64::MAX);
     assert_eq!(wait_of(), Wait::Schedule, "nothing is known yet");
-    assert_eq!((wait_of(), wait_of()), (Wait::Halt, Wait::Halt));
+    assert_eq!((wait_of(), wait_of()), (Wait::HaltFirst, Wait::HaltFirst));
     assert_eq!(m.first().stats.halt_cheaper.get(), 2);
-    m.first().set_waits(Waits::ByContext, 100);
+    m.first().set_waits(Waits::ByContext, 100, u64::MAX);
     assert_eq!(wait_of(), Wait::Schedule);
-    m.first().set_waits(Waits::Auto, 0);
+    m.first().set_waits(Waits::Auto, 0, u64::MAX);
     assert_eq!(wait_of(), Wait::Schedule);
 }

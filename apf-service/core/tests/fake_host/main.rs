@@ -69,7 +69,8 @@ fn no_schedule_breaks_an_invariant() {
     let _ = writeln!(std::io::stderr(), "fake host: {count} schedules, {steps_run} steps, {seconds:.1} s");
 }
 
-const PLAIN: Rules = Rules { cores: 1, hostile: false, legacy: false, ids: 1 << 20, first_id: 1 };
+const PLAIN: Rules =
+    Rules { cores: 1, hostile: false, legacy: false, ids: 1 << 20, first_id: 1, wakes_all: false };
 
 /// Schedules worth a name, and those that once failed.
 const KNOWN: &[(&str, Rules, &[Step])] = &[
@@ -131,6 +132,19 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
             Step::Interrupt { core: 1 },
             Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
             Step::Disarm { core: 1 },
+        ],
+    ),
+    (
+        "a halt goes on by schedule while its ready comes on another core, and one is lost",
+        Rules { cores: 2, hostile: true, ..PLAIN },
+        &[
+            Step::Fault { core: 0, place: Place::Alone },
+            Step::CompleteElsewhere { core: 0, nth: 0, to: 1 },
+            Step::HaltLimit { core: 0 },
+            Step::Interrupt { core: 1 },
+            Step::Fault { core: 1, place: Place::Kernel },
+            Step::Lose { core: 1, nth: 0 },
+            Step::HaltLimit { core: 1 },
         ],
     ),
     (

@@ -7,7 +7,6 @@ use hermit_entry::boot_info::RawBootInfo;
 /// Jumps to a Hermit kernel's entry on the kernel's boot stack, with page 0 unmapped.
 ///
 /// # Safety
-///
 /// `entry` is the entry point of a loaded and relocated Hermit image, and
 /// `boot_info` describes it and this machine.
 #[unsafe(naked)]

@@ -30,7 +30,6 @@ pub fn own_range() -> Range<u64> {
 /// Returns the bytes of a file that a boot loader put into memory.
 ///
 /// # Safety
-///
 /// The range is memory below 4 GiB that is never written again.
 pub unsafe fn file(range: &Range<u64>) -> &'static [u8] {
     let start = ptr::with_exposed_provenance(range.start as usize);
@@ -41,7 +40,6 @@ pub unsafe fn file(range: &Range<u64>) -> &'static [u8] {
 /// Returns free memory, to be written.
 ///
 /// # Safety
-///
 /// The range is memory below 4 GiB that is not used in any other way.
 pub unsafe fn borrow_free(range: Range<u64>) -> &'static mut [MaybeUninit<u8>] {
     let start = ptr::with_exposed_provenance_mut(range.start as usize);

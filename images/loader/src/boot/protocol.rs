@@ -14,11 +14,9 @@ use apf_loader::{memory, multiboot2};
 /// Reads the machine's description.
 ///
 /// # Errors
-///
 /// There is none, or its command line is not UTF-8.
 ///
 /// # Safety
-///
 /// `magic` and `info` are the values that `start` passes on, and the low 4 GiB are mapped.
 pub unsafe fn read(magic: u32, info: u32) -> Result<Machine, Error> {
     let info = info as usize;
@@ -37,7 +35,6 @@ pub unsafe fn read(magic: u32, info: u32) -> Result<Machine, Error> {
 /// Reads the PVH start info.
 ///
 /// # Safety
-///
 /// `start_info` is the address in EBX at a PVH entry, and the low 4 GiB are mapped.
 unsafe fn pvh(start_info: usize) -> Result<Machine, Error> {
     // SAFETY: mapped, by the caller; the magic number shows whether it is a start info.
@@ -69,7 +66,6 @@ unsafe fn pvh(start_info: usize) -> Result<Machine, Error> {
 /// Returns the `count` values at an address.
 ///
 /// # Safety
-///
 /// The values exist, below 4 GiB, and are never written again.
 unsafe fn table<T>(address: u64, count: u32) -> &'static [T] {
     if count == 0 {

@@ -12,10 +12,8 @@ use core::arch::x86_64::{__cpuid, CpuidResult};
 use core::cell::UnsafeCell;
 use core::num::NonZeroU32;
 
-use apf_loader::pvclock::Clock;
+use apf_loader::pvclock::{Clock, kvm_leaf};
 
-const KVM_LEAF: u32 = 0x4000_0000;
-const KVM_SIGNATURE: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
 const FEATURE_CLOCKSOURCE2: u32 = 1 << 3;
 const MSR_SYSTEM_TIME: u32 = 0x4b56_4d01;
 const ENABLE: u64 = 1;
@@ -30,8 +28,11 @@ static AREA: Area = Area(UnsafeCell::new(Clock::ZERO));
 
 /// Asks KVM for the frequency in kHz; `None` without KVM or its clock.
 pub fn khz() -> Option<NonZeroU32> {
-    let CpuidResult { ebx, ecx, edx, .. } = __cpuid(KVM_LEAF);
-    if [ebx, ecx, edx] != KVM_SIGNATURE || __cpuid(KVM_LEAF + 1).eax & FEATURE_CLOCKSOURCE2 == 0 {
+    let leaf = kvm_leaf(|leaf| {
+        let CpuidResult { ebx, ecx, edx, .. } = __cpuid(leaf);
+        [ebx, ecx, edx]
+    })?;
+    if __cpuid(leaf + 1).eax & FEATURE_CLOCKSOURCE2 == 0 {
         return None;
     }
     let area = AREA.0.get();

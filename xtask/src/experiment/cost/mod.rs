@@ -56,7 +56,7 @@ pub const DEFINITION: Definition = Definition {
     ..Definition::COMMON
 };
 
-/// The page is back before the task could block: nobody is put to sleep.
+/// The page is back before the task could block: no task sleeps.
 const AT_ONCE_MS: f64 = 0.0;
 /// The task blocks, and another has the core until the page is back.
 const LATER_MS: f64 = 0.1;

@@ -5,25 +5,19 @@
 
 mod sources;
 
-use std::{
-    fmt::Write as _,
-    fs,
-    os::unix::fs::chown,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{User, geteuid};
 
-use crate::{
-    dirs,
-    process::{
-        Cmd,
-        command::{shell_quote, shell_word},
-    },
-    versions::{Packages, VERSIONS},
-};
+use crate::dirs;
+use crate::process::Cmd;
+use crate::process::command::{shell_quote, shell_word};
+use crate::versions::{Packages, VERSIONS};
 use sources::Source;
 
 /// Limits, so that a mirror that does not answer costs seconds instead of minutes.

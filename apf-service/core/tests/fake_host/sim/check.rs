@@ -41,7 +41,7 @@ impl World {
 
     /// Lets everything that is owed arrive, and everyone run; then nobody may
     /// be left. A host that lies can leave waiters without their ready: those
-    /// the watchdog frees, or if they halt, a wake-all.
+    /// the watchdog frees, or if they halt, their limit or a wake-all.
     pub fn settle(mut self) -> Checked {
         self.deliver_everything()?;
         let deceived = self.guests.iter().any(|guest| guest.deceived);
@@ -49,21 +49,31 @@ impl World {
             self.check_nobody_waits("the host has delivered everything")?;
         } else {
             // A context that halts on the first core keeps the service thread from running.
-            for core in 0..self.guests.len() {
-                if self.guests[core].host.borrow().is_armed() {
-                    self.send(core, Token::WAKE_ALL);
-                } else {
-                    self.arm(core);
-                    self.check_step()?;
+            // A fault in flight waits only in the second round.
+            for _ in 0..2 {
+                for core in 0..self.guests.len() {
+                    if !self.rules.wakes_all {
+                        while self.halt_limit(core)? {
+                            self.check_step()?;
+                            self.resume(core, 0)?;
+                        }
+                    } else if self.guests[core].host.borrow().is_armed() {
+                        self.send(core, Token::WAKE_ALL);
+                    } else {
+                        self.arm(core);
+                        self.check_step()?;
+                    }
                 }
+                self.deliver_everything()?;
             }
-            self.deliver_everything()?;
-            ensure(self.guests.iter().all(|g| g.halting.is_empty()), || "wake-all left one halting".into())?;
+            ensure(self.guests.iter().all(|g| g.halting.is_empty()), || {
+                "wake-all or its limit left one halting".into()
+            })?;
             self.check_counters()?;
             self.clock += 1000;
             self.watchdog(0);
             self.deliver_everything()?;
-            self.check_nobody_waits("wake-all and watchdog")?;
+            self.check_nobody_waits("wake-all or limits, and watchdog")?;
         }
         self.check_counters()
     }

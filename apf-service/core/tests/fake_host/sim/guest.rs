@@ -7,7 +7,7 @@ use std::rc::Rc;
 use apf_core::classify::{Context, Task, Wait};
 use apf_core::early_ready::EarlyCount;
 use apf_core::event::CoreId;
-use apf_core::outcome::PageFault;
+use apf_core::outcome::{NotPresent, PageFault, Work};
 use apf_core::per_core::{Core, Machine};
 use apf_core::protocol::Token;
 use apf_core::slot::{Slot, Ticket};
@@ -103,6 +103,10 @@ impl Machine for View {
         &self.early
     }
 
+    fn has_work(&self, _: CoreId) -> bool {
+        false
+    }
+
     fn interrupt(&self, core: CoreId) {
         self.interrupted.borrow_mut().push(core);
     }
@@ -128,6 +132,13 @@ impl View {
         if flags != 0 {
             // The host writes only when it injects.
             core.host.area.host_writes_reason(flags);
+        }
+        if self.place == Place::Alone && flags == 1 {
+            core.host.area.host_writes_reason(0);
+            return match core.not_present(token, Wait::HaltFirst, KERNEL_TEXT.end, self) {
+                NotPresent::Wait(ticket, wait) => PageFault::Wait(ticket, wait),
+                NotPresent::Retry => PageFault::Return(Work::Nothing),
+            };
         }
         let context = Context {
             rip: if self.place == Place::Kernel { KERNEL_TEXT.start } else { KERNEL_TEXT.end },

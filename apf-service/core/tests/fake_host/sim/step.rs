@@ -11,10 +11,18 @@ pub enum Place {
     Kernel,
     Idle,
     ForeignStack,
+    /// An application that the policy lets halt.
+    Alone,
 }
 
 impl Place {
-    const ALL: [Self; 5] = [Self::App, Self::Guarded, Self::Kernel, Self::Idle, Self::ForeignStack];
+    const ALL: [Self; 6] =
+        [Self::App, Self::Guarded, Self::Kernel, Self::Idle, Self::ForeignStack, Self::Alone];
+
+    /// Returns whether a task runs its own code there.
+    pub fn is_application(self) -> bool {
+        matches!(self, Self::App | Self::Alone)
+    }
 }
 
 /// A token as a hostile host may choose it.
@@ -34,7 +42,7 @@ pub enum Forged {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A task touches a page that is out.
+    /// A task touches an evicted page.
     Fault {
         core: u8,
         place: Place,
@@ -103,6 +111,10 @@ pub enum Step {
     Watchdog {
         limit: u8,
     },
+    /// The limit of the innermost halt is over.
+    HaltLimit {
+        core: u8,
+    },
     /// An ordinary fault, or one with reason bits unknown.
     OtherFault {
         core: u8,
@@ -145,7 +157,7 @@ impl Step {
     /// The step that a random word stands for.
     pub fn decode(word: u32, hostile: bool) -> Self {
         let [kind, core, a, b] = word.to_le_bytes();
-        let place = Place::ALL[if a < 160 { 0 } else { a as usize % 5 }];
+        let place = Place::ALL[if a < 160 { 0 } else { a as usize % 6 }];
         let token = match b % 8 {
             0 => Forged::None,
             1 => Forged::WakeAll,
@@ -175,7 +187,7 @@ impl Step {
             214..218 => Self::Disarm { core },
             218..222 => Self::Arm { core },
             222..224 => Self::Watchdog { limit: a % 16 },
-            224..227 => Self::Run { core, nth: a },
+            224..227 => Self::HaltLimit { core },
             227..229 => Self::OtherFault { core, unknown: a % 2 == 0 },
             _ if !hostile => Self::Complete { core, nth: a },
             229..234 => Self::Lose { core, nth: a },
@@ -200,6 +212,8 @@ pub struct Rules {
     pub ids: u32,
     /// The id of the first token.
     pub first_id: u32,
+    /// A host that has lied wakes all in the end; otherwise the limits of the waits end them.
+    pub wakes_all: bool,
 }
 
 impl Rules {
@@ -211,6 +225,7 @@ impl Rules {
             cores: if a < 128 { 1 } else { 1 + a % 4 },
             hostile: b & 0x40 != 0,
             legacy: d % 8 == 0,
+            wakes_all: d & 0x80 != 0,
             ids,
             // Near the wrap.
             first_id: ids - 1 - u32::from(d) % ids.min(8),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use apf_core::classify::Wait;
 use apf_core::early_ready::EarlyCount;
 use apf_core::event::CoreId;
-use apf_core::outcome::{PageFault, Work};
+use apf_core::outcome::{PageFault, PastLimit, Work};
 use apf_core::per_core::Core;
 use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
 use apf_core::report::{Report, ServiceStats};
@@ -110,6 +110,7 @@ impl World {
                 }
             }
             Step::Watchdog { limit } => self.watchdog(limit.into()),
+            Step::HaltLimit { core } => drop(self.halt_limit(at(core))?),
             Step::OtherFault { core, unknown } => self.other_fault(at(core), unknown)?,
             Step::Lose { core, nth } => {
                 let guest = &mut self.guests[at(core)];
@@ -198,7 +199,7 @@ impl World {
     pub fn inject_in_flight(&mut self, core: usize) -> Result<(), String> {
         // An application does not fault while a context halts above it.
         let halting = self.guests[core].core.is_halting();
-        match self.guests[core].in_flight.take_if(|&mut (_, place)| !halting || place != Place::App) {
+        match self.guests[core].in_flight.take_if(|&mut (_, place)| !halting || !place.is_application()) {
             Some((token, place)) => self.inject(core, token, place),
             None => Ok(()),
         }
@@ -245,7 +246,11 @@ impl World {
                 excuse.then_some(()).ok_or(format!("{token:?} was retried without a reason"))
             }
             PageFault::Wait(ticket, kind) => {
-                let expected = if place == Place::App && !overflowed { Wait::Schedule } else { Wait::Halt };
+                let expected = match place {
+                    Place::App if !overflowed => Wait::Schedule,
+                    Place::Alone => Wait::HaltFirst,
+                    _ => Wait::Halt,
+                };
                 if kind != expected {
                     return Err(format!("a fault in {place:?} waits by {kind:?}"));
                 }
@@ -253,7 +258,7 @@ impl World {
                 guest.core.slots.get(ticket).park(view.now);
                 match kind {
                     Wait::Schedule => guest.scheduled.push(wait),
-                    Wait::Halt => {
+                    Wait::Halt | Wait::HaltFirst => {
                         guest.core.start_halting();
                         guest.halting.push(wait);
                     }
@@ -338,6 +343,29 @@ impl World {
                 guest.excuse(|w| w.kind == Wait::Schedule && w.token == token);
             }
         }
+    }
+
+    /// The limit of the innermost halt of a core is over, as `halt` of `apf-kernel` finds.
+    /// Returns whether any context waits there by halt.
+    pub fn halt_limit(&mut self, index: usize) -> Result<bool, String> {
+        let view = self.view(index, Place::App);
+        let guest = &mut self.guests[index];
+        let Some(wait) = guest.halting.last_mut() else { return Ok(false) };
+        let slot = guest.core.slots.get(wait.ticket);
+        if slot.is_ready(wait.ticket) {
+            return Ok(true);
+        }
+        let past_limit = guest.core.halt_past_limit(wait.ticket, wait.kind, &view);
+        match (wait.kind, past_limit) {
+            (Wait::Halt, PastLimit::Over) if slot.is_ready(wait.ticket) => wait.excused = true,
+            (Wait::HaltFirst, PastLimit::Schedule) if !slot.is_ready(wait.ticket) => {
+                guest.core.stop_halting();
+                let wait = guest.halting.pop().expect("seen above");
+                guest.scheduled.push(Waiting { kind: Wait::Schedule, ..wait });
+            }
+            other => return Err(format!("past its limit a wait became {other:?}")),
+        }
+        Ok(true)
     }
 
     /// A waiter whose wait is over runs: of the halting the innermost, and
