@@ -2,7 +2,7 @@
 
 use apf_core::protocol::Token;
 
-use super::bench::{Bench, Verdict, demand};
+use super::bench::{Bench, Verdict, config, demand};
 use super::hostile::raise;
 use crate::host;
 
@@ -19,6 +19,8 @@ pub fn check(bench: &Bench) -> Verdict {
     raise(bench, NOBODYS);
     let right = bench.read(bench.page());
     let counts = host::counters().since(&before);
+    // A ready event without its fault leaves the count of outstanding faults one too low.
+    bench.restart(config())?;
     demand(right, || "the page has wrong data".into())?;
     demand(counts.schedule_waits > 0, || "no task waited by schedule".into())?;
     demand(counts.halt_guard > 0, || "the service thread did not fault".into())?;

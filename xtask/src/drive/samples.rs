@@ -191,13 +191,13 @@ mod tests {
     fn pages_are_counted_from_start_to_end_and_evictions_from_the_first_on() {
         let counts = |served_pages, evictions, dropped_pages, ready| Counts {
             pager: Stats { served_pages, evictions, dropped_pages, ..Stats::default() },
-            trace: Some(HostCounts { ready, ..HostCounts::default() }),
+            trace: Some(HostCounts { ready, repeated: ready / 2, ..HostCounts::default() }),
             ..Counts::default()
         };
         let evicted = Some((40, counts(10, 2, 90, 3)));
         let counted = host_counts(&counts(10, 1, 50, 2), evicted, &counts(45, 4, 97, 10));
         assert_eq!(counted[..3], [("served_pages", 35), ("evictions", 3), ("evicted_pages", 47)]);
-        assert_eq!(counted[3..], [("not_present", 0), ("ready", 8), ("synchronous", 0)]);
+        assert_eq!(counted[3..], [("not_present", 0), ("ready", 8), ("synchronous", 0), ("repeated", 4)]);
         let mut sample = Sample::new(Mode::Async, Point::new());
         sample.counts = Counters { ready: 9, most_outstanding: 5, ..Default::default() }.to_counts();
         add_host(&mut sample, counted);
