@@ -9,6 +9,7 @@ use apf_core::event::CoreId;
 
 use crate::error::StartError;
 use crate::status::{self, Off, Status};
+use crate::watch::LIMIT_US;
 use crate::{ffi, log, thread};
 
 /// Shortest [`Config::watchdog`]: a shorter one keeps the service thread from ever sleeping.
@@ -80,7 +81,7 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
     WAITS.store(config.waits as u32, Ordering::Release);
     RECORD.store(config.record, Ordering::Release);
     HALT_BELOW_US.store(micros(config.halt_below), Ordering::Release);
-    WATCHDOG_US.store(config.watchdog.map_or(u64::MAX, micros), Ordering::Release);
+    LIMIT_US.store(config.watchdog.map_or(u64::MAX, micros), Ordering::Release);
     let no_task = StartError::no_task(config.stack_size);
     let logger = log::spawn(config.stack_size).ok_or(no_task)?;
     let Some(thread) = thread::spawn(config.stack_size) else {
@@ -178,8 +179,6 @@ impl Service {
 static WAITS: AtomicU32 = AtomicU32::new(0);
 /// [`Config::halt_below`], likewise.
 static HALT_BELOW_US: AtomicU64 = AtomicU64::new(0);
-/// [`Config::watchdog`], likewise; [`u64::MAX`] is never.
-static WATCHDOG_US: AtomicU64 = AtomicU64::new(u64::MAX);
 /// [`Config::record`], likewise.
 static RECORD: AtomicUsize = AtomicUsize::new(0);
 
@@ -207,19 +206,13 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
 
 extern "C" fn arm_this_core(_: usize) {
     let waits = Waits::decode(WAITS.load(Ordering::Acquire));
-    let [halt_below, overdue] = [&HALT_BELOW_US, &WATCHDOG_US].map(|micros| micros.load(Ordering::Acquire));
+    let [halt_below, overdue] = [&HALT_BELOW_US, &LIMIT_US].map(|micros| micros.load(Ordering::Acquire));
     note(ffi::arm(waits, halt_below, overdue, RECORD.load(Ordering::Acquire)));
 }
 
 /// Returns `duration` in microseconds; of one that is too long, [`u64::MAX`].
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Returns [`Config::watchdog`] of the running service.
-pub fn watchdog() -> Option<Duration> {
-    let micros = WATCHDOG_US.load(Ordering::Acquire);
-    (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
 extern "C" fn disarm_this_core(_: usize) {

@@ -12,8 +12,7 @@ use crate::ask::{self, SERVICE_STATS};
 use crate::ffi;
 use crate::guard::NonPreemptible;
 use crate::log::{self, News};
-use crate::service;
-use crate::watch::{Observer, Watchdog};
+use crate::watch::{self, Observer, Watchdog};
 
 /// Above every application task, so that a ready page costs one switch.
 pub const PRIORITY: u8 = 30;
@@ -48,7 +47,7 @@ pub fn stop() {
 extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
     let mut reports = Box::new([Report::NONE; BATCH]);
-    let mut watchdog = Watchdog::new(service::watchdog());
+    let mut watchdog = Watchdog::new(watch::limit());
     let mut observer = Observer::new();
     loop {
         let seen = ffi::work();

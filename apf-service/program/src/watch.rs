@@ -2,6 +2,7 @@
 //! wake-alls.
 
 use core::mem::replace;
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use apf_core::event::CoreId;
@@ -11,6 +12,16 @@ use apf_core::time::Tsc;
 
 use crate::ffi;
 use crate::log::{self, News};
+
+/// [`Config::watchdog`](crate::Config::watchdog) of the running service in microseconds;
+/// [`u64::MAX`] is never.
+pub static LIMIT_US: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// Returns [`LIMIT_US`] as a duration.
+pub fn limit() -> Option<Duration> {
+    let micros = LIMIT_US.load(Ordering::Acquire);
+    (micros != u64::MAX).then(|| Duration::from_micros(micros))
+}
 
 /// Longest interval between two retries, in limits.
 const LONGEST: u64 = 4;
