@@ -44,7 +44,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
         activity: Activity::Preparing,
         tsc_mhz: 0,
         served_before: 0,
-        served: 0,
+        progress: (0, 0),
         last_sign: Instant::now(),
     };
     let ended = vm.until_the_end().map_err(|error| vm.guest.explain(error));
@@ -79,9 +79,9 @@ struct Vm<'a> {
     tsc_mhz: u32,
     /// Pages served before the current eviction.
     served_before: u64,
-    /// Pages served when the guest was last seen to get on.
-    served: u64,
-    /// When the guest last said anything or touched a page that was out.
+    /// Pages served, and bytes of the console, when the guest last made progress.
+    progress: (u64, u64),
+    /// Time of that progress.
     last_sign: Instant,
 }
 
@@ -233,6 +233,7 @@ impl Vm<'_> {
     }
 
     fn tell_progress(&mut self) -> Result<()> {
+        let mut served = 0;
         // While the guest prepares itself there is no pager to ask.
         if let Some(stats) = self.memory.paged() {
             let name = match &self.activity {
@@ -241,13 +242,14 @@ impl Vm<'_> {
                 Activity::Preparing | Activity::Done => None,
             };
             if let Some(name) = name {
-                let served = stats.served_pages - self.served_before;
-                progress(&format!("{name}: {served} pages came in, {} under way", stats.in_flight));
+                let now = stats.served_pages - self.served_before;
+                progress(&format!("{name}: {now} pages came in, {} under way", stats.in_flight));
             }
-            if stats.served_pages != self.served {
-                self.served = stats.served_pages;
-                self.last_sign = Instant::now();
-            }
+            served = stats.served_pages;
+        }
+        let seen = (served, self.guest.heard());
+        if seen != self.progress {
+            (self.progress, self.last_sign) = (seen, Instant::now());
         }
         let limit = self.spec.quiet_limit();
         if self.last_sign.elapsed() > limit {

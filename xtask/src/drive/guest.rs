@@ -1,10 +1,12 @@
 //! The guest's console, line by line, kept in a log.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
@@ -31,10 +33,26 @@ pub enum Line {
     End(ExitStatus),
 }
 
+/// A reader that counts what it reads.
+struct Counting<R> {
+    reader: R,
+    count: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
 /// A running VMM.
 pub struct Guest {
     vmm: Running,
     lines: Receiver<String>,
+    /// Bytes of the console so far: a long line takes a serial port a minute.
+    heard: Arc<AtomicU64>,
     /// The last line so far that is not blank.
     last_line: String,
     /// Processes that the kernel had ended for lack of memory before the VMM started.
@@ -45,12 +63,14 @@ impl Guest {
     /// Starts `vmm`; everything it prints goes to the file `console` as well.
     pub fn start(mut vmm: Cmd, console: &Path) -> Result<Self> {
         let mut log = File::create(console).with_context(|| format!("cannot write {}", console.display()))?;
-        let (reader, writer) = std::io::pipe().context("no pipe for the guest's console")?;
+        let (reader, writer) = io::pipe().context("no pipe for the guest's console")?;
         vmm.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
         let vmm = vmm.quiet().spawn()?;
         let (sender, lines) = mpsc::channel();
+        let heard = Arc::new(AtomicU64::new(0));
+        let counting = Counting { reader, count: heard.clone() };
         thread::spawn(move || {
-            let mut reader = BufReader::new(reader);
+            let mut reader = BufReader::new(counting);
             let mut line = Vec::new();
             while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
                 // A full disk must not stop the run.
@@ -62,12 +82,17 @@ impl Guest {
                 line.clear();
             }
         });
-        Ok(Self { vmm, lines, last_line: String::new(), out_of_memory: out_of_memory_kills() })
+        Ok(Self { vmm, lines, heard, last_line: String::new(), out_of_memory: out_of_memory_kills() })
     }
 
     /// The VMM's process.
     pub fn id(&self) -> u32 {
         self.vmm.id()
+    }
+
+    /// Returns the bytes of the console so far.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
     }
 
     fn remember(&mut self, line: &str) {
