@@ -14,6 +14,10 @@ use crate::process::{self, Cmd};
 /// Limit for the slowest stage on two cores, with everything to be compiled.
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 
+/// The crates that programs and kernels depend on, each after those that it needs itself. The
+/// workspace's other crates are not published.
+pub const PUBLISHED: [&str; 3] = ["apf-core", "apf-kernel", "apf-service"];
+
 /// `cargo xtask test`
 #[derive(Debug, Args)]
 pub struct TestArgs {
@@ -47,6 +51,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         check("format", &["fmt", "--check"], "rustfmt", &mut count)?;
         let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"];
         check("lints", &clippy, "cargo-clippy", &mut count)?;
+        published(&mut count)?;
     }
     let filter = args.filter.as_slice();
     tests("host tests", &["--release", "--workspace", "--exclude", "tests"], filter, &mut count)?;
@@ -86,6 +91,18 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
         return Ok(());
     }
     count.stage(name, stream(cargo().args(args), |_| ())?);
+    Ok(())
+}
+
+/// Packs the published crates, builds each from its archive alone and the ones before it, and
+/// makes their documentation, whose links must lead somewhere.
+fn published(count: &mut Count) -> Result<()> {
+    println!("\n== packages and documentation");
+    let packages = PUBLISHED.into_iter().flat_map(|name| ["--package", name]);
+    let package = cargo().args(["package", "--locked", "--allow-dirty"]).args(packages.clone());
+    count.stage("packages", stream(package, |_| ())?);
+    let doc = cargo().args(["doc", "--locked", "--no-deps"]).args(packages).env("RUSTDOCFLAGS", "-Dwarnings");
+    count.stage("documentation", stream(doc, |_| ())?);
     Ok(())
 }
 

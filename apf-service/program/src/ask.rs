@@ -29,11 +29,16 @@ pub fn this_core() -> CoreId {
 
 /// Returns the counts of each core since the program started, over all generations
 /// of the service. Cores that were never armed are left out.
+///
+/// ```
+/// let scheduled: u64 = apf_service::stats().map(|(_, core)| core.schedule_waits.get()).sum();
+/// # assert_eq!(scheduled, 0, "off Hermit no page is waited for");
+/// ```
 pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {
     (0..ffi::cores()).map(CoreId).filter_map(|core| Some((core, ffi::core_stats(core)?)))
 }
 
-/// Takes the faults that were recorded ([`Config::record`]), core by core, each
+/// Takes the faults that were recorded ([`Config::record`](crate::Config::record)), core by core, each
 /// core's in the order in which they finished.
 pub fn recorded() -> impl Iterator<Item = Fault> {
     (0..ffi::cores()).map(CoreId).flat_map(|core| core::iter::from_fn(move || ffi::recorded(core)))
@@ -42,6 +47,11 @@ pub fn recorded() -> impl Iterator<Item = Fault> {
 pub static SERVICE_STATS: ServiceStats = ServiceStats::new();
 
 /// Returns the counts of the service thread since the program started.
+///
+/// ```
+/// let overdue = apf_service::service_stats().overdue.get();
+/// # assert_eq!(overdue, 0);
+/// ```
 #[must_use]
 pub fn service_stats() -> &'static ServiceStats {
     &SERVICE_STATS

@@ -1,11 +1,6 @@
-//! Async page fault (APF) service for Hermit unikernels on KVM.
+#![doc = include_str!("../README.md")]
 //!
-//! An access to guest memory that the host has evicted normally stops the whole virtual
-//! CPU until the page is back. With this service it stops one task: the others run on.
-//!
-//! ```no_run
-//! let service = apf_service::start(apf_service::Config::default());
-//! ```
+//! # Overview
 //!
 //! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
 //! [`Service::stop`]; [`Prefetcher`] to read ahead; around a snapshot,

@@ -58,6 +58,16 @@ pub struct Service {
 
 /// Starts the service thread and arms every core.
 ///
+/// ```
+/// use apf_service::{Config, Off, Status};
+///
+/// let config = Config { stack_size: 64 * 1024, ..Config::default() };
+/// if let Err(reason) = apf_service::start(config) {
+///     // As here, off Hermit: the program runs on, and its faults stop the core.
+///     assert_eq!(apf_service::status(), Status::Off(Off::Failed(reason)));
+/// }
+/// ```
+///
 /// # Errors
 /// Says what is missing ([`StartError`]); nothing is left half on.
 pub fn start(config: Config) -> Result<Service, StartError> {
@@ -122,6 +132,15 @@ impl Service {
     ///
     /// ```text
     ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
+    /// ```
+    ///
+    /// ```no_run
+    /// # fn wait_for_the_restore() {}
+    /// let service = apf_service::start(apf_service::Config::default())?;
+    /// service.quiesce()?;
+    /// wait_for_the_restore();
+    /// service.resume()?;
+    /// # Ok::<(), apf_service::StartError>(())
     /// ```
     ///
     /// # Errors
