@@ -3,10 +3,12 @@
 //! - [`documents`]: links, paths and test names in the documents exist
 //! - [`english`]: the opening words of doc comments
 //! - [`imports`]: no two files use each other
+//! - [`upstream`]: each patch of the kernel has a text with which it can be proposed
 
 mod documents;
 mod english;
 mod imports;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::fs;
