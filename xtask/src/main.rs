@@ -21,11 +21,14 @@
 //! - [`check`]: the guest's own checks of the service
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
 //! - [`test`]: all tests, counted
+//! - [`audit`]: licences, dependencies, spelling and public interface
+//! - [`site`]: the documents as a web site
 
 // First: its macros are for all the others.
 #[macro_use]
 mod print;
 
+mod audit;
 mod build;
 mod check;
 mod compare;
@@ -44,6 +47,7 @@ mod probe;
 mod process;
 mod run;
 mod setup;
+mod site;
 mod test;
 mod versions;
 
@@ -83,6 +87,10 @@ enum Verb {
     Compare(compare::CompareArgs),
     /// Runs all tests and counts the results
     Test(test::TestArgs),
+    /// Checks spelling, licences, unused dependencies and, with --since, the public interface
+    Audit(audit::AuditArgs),
+    /// Makes a web site of the documents, the crates' documentation and example reports
+    Site(site::SiteArgs),
     /// Reports whether this machine's KVM runs the guest or the lab is needed
     Probe(probe::ProbeArgs),
     /// Runs a command inside the lab (real KVM in an emulated machine), for development
@@ -112,6 +120,8 @@ impl Verb {
                 | Self::Check(_)
                 | Self::Experiment(_)
                 | Self::Lab(_)
+                | Self::Audit(_)
+                | Self::Site(_)
         )
     }
 
@@ -127,6 +137,8 @@ impl Verb {
             Self::Report(args) => draw::run(&args).map(|()| 0),
             Self::Compare(args) => Ok(compare::run(&args)),
             Self::Test(args) => test::run(&args),
+            Self::Audit(args) => audit::run(&args),
+            Self::Site(args) => site::run(&args).map(|()| 0),
             Self::ImageTime(args) => image::time::here(&args).map(|()| 0),
             Self::Drive(args) => drive::run(&args).map(|()| 0),
             Self::Probe(args) => probe::run(&args).map(|()| 0),

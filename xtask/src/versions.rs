@@ -1,5 +1,6 @@
 //! `images/versions.toml` as types, and the version in a program's `--version` line.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -16,7 +17,8 @@ pub static VERSIONS: LazyLock<Versions> = LazyLock::new(|| {
 pub struct Versions {
     pub rust: Rust,
     pub hermit: Hermit,
-    pub uhyve: Uhyve,
+    /// Programs that are built from their crates.
+    pub crates: BTreeMap<String, String>,
     pub lab: Lab,
     pub debian: Debian,
 }
@@ -33,13 +35,6 @@ pub struct Rust {
 #[serde(deny_unknown_fields)]
 pub struct Hermit {
     pub kernel: String,
-}
-
-/// `[uhyve]`
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Uhyve {
-    pub version: String,
 }
 
 /// `[lab]`

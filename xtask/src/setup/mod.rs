@@ -4,7 +4,7 @@
 //! - [`toolchain`]: the guest's Rust and its binary tools
 //! - [`qemu`]: the installed QEMU and its version
 //! - [`emulator`]: the lab's own QEMU, repaired
-//! - [`uhyve`]: the VMM, built from its crate
+//! - [`program`]: programs built from their crates: the VMM uhyve, tools of `audit` and `site`
 //! - [`grub`]: the tools that make disk images
 //! - [`lab`]: the lab's kernel, userland and initramfs
 //! - [`modules`]: the lab's kernel modules, in load order
@@ -16,9 +16,9 @@ pub mod grub;
 pub mod initramfs;
 pub mod lab;
 pub mod modules;
+pub mod program;
 pub mod qemu;
 pub mod toolchain;
-pub mod uhyve;
 
 use std::path::PathBuf;
 
@@ -141,7 +141,7 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     if !wants.is_empty() {
         apt::install(&wants)?;
     }
-    let uhyve_detail = |path: &PathBuf| format!("{} ({})", VERSIONS.uhyve.version, path.display());
+    let uhyve_detail = |path: &PathBuf| format!("{} ({})", VERSIONS.crates["uhyve"], path.display());
     let find_qemu = || Qemu::find()?.context(still_missing("qemu-system-x86_64"));
     let find_build = || BuildTools::find().context(still_missing("GNU binutils, GNU patch or lld"));
     Ok(Tools {
@@ -149,7 +149,7 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
         build: voice
             .ensure(need.guest, "kernel archive tools", find_build, |build| build.ld.display().to_string())?,
         qemu: voice.ensure(need.qemu || need.lab, "QEMU", find_qemu, Qemu::to_string)?,
-        uhyve: voice.ensure(need.uhyve, "uhyve", uhyve::ensure, uhyve_detail)?,
+        uhyve: voice.ensure(need.uhyve, "uhyve", || program::UHYVE.ensure(), uhyve_detail)?,
         grub: voice.ensure(need.grub, "GRUB", grub::ensure, Grub::to_string)?,
         lab: voice.ensure(need.lab, "lab", lab::ensure, LabParts::to_string)?,
         linux: voice.ensure(need.linux, "Linux as a guest", lab::linux, Linux::to_string)?,
