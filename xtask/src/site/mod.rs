@@ -53,7 +53,7 @@ pub fn run(args: &SiteArgs) -> Result<()> {
         copy(&dirs::root().join(&page), &pages.join(&page))?;
     }
     let examples = reports(&args.report)?;
-    write(&pages.join(GENERATED), generated(&examples).as_bytes())?;
+    write(&pages.join(GENERATED), generated(&examples, args.report.is_empty()).as_bytes())?;
     write(&pages.join("SUMMARY.md"), from_the_top(&summary).as_bytes())?;
     for settings in ["book.toml", "site.css"] {
         copy(&dirs::root().join("docs").join(settings), &book.path().join(settings))?;
@@ -103,12 +103,16 @@ fn reports(places: &[PathBuf]) -> Result<Vec<(String, String)>> {
 }
 
 /// The page with links to the crates' documentation and the reports.
-fn generated(examples: &[(String, String)]) -> String {
+fn generated(examples: &[(String, String)], invented: bool) -> String {
     let crates = PUBLISHED.map(|name| format!("- [{name}](api/{}/index.html)\n", name.replace('-', "_")));
     let reports = examples.iter().map(|(name, _)| format!("- [{name}](reports/{name}/report.html)\n"));
+    let origin = if invented {
+        "A report as `cargo xtask report` draws it, of an invented document: none of its figures was measured."
+    } else {
+        "Reports of experiments, drawn by `cargo xtask report`:"
+    };
     format!(
-        "# Crates and reports\n\nThe crates' documentation:\n\n{}\nReports that `cargo xtask report` \
-         draws; one named made-up shows invented figures:\n\n{}",
+        "# Crates and reports\n\nThe crates' documentation:\n\n{}\n{origin}\n\n{}",
         crates.concat(),
         reports.collect::<String>()
     )
