@@ -24,6 +24,9 @@ pub struct TestArgs {
     /// Skip the tests that boot VMs
     #[arg(long)]
     no_vm: bool,
+    /// Succeed although a test was skipped, because this machine lacks what it needs
+    #[arg(long)]
+    allow_skipped: bool,
     /// Run only tests whose name contains this
     filter: Option<String>,
 }
@@ -41,7 +44,7 @@ struct Count {
 }
 
 /// Runs all stages, also after a failure, and prints the counts; exit code 1 if anything
-/// failed.
+/// failed, or was skipped without leave.
 ///
 /// # Errors
 /// cargo cannot be started, or no test's name contains the filter.
@@ -75,7 +78,10 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         let ran = count.passed + count.failed + count.skipped;
         ensure!(ran > 0, "no test ran: none has `{filter}` in its name");
     }
-    Ok(u8::from(count.failed > 0))
+    if count.skipped > 0 && !args.allow_skipped {
+        println!("a skipped test is a failure: install what it names, or pass --allow-skipped");
+    }
+    Ok(u8::from(count.is_failure(args.allow_skipped)))
 }
 
 fn cargo() -> Cmd {
@@ -168,6 +174,10 @@ fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], coun
 }
 
 impl Count {
+    const fn is_failure(&self, skips_allowed: bool) -> bool {
+        self.failed > 0 || (self.skipped > 0 && !skips_allowed)
+    }
+
     /// Counts a stage as one test.
     fn stage(&mut self, name: &str, passed: bool) {
         if passed {
@@ -241,6 +251,9 @@ mod tests {
             count.add(line);
         }
         assert_eq!((count.passed, count.failed, count.skipped), (15, 3, 2));
+        assert!(count.is_failure(true) && !Count::default().is_failure(false));
+        let skipped = Count { skipped: 1, ..Count::default() };
+        assert!(skipped.is_failure(false) && !skipped.is_failure(true));
         assert_eq!(count.failures, ["b", "c", "d"]);
     }
 }

@@ -49,7 +49,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// Checks of one core, in the order in which they run.
-const CONTEXTS: [(&str, Run); 16] = [
+const CONTEXTS: [(&str, Run); 17] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -66,14 +66,11 @@ const CONTEXTS: [(&str, Run); 16] = [
     ("overdue_halt", limits::overdue_halt),
     ("late_page", limits::late_page),
     ("unknown_reason", hostile::unknown_reason),
+    ("quiesce", lives::quiesce),
 ];
 
 /// Checks that run only by name, because they end the guest.
 const LAST_WORDS: [(&str, Run); 1] = [("interrupts_off", hostile::interrupts_off)];
-
-/// Checks that run after the comparison of the guest's counts with the host's, which also counts
-/// faults while the service is off.
-const UNCOUNTED: [(&str, Run); 1] = [("quiesce", lives::quiesce)];
 
 /// Checks of several cores.
 const CORES: [(&str, Run); 3] = [
@@ -90,15 +87,14 @@ const CORES: [(&str, Run); 3] = [
 pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
     host::hello(bench::PAGES);
     let one_core = thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
-    let (group, checks, uncounted) =
-        if one_core { ("contexts", &CONTEXTS[..], &UNCOUNTED[..]) } else { ("cores", &CORES[..], &[][..]) };
+    let (group, checks) = if one_core { ("contexts", &CONTEXTS[..]) } else { ("cores", &CORES[..]) };
     let last_words = if one_core { &LAST_WORDS[..] } else { &[] };
     let is_group = |name: &String| name == "all" || name == group;
     let is_named = |check: &&(&str, Run)| names.iter().any(|name| name == check.0);
     let is_chosen = |check: &&(&str, Run)| names.iter().any(is_group) || is_named(check);
 
     let bench = Bench::new(seed)?;
-    let known = || checks.iter().chain(last_words).chain(uncounted).map(|check| check.0);
+    let known = || checks.iter().chain(last_words).map(|check| check.0);
     for name in names.iter().filter(|name| !is_group(name) && !known().any(|known| known == **name)) {
         let there_are = known().collect::<Vec<_>>().join(", ");
         let detail =
@@ -107,21 +103,11 @@ pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
     }
     let counted = checks.iter().filter(is_chosen).chain(last_words.iter().filter(is_named));
     counted.for_each(|check| run_one(&bench, check));
-    stop_and_count(&bench);
-    let mut uncounted = uncounted.iter().filter(is_chosen).peekable();
-    if uncounted.peek().is_some() {
-        bench.start(bench::config())?;
-        uncounted.for_each(|check| run_one(&bench, check));
-        bench.stop();
-    }
-    Ok(())
-}
-
-fn stop_and_count(bench: &Bench) {
     bench.stop();
     host::send(&Message::Counted { counters: host::counters(), played: bench.played.count() });
     // The host answers when it has read its own counts.
     host::restore();
+    Ok(())
 }
 
 fn run_one(bench: &Bench, (name, check): &(&str, Run)) {

@@ -109,7 +109,9 @@ impl Spec {
 /// Counts of the host's kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostCounts {
+    /// Page faults by which it told the guest that a page is missing.
     pub not_present: u64,
+    /// Interrupts by which it told the guest that a page is back.
     pub ready: u64,
     /// Faults for which it could not but stop the core, because 64 were outstanding.
     pub synchronous: u64,

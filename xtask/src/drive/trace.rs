@@ -1,9 +1,16 @@
 //! The host kernel's own count of async page faults, by its tracepoints.
 //!
-//! `kvm_try_async_get_page` is hit by a fault that could become an async one,
-//! `kvm_async_pf_not_present` when it did, and `kvm_async_pf_repeated_fault`
-//! when its page is under way already (arch/x86/kvm/mmu/mmu.c). What is left
-//! found 64 outstanding (virt/kvm/async_pf.c) and was served synchronously.
+//! What the guest is told of is counted where KVM tells it: a page fault that it injects
+//! (`kvm_inj_exception`) and an interrupt that it sends (`kvm_apic_accept_irq`).
+//! `kvm_async_pf_not_present` and `kvm_async_pf_ready` also have the faults of a core that has
+//! async page faults off: KVM stops it and reads the page in the same way
+//! (`kvm_arch_async_page_not_present`, arch/x86/kvm/x86.c). A core is off while it stops the
+//! service, which touches memory.
+//!
+//! `kvm_try_async_get_page` is hit by a fault that could become an async one, and
+//! `kvm_async_pf_repeated_fault` when its page is under way already
+//! (arch/x86/kvm/mmu/mmu.c). What is left found 64 outstanding (virt/kvm/async_pf.c) and was
+//! served synchronously.
 //!
 //! A histogram trigger counts in the kernel, for each thread, so nothing can be
 //! lost in a ring buffer (Documentation/trace/histogram.rst). It lives in a
@@ -19,12 +26,46 @@ use anyhow::{Context, Result, bail};
 use super::spec::HostCounts;
 use crate::process::Scratch;
 
-const NOT_PRESENT: &str = "kvm_async_pf_not_present";
-const READY: &str = "kvm_async_pf_ready";
-const TRIED: &str = "kvm_try_async_get_page";
-const REPEATED: &str = "kvm_async_pf_repeated_fault";
-const EVENTS: [&str; 4] = [NOT_PRESENT, READY, TRIED, REPEATED];
-const TRIGGER: &str = "hist:keys=common_pid:size=4096";
+/// An event of the host's kernel and which of its hits count.
+struct Event {
+    name: &'static str,
+    filter: &'static str,
+    /// A field that is false in hits that count; older kernels do not have it, nor the other hits.
+    unless: Option<&'static str>,
+}
+
+impl Event {
+    const fn every(name: &'static str) -> Self {
+        Self { name, filter: "", unless: None }
+    }
+
+    fn folder(&self, instance: &Path) -> PathBuf {
+        instance.join("events/kvm").join(self.name)
+    }
+
+    /// The histogram trigger that counts it in `instance`.
+    fn trigger(&self, instance: &Path) -> String {
+        let format = fs::read_to_string(self.folder(instance).join("format")).unwrap_or_default();
+        let unless = self.unless.filter(|field| format.contains(&format!(" {field};")));
+        let unless = unless.map(|field| format!("{field}==0"));
+        let filter = [self.filter.to_owned()].into_iter().filter(|filter| !filter.is_empty()).chain(unless);
+        let filter = filter.collect::<Vec<_>>().join(" && ");
+        let condition = if filter.is_empty() { String::new() } else { format!(" if {filter}") };
+        format!("hist:keys=common_pid:size=4096{condition}")
+    }
+}
+
+/// The guest is told that a page is missing, by #PF with error code 0. An exception is injected
+/// again if its own delivery faulted, on the stack for example.
+const TOLD: Event =
+    Event { name: "kvm_inj_exception", filter: "exception==14 && error_code==0", unless: Some("reinjected") };
+/// The guest is told that a page is back. Hermit and Linux have the same vector
+/// (`HYPERVISOR_CALLBACK_VECTOR`), for nothing else.
+const READY: Event = Event { name: "kvm_apic_accept_irq", filter: "vec==243", unless: None };
+const NOT_PRESENT: Event = Event::every("kvm_async_pf_not_present");
+const TRIED: Event = Event::every("kvm_try_async_get_page");
+const REPEATED: Event = Event::every("kvm_async_pf_repeated_fault");
+const EVENTS: [&Event; 5] = [&TOLD, &READY, &NOT_PRESENT, &TRIED, &REPEATED];
 
 /// Counting, until dropped.
 pub struct Trace {
@@ -50,8 +91,9 @@ impl Trace {
         fs::create_dir(&instance).with_context(|| format!("cannot make {}", instance.display()))?;
         let guard = Scratch::guard(&instance);
         for event in EVENTS {
-            let trigger = instance.join("events/kvm").join(event).join("trigger");
-            fs::write(&trigger, TRIGGER).with_context(|| format!("cannot write {}", trigger.display()))?;
+            let trigger = event.folder(&instance).join("trigger");
+            fs::write(&trigger, event.trigger(&instance))
+                .with_context(|| format!("cannot write {}", trigger.display()))?;
         }
         Ok(Self { instance, threads: RefCell::default(), _guard: guard })
     }
@@ -63,26 +105,26 @@ impl Trace {
         if threads.is_empty() {
             bail!("the VMM is gone");
         }
-        let count = |event: &str| {
-            let path = self.instance.join("events/kvm").join(event).join("hist");
+        let count = |event: &Event| {
+            let path = event.folder(&self.instance).join("hist");
             let text =
                 fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
             Ok::<u64, anyhow::Error>(hits(&text, &threads))
         };
         // In the order in which they happen to a fault, the last one first: a
         // fault in between is then not counted as synchronous for good.
-        let (ready, not_present) = (count(READY)?, count(NOT_PRESENT)?);
-        let repeated = count(REPEATED)?;
-        let synchronous = count(TRIED)?.saturating_sub(repeated + not_present);
-        Ok(HostCounts { not_present, ready, synchronous, repeated })
+        let (ready, told, not_present) = (count(&READY)?, count(&TOLD)?, count(&NOT_PRESENT)?);
+        let repeated = count(&REPEATED)?;
+        let synchronous = count(&TRIED)?.saturating_sub(repeated + not_present);
+        Ok(HostCounts { not_present: told, ready, synchronous, repeated })
     }
 }
 
 impl Drop for Trace {
     fn drop(&mut self) {
         for event in EVENTS {
-            let trigger = self.instance.join("events/kvm").join(event).join("trigger");
-            let _ = fs::write(trigger, format!("!{TRIGGER}"));
+            let trigger = event.folder(&self.instance).join("trigger");
+            let _ = fs::write(trigger, format!("!{}", event.trigger(&self.instance)));
         }
         let _ = fs::remove_dir(&self.instance);
     }
@@ -120,6 +162,21 @@ mod tests {
         assert_eq!(hits(text, &BTreeSet::new()), 0);
     }
 
+    #[test]
+    fn an_exception_that_is_injected_again_is_not_counted_where_the_kernel_traces_it() {
+        let scratch = crate::dirs::scratch("trace-test").unwrap();
+        let trigger = || TOLD.trigger(scratch.path());
+        assert_eq!(trigger(), "hist:keys=common_pid:size=4096 if exception==14 && error_code==0");
+        let folder = TOLD.folder(scratch.path());
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("format"), "\tfield:bool reinjected;\toffset:16;\tsize:1;\n").unwrap();
+        assert_eq!(
+            trigger(),
+            "hist:keys=common_pid:size=4096 if exception==14 && error_code==0 && reinjected==0"
+        );
+        assert_eq!(TRIED.trigger(scratch.path()), "hist:keys=common_pid:size=4096");
+    }
+
     /// A file stands in for the kernel's histogram.
     #[test]
     fn threads_that_have_ended_keep_their_counts() {
@@ -136,7 +193,7 @@ mod tests {
         });
         let process = std::process::id();
         for event in EVENTS {
-            let folder = scratch.path().join("events/kvm").join(event);
+            let folder = event.folder(scratch.path());
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("hist"), "").unwrap();
         }
@@ -144,7 +201,7 @@ mod tests {
         drop(sender);
         let (thread, _) = vcpu.join().unwrap();
         assert!(!threads_of(process).any(|now| now == thread.cast_unsigned()), "and has ended");
-        let hist = scratch.path().join("events/kvm").join(READY).join("hist");
+        let hist = READY.folder(scratch.path()).join("hist");
         fs::write(
             hist,
             format!("{{ common_pid: {thread} }} hitcount: 1106\n{{ common_pid: 1 }} hitcount: 5\n"),
