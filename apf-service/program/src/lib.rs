@@ -4,7 +4,7 @@
 //!
 //! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
 //! [`Service::stop`]; [`Prefetcher`] to read ahead; around a snapshot,
-//! [`Service::quiesce`] and [`Service::resume`]. How it works is `apf-core`'s
+//! [`Service::quiesce`] and [`Service::resume`]. How it works is [`apf-core`](apf_core)'s
 //! documentation.
 //!
 //! | file | holds |
