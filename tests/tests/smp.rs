@@ -23,10 +23,13 @@ fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
     for core in 0..cores {
         assert!(console.contains(&format!("async PF set up for core {core}")), "{console}");
         assert!(console.contains(&format!("async PF unregistered for core {core}")), "{console}");
-        // The kernel's own count at its end: tasks, and so faults, are spread over the cores.
+        // The kernel's own count at its end. The cores' tasks take pages from one queue, so a core whose
+        // emulated processor is slow serves fewer; each serves more than its wake-alls.
         let count = console.lines().find_map(|line| line.strip_prefix(&format!("[{core}][async PF]: ")));
-        let interrupts: Option<u32> = count.and_then(|count| count.trim().parse().ok());
-        assert!(interrupts > Some(100), "{interrupts:?} ready interrupts on core {core}: {console}");
+        let interrupts: Option<usize> = count.and_then(|count| count.trim().parse().ok());
+        let wake_all = format!("wake all core={core} ");
+        let wake_alls = console.lines().filter(|line| line.contains(&wake_all)).count();
+        assert!(interrupts > Some(wake_alls), "core {core}: {interrupts:?}, wake-alls: {wake_alls}\n{console}");
     }
 }
 
