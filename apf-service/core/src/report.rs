@@ -52,38 +52,49 @@ impl Report {
     pub const NONE: Self = Self::Overflow { waiters: 0 };
 }
 
-/// Counts of the service thread.
-#[derive(Debug, Default)]
-pub struct ServiceStats {
-    /// Ready tokens that ended the wait of another core's fault.
-    pub matched: Counter,
-    /// Ready tokens without a waiter.
-    pub unmatched: Counter,
-    /// Times that all waiters by schedule were released because an event was lost to a full
-    /// queue.
-    pub overflows: Counter,
-    /// Waits ended by that.
-    pub released_by_overflow: Counter,
-    /// Waits retried because their ready was overdue.
-    pub overdue: Counter,
-    /// News for `tracing` that found no room in their queue.
-    pub unreported: Counter,
+/// Calls `$callback! { … }` with the service thread's counters: documentation and name. A new
+/// counter is one entry here.
+#[macro_export]
+macro_rules! for_each_service_counter {
+    ($($callback:ident)::+) => {
+        $($callback)::+! {
+            /// Ready tokens that ended the wait of another core's fault.
+            matched;
+            /// Ready tokens without a waiter.
+            unmatched;
+            /// Times that all waiters by schedule were released because an event was lost to a
+            /// full queue.
+            overflows;
+            /// Waits ended by that.
+            released_by_overflow;
+            /// Waits retried because their ready was overdue.
+            overdue;
+            /// News for `tracing` that found no room in their queue.
+            unreported;
+        }
+    };
 }
 
-impl ServiceStats {
-    /// All zero.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            matched: Counter::new(),
-            unmatched: Counter::new(),
-            overflows: Counter::new(),
-            released_by_overflow: Counter::new(),
-            overdue: Counter::new(),
-            unreported: Counter::new(),
+macro_rules! service_stats {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        /// Counts of the service thread.
+        #[derive(Debug, Default)]
+        pub struct ServiceStats {
+            $($(#[$doc])* pub $name: Counter,)*
         }
-    }
 
+        impl ServiceStats {
+            /// All zero.
+            #[must_use]
+            pub const fn new() -> Self {
+                Self { $($name: Counter::new(),)* }
+            }
+        }
+    };
+}
+for_each_service_counter!(service_stats);
+
+impl ServiceStats {
     /// Counts a decision.
     pub fn count(&self, report: &Report) {
         let counter = match report {

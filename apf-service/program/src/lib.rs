@@ -15,6 +15,7 @@
 //! | `guard` | `NonPreemptible` |
 //! | `prefetch` | tasks that touch announced memory |
 //! | `ask` | figures and places that a program may ask for |
+//! | `metrics` | all figures as OpenMetrics text (feature `openmetrics`) |
 //! | `thread` | the service thread |
 //! | `watch` | the watchdog, and what counts show: a core near the host's limit, wake-alls |
 //! | `log` | the task that reports by `tracing` |
@@ -23,12 +24,16 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(feature = "openmetrics")]
+extern crate std;
 
 mod ask;
 mod error;
 mod ffi;
 mod guard;
 mod log;
+#[cfg(feature = "openmetrics")]
+mod metrics;
 mod prefetch;
 mod service;
 mod status;
@@ -47,6 +52,8 @@ pub use apf_core::time::Tsc;
 pub use ask::{physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
 pub use error::StartError;
 pub use guard::NonPreemptible;
+#[cfg(feature = "openmetrics")]
+pub use metrics::{Metrics, metrics};
 pub use prefetch::Prefetcher;
 pub use service::{Config, Service, start};
 pub use status::{Off, Status, status};
