@@ -29,7 +29,10 @@ fn every_core_is_served(name: &str, vmm: &str, cores: u32) {
         let interrupts: Option<usize> = count.and_then(|count| count.trim().parse().ok());
         let wake_all = format!("wake all core={core} ");
         let wake_alls = console.lines().filter(|line| line.contains(&wake_all)).count();
-        assert!(interrupts > Some(wake_alls), "core {core}: {interrupts:?}, wake-alls: {wake_alls}\n{console}");
+        assert!(
+            interrupts > Some(wake_alls),
+            "core {core}: {interrupts:?}, wake-alls: {wake_alls}\n{console}"
+        );
     }
 }
 
