@@ -53,7 +53,7 @@ pub struct Guest {
     lines: Receiver<String>,
     /// Bytes of the console so far: a long line takes a serial port a minute.
     heard: Arc<AtomicU64>,
-    /// The last line so far that is not blank.
+    /// The last line so far that says something.
     last_line: String,
     /// Processes that the kernel had ended for lack of memory before the VMM started.
     out_of_memory: u64,
@@ -96,7 +96,9 @@ impl Guest {
     }
 
     fn remember(&mut self, line: &str) {
-        if !line.trim().is_empty() {
+        // After a panic's message comes a note that says nothing of its cause.
+        let is_note = line.starts_with("note: run with `RUST_BACKTRACE=");
+        if !line.trim().is_empty() && !is_note {
             line.trim().clone_into(&mut self.last_line);
         }
     }
@@ -171,6 +173,9 @@ mod tests {
     fn an_error_has_the_vmms_end_and_its_last_line() {
         let text = explained("echo first; echo 'no memory: panic' >&2; echo; exit 101").unwrap();
         assert_eq!(text, "it failed (exit code 101; its last line: no memory: panic)");
+        let text =
+            explained("echo no /dev/kvm; echo 'note: run with `RUST_BACKTRACE=1` …'; exit 101").unwrap();
+        assert_eq!(text, "it failed (exit code 101; its last line: no /dev/kvm)");
         let text = explained("echo first; kill -9 $$").unwrap();
         assert!(text.starts_with("it failed (killed by signal 9") && text.contains("first"), "{text}");
         assert_eq!(explained("echo first; sleep 20").unwrap(), "it failed", "it still runs");
