@@ -43,6 +43,9 @@ struct Count {
     listed: Option<Vec<String>>,
 }
 
+/// Everything there is, with the features that no program here asks for.
+const ALL: &[&str] = &["--workspace", "--features", "apf-service/openmetrics"];
+
 /// Runs all stages, also after a failure, and prints the counts; exit code 1 if anything
 /// failed, or was skipped without leave.
 ///
@@ -52,12 +55,13 @@ pub fn run(args: &TestArgs) -> Result<u8> {
     let mut count = Count::default();
     if args.filter.is_none() {
         check("format", &["fmt", "--check"], "rustfmt", &mut count)?;
-        let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-Dwarnings"];
+        let clippy = [&["clippy", "--locked"], ALL, &["--all-targets", "--", "-Dwarnings"]].concat();
         check("lints", &clippy, "cargo-clippy", &mut count)?;
         published(&mut count)?;
     }
     let filter = args.filter.as_slice();
-    tests("host tests", &["--release", "--workspace", "--exclude", "tests"], filter, &mut count)?;
+    let host_tests = [&["--release"], ALL, &["--exclude", "tests"]].concat();
+    tests("host tests", &host_tests, filter, &mut count)?;
     // `--cfg loom` replaces the atomics, so everything is compiled again, in its own folder.
     let loom = ["--release", "--package", "apf-core", "--test", "loom", "--target-dir", "target/apf/loom"];
     tests_with("loom models", cargo().env("RUSTFLAGS", "--cfg loom"), &loom, filter, &mut count)?;
