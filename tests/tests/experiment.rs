@@ -1,7 +1,8 @@
 //! Experiments in real VMs.
 
-use std::thread;
+use std::path::Path;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -16,8 +17,10 @@ const FEW: [&str; 8] =
 #[test]
 fn an_overlap_experiment_documents_waits_that_overlap() {
     let Some(xtask) = Xtask::find("experiment") else { return };
-    let ended = xtask.experiment(&FEW);
+    let packed = xtask.folder().join("machine.json");
+    let ended = xtask.experiment(&[&FEW[..], &["--submit", packed.to_str().expect("UTF-8")]].concat());
     assert_eq!(ended.code(), 0, "{}", ended.text);
+    is_packed(&xtask, &packed);
     let document = xtask.document("overlap").expect("a document");
     assert_eq!(samples(&document).len(), 3 * 2);
     let of = |mode: &str, tasks: f64| {
@@ -59,6 +62,27 @@ fn an_overlap_experiment_documents_waits_that_overlap() {
     }
     assert!(document["claims"].as_array().is_some_and(|claims| !claims.is_empty()));
     assert_eq!(document["references"].as_array().map(Vec::len), Some(2));
+}
+
+/// Checks the file that is to be sent in: of the lab it describes no machine, and it names no
+/// folder, although the command line has some.
+fn is_packed(xtask: &Xtask, file: &Path) {
+    let text = fs::read_to_string(file).expect("a file to be sent in");
+    let packed: Value = serde_json::from_str(&text).expect("JSON");
+    let setting = &packed["documents"][0]["setting"];
+    let is_real = setting["host"] == "native" && setting["processor"] == packed["machine"]["processor"];
+    assert!(is_real || (setting["host"] == "lab" && packed["machine"].is_null()), "{setting}");
+    assert_eq!(
+        setting["command"],
+        "cargo xtask experiment run … overlap --quick --repetitions 1 --at tasks=1,32 \
+                                    --at page_latency_ms=10 …"
+    );
+    let folder = xtask.folder().to_string_lossy();
+    for part in folder.split('/').filter(|part| part.len() > 5 && *part != "target" && *part != "experiment")
+    {
+        assert!(!text.contains(part), "{part}");
+    }
+    assert!(number(&packed, "faults_left_out") > 0.0 && !text.contains("\"rip\""));
 }
 
 /// Would fail if Ctrl-C lost finished samples, or kept the document of an earlier run instead.

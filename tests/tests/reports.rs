@@ -105,6 +105,59 @@ fn a_report_of_an_empty_folder_is_an_error() {
     assert_eq!(ended.code(), 2, "{}", ended.text);
 }
 
+/// Would fail if a document were packed with what is private, if a file were overwritten, or if the
+/// lab's figures were shown as those of a real machine.
+#[test]
+fn documents_are_packed_to_be_sent_in_and_a_page_is_made_of_them() {
+    let Some(xtask) = Xtask::find("submit") else { return };
+    let command =
+        format!("cargo xtask experiment run overlap --out {} -- --secret", xtask.folder().display());
+    let made_up = made_up().replace("made up for tests, not measured", &command);
+    let (_, name) = folder(&xtask, &made_up);
+    let packed = ["a.json", "a.json.gz"].map(|name| xtask.folder().join(name));
+    for file in &packed {
+        let file = file.to_str().expect("UTF-8");
+        let submit = || xtask.call(&["report", &name, "--format", "text", "--submit", file]);
+        let ended = submit();
+        assert_eq!(ended.code(), 0, "{}", ended.text);
+        assert!(ended.text.contains("1 documents of the lab, not of this machine"), "{}", ended.text);
+        let before = fs::read(file).expect("a file");
+        let ended = submit();
+        assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+        assert!(ended.text.contains("nothing is overwritten"), "{}", ended.text);
+        assert!(fs::read(file).expect("it stays") == before);
+        let ended = xtask.call(&["machines", file]);
+        assert_eq!(ended.code(), 0, "{}", ended.text);
+        for part in [
+            "No file from real hardware",
+            "## Emulated: made up for tests",
+            "not of real hardware",
+            "### overlap",
+        ] {
+            assert!(ended.text.contains(part), "{part}: {}", ended.text);
+        }
+    }
+    let text = fs::read_to_string(&packed[0]).expect("a file");
+    assert!(text.contains("cargo xtask experiment run overlap …\""), "{text}");
+    assert!(!text.contains("secret") && !text.contains("tests/submit") && !text.contains("\"rip\""));
+    // Other files: one line, no page.
+    let native = made_up.replacen("\"host\":\"lab\"", "\"host\":\"native\"", 1);
+    let (_, name) = folder(&xtask, &native);
+    let elsewhere = xtask.folder().join("b.json");
+    let elsewhere = elsewhere.to_str().expect("UTF-8");
+    let ended = xtask.call(&["report", &name, "--format", "text", "--submit", elsewhere]);
+    assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+    assert!(ended.text.contains("another machine or kernel (made up for tests, 6.1.0)"), "{}", ended.text);
+    assert!(!Path::new(elsewhere).exists());
+    for (place, expected) in
+        [(&*format!("{name}/report.json"), "not a file that"), ("/nowhere", "cannot read")]
+    {
+        let ended = xtask.call(&["machines", place]);
+        assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
+        assert!(ended.text.contains(expected) && !ended.text.contains("# Machines"), "{}", ended.text);
+    }
+}
+
 #[test]
 fn compare_reports_regressions_by_its_exit_code() {
     let Some(xtask) = Xtask::find("compare") else { return };

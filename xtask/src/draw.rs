@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use crate::dirs;
 use crate::output::{self, Earlier, File};
 use crate::process::Step;
+use crate::submit::SubmitOption;
 
 /// The document's name in its folder.
 const DOCUMENT: &str = "report.json";
@@ -29,6 +30,8 @@ pub struct ReportArgs {
     /// Folder for the files [default: that of each document]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    submit: SubmitOption,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,6 +52,7 @@ enum Format {
 
 /// `cargo xtask report`
 pub fn run(args: &ReportArgs) -> Result<()> {
+    args.submit.check()?;
     let mut files = find(&args.places)?;
     let mut seen = BTreeSet::new();
     files.retain(|file| seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())));
@@ -60,7 +64,7 @@ pub fn run(args: &ReportArgs) -> Result<()> {
             make(report, *format, &folder)?;
         }
     }
-    Ok(())
+    args.submit.write(&files, &[])
 }
 
 /// The folder for the files of each document.

@@ -19,6 +19,7 @@
 //! - [`experiment`]: experiments of many samples, and their documents
 //! - [`run`]: the experiment of one point
 //! - [`check`]: the guest's own checks of the service
+//! - [`submit`]: documents packed to be sent in, and the page of such files
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
 //! - [`watch`]: page faults of a running VM, live
 //! - [`test`]: all tests, counted
@@ -49,6 +50,7 @@ mod process;
 mod run;
 mod setup;
 mod site;
+mod submit;
 mod test;
 mod versions;
 mod watch;
@@ -87,6 +89,8 @@ enum Verb {
     /// Exit code 1: a metric is certainly worse by more than the limit. Exit code 2: the two
     /// documents cannot be compared.
     Compare(compare::CompareArgs),
+    /// Makes the page of the files that `--submit` packed, for docs/results/machines.md
+    Machines(submit::page::MachinesArgs),
     /// Shows a running VM's page faults while they happen, for any VM of this machine
     Watch(watch::WatchArgs),
     /// Runs all tests and counts the results
@@ -140,6 +144,7 @@ impl Verb {
             Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
             Self::Report(args) => draw::run(&args).map(|()| 0),
             Self::Compare(args) => Ok(compare::run(&args)),
+            Self::Machines(args) => submit::page::run(&args).map(|()| 0),
             Self::Watch(args) => watch::run(&args).map(|()| 0),
             Self::Test(args) => test::run(&args),
             Self::Audit(args) => audit::run(&args),

@@ -8,6 +8,7 @@
 //! - `number`: numbers for people
 //! - pictures: `plot`
 //! - [`html`], [`csv`], [`hgrm`], [`trace`]: files
+//! - [`markdown`]: a part of a Markdown page
 //! - [`text`], `brief`, [`terminal`]: summaries for a terminal
 //! - [`compare`]: two reports side by side
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ pub mod document;
 pub mod hgrm;
 pub mod html;
 mod lives;
+pub mod markdown;
 mod number;
 mod plot;
 mod points;

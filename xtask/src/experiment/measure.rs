@@ -1,6 +1,6 @@
 //! One experiment, from a plan to its document.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -32,12 +32,12 @@ pub fn takes(place: &Place, definition: &Definition) -> Result<()> {
 }
 
 /// Runs an experiment and writes its document, also when it is interrupted
-/// and there are samples.
+/// and there are samples. Returns the document's file.
 ///
 /// # Errors
 /// The guest does not reach its end: an earlier document then stays as it is. Or a page was wrong,
 /// or guest and host disagree.
-pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
+pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<PathBuf> {
     let name = plan.definition.name;
     takes(place, plan.definition)?;
     let folder = options.guest.folder("experiments", name)?;
@@ -70,7 +70,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<()> {
     let file = document::write(&document, &folder)?;
     let report = Report::new(document).with_context(|| format!("{}", file.display()))?;
     println!("\n{}\n\nreport: {} (`cargo xtask report` draws it)", summary(&report), file.display());
-    accounts::check(&report)
+    accounts::check(&report).map(|()| file)
 }
 
 /// Boots each guest of the plan, and returns the document with all samples.

@@ -38,6 +38,7 @@ use clap::{Args, Subcommand};
 
 use crate::place::Place;
 use crate::process::guard;
+use crate::submit::SubmitOption;
 use definition::Definition;
 pub use options::Options;
 use plan::Plan;
@@ -60,11 +61,15 @@ enum What {
         names: Vec<String>,
         #[command(flatten)]
         options: Options,
+        #[command(flatten)]
+        submit: SubmitOption,
     },
     /// Runs all experiments
     All {
         #[command(flatten)]
         options: Options,
+        #[command(flatten)]
+        submit: SubmitOption,
     },
 }
 
@@ -75,11 +80,11 @@ pub fn verb(args: &ExperimentArgs) -> Result<()> {
             println!("{}", catalogue::list());
             Ok(())
         }
-        What::Run { names, options } => {
+        What::Run { names, options, submit } => {
             let definitions = names.iter().map(|name| catalogue::find(name)).collect::<Result<Vec<_>>>()?;
-            run_each(&definitions, options, Missing::Fails)
+            run_each(&definitions, options, submit, Missing::Fails)
         }
-        What::All { options } => {
+        What::All { options, submit } => {
             let fits = |definition: &&'static Definition| {
                 // What keeps the others from running is an error.
                 let qemu = !definition.has_linux() || plan::vmm(definition, options).is_ok();
@@ -94,7 +99,7 @@ pub fn verb(args: &ExperimentArgs) -> Result<()> {
                 qemu && paged.is_ok() && (options.host.exact || !definition.profiled)
             };
             let definitions: Vec<_> = catalogue::ALL.into_iter().filter(fits).collect();
-            run_each(&definitions, options, Missing::IsLeftOut)
+            run_each(&definitions, options, submit, Missing::IsLeftOut)
         }
     }
 }
@@ -114,7 +119,7 @@ enum Missing {
 /// An option does not fit, the guest does not reach its end, or the result is not right.
 pub fn run_one(options: &Options) -> Result<()> {
     let plan = Plan::new(&run::DEFINITION, options)?;
-    measure::run(&prepare(std::slice::from_ref(&plan), options)?, &plan, options)
+    measure::run(&prepare(std::slice::from_ref(&plan), options)?, &plan, options).map(drop)
 }
 
 fn prepare(plans: &[Plan], options: &Options) -> Result<Place> {
@@ -122,12 +127,18 @@ fn prepare(plans: &[Plan], options: &Options) -> Result<Place> {
     Place::prepare(&options.host, &vmms, plans.iter().any(|plan| plan.definition.has_linux()))
 }
 
-fn run_each(definitions: &[&'static Definition], options: &Options, missing: Missing) -> Result<()> {
+fn run_each(
+    definitions: &[&'static Definition],
+    options: &Options,
+    submit: &SubmitOption,
+    missing: Missing,
+) -> Result<()> {
+    submit.check()?;
     // Everything is checked before the first one takes its minutes.
     let plans: Vec<_> =
         definitions.iter().map(|definition| Plan::new(definition, options)).collect::<Result<_>>()?;
     let place = prepare(&plans, options)?;
-    let mut failed = Vec::new();
+    let (mut documents, mut failed) = (Vec::new(), Vec::new());
     for plan in &plans {
         if missing == Missing::IsLeftOut
             && let Err(why) = measure::takes(&place, plan.definition)
@@ -136,11 +147,17 @@ fn run_each(definitions: &[&'static Definition], options: &Options, missing: Mis
             continue;
         }
         // One that fails does not keep the others from running.
-        if let Err(error) = measure::run(&place, plan, options) {
-            guard::park_if_interrupted();
-            eprintln!("error: {}: {error:#}", plan.definition.name);
-            failed.push(plan.definition.name);
+        match measure::run(&place, plan, options) {
+            Ok(document) => documents.push(document),
+            Err(error) => {
+                guard::park_if_interrupted();
+                eprintln!("error: {}: {error:#}", plan.definition.name);
+                failed.push(plan.definition.name);
+            }
         }
+    }
+    if !documents.is_empty() {
+        submit.write(&documents, &failed)?;
     }
     if !failed.is_empty() {
         bail!("{} of {} experiments failed: {}", failed.len(), plans.len(), failed.join(", "));
