@@ -23,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use boot::run;
-pub use job::{DISK, Files, Job, SHARE, Time};
+pub use job::{Files, Job, SHARE, Time};
 
 use crate::setup::{self, KERNELS, Needs};
 use crate::versions::LabKernel;
