@@ -303,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_used_again_displaces_its_older_wait_beside_its_neighbours() {
+        let s = slots();
+        let tickets = [1, 2, 3].map(|n| take(&s, n << 12, Wait::Schedule).unwrap());
+        for (n, ticket) in (1..).zip(tickets) {
+            let (slot, _) = s.displace(Token(n << 12), Tsc(1)).unwrap();
+            assert!(core::ptr::eq(slot, s.get(ticket)) && s.displace(Token(n << 12), Tsc(1)).is_none());
+        }
+    }
+
+    #[test]
     fn a_recurring_token_finds_the_wait_that_is_not_over() {
         let s = slots();
         let outer = take(&s, 2, Wait::Halt).unwrap();
