@@ -268,8 +268,12 @@ mod tests {
         let s = slots();
         let before = take(&s, 7, Wait::Schedule).unwrap();
         let last = (1 << (32 - INDEX_BITS)) - 1;
-        s.get(before).word.store(word(last, State::Free), Relaxed);
+        s.get(before).word.store(word(last - 1, State::Free), Relaxed);
         s.mark(before.index(), false);
+        let at_last = take(&s, 7, Wait::Schedule).unwrap();
+        assert_eq!(at_last.use_count(), last);
+        release(&s, 7);
+        s.finish(at_last);
         let wrapped = take(&s, 7, Wait::Halt).unwrap();
         assert_eq!((wrapped.use_count(), wrapped.index()), (0, before.index()));
         assert_eq!(release(&s, 7), Some(Wait::Halt));

@@ -172,17 +172,24 @@ fn a_scheduled_wait_is_released_by_its_ready_interrupt() {
 /// Would fail if the word were set and the task that sleeps on it were not woken.
 #[test]
 fn whatever_ends_a_wait_by_schedule_wakes_its_task() {
-    let ways: [(&str, fn(&Cores)); 7] = [
-        ("its token again", |m| drop(m.waits(5, Wait::Halt))),
+    type Way = fn(&Cores);
+    let ways: [(&str, Way); 7] = [
+        ("its token again", |m| {
+            m.waits(5, Wait::Halt);
+        }),
         ("the end of a generation", |m| m.first().end(m)),
         ("a new generation", |m| m.first().begin(m)),
-        ("wake-all", |m| drop(m.deliver(u32::MAX))),
+        ("wake-all", |m| {
+            m.deliver(u32::MAX);
+        }),
         ("its ready on another core", |m| {
             m.deliver_on(1, 5);
             m.reports();
         }),
         ("a full queue", |m| {
-            (0..=QUEUE as u32).for_each(|n| drop(m.deliver_on(1, 1000 + n)));
+            for n in 0..=QUEUE as u32 {
+                m.deliver_on(1, 1000 + n);
+            }
             m.reports();
         }),
         ("the watchdog", |m| {
