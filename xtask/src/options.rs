@@ -29,7 +29,7 @@ pub struct HostOptions {
     #[arg(long)]
     pub exact: bool,
     /// The lab's kernel, with its KVM: 6.1, 6.12 or 7.3 [default: 6.1]
-    #[arg(long, value_name = "VERSION", value_parser = lab_kernel)]
+    #[arg(long, value_name = "VERSION", env = "APF_LAB_KERNEL", value_parser = lab_kernel)]
     lab_kernel: Option<&'static LabKernel>,
 }
 
@@ -44,7 +44,7 @@ impl HostOptions {
         let verdict = if self.exact { probe::choose_exact(self.host) } else { probe::choose(self.host) }?;
         ensure!(
             verdict.is_lab() || self.lab_kernel.is_none(),
-            "--lab-kernel is for the lab, and guests run on this machine's KVM: add --host lab"
+            "--lab-kernel (or APF_LAB_KERNEL) is for the lab, and guests run on this machine's KVM: add --host lab"
         );
         println!("host: {verdict}");
         Ok(verdict)

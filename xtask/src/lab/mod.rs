@@ -40,7 +40,7 @@ pub struct LabArgs {
     #[arg(long)]
     exact: bool,
     /// The lab's kernel: 6.1, 6.12 or 7.3 [default: 6.1]
-    #[arg(long, value_name = "VERSION", value_parser = options::lab_kernel)]
+    #[arg(long, value_name = "VERSION", env = "APF_LAB_KERNEL", value_parser = options::lab_kernel)]
     lab_kernel: Option<&'static LabKernel>,
     /// The command and its arguments; programs and files are the host's, read-only, with
     /// changes to /tmp discarded; /run/apf is shared and writable

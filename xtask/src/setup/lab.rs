@@ -64,7 +64,9 @@ impl Unpacked {
     }
 
     fn kernel(&self) -> PathBuf {
-        self.root.join(format!("boot/vmlinuz-{}", self.release))
+        // Beside its modules from Linux 7 on.
+        let beside = self.modules().join("vmlinuz");
+        if beside.is_file() { beside } else { self.root.join(format!("boot/vmlinuz-{}", self.release)) }
     }
 
     fn busybox(&self) -> PathBuf {
@@ -146,6 +148,12 @@ fn unpack(kernel: &LabKernel) -> Result<Unpacked> {
                  [debian.lab])"
             );
         }
+    }
+    // Where newer releases of Debian have them.
+    let modules = new.join("usr/lib/modules");
+    if modules.is_dir() {
+        fs::create_dir_all(new.join("lib"))?;
+        fs::rename(&modules, new.join("lib/modules"))?;
     }
     remove_unused(&new);
     decompress(&new.join("lib/modules"))?;
