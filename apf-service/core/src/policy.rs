@@ -127,6 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_of_a_mean_is_new_and_an_outlier_counts_as_twice_the_mean() {
+        let mean = Mean::default();
+        mean.learn_without_outliers(8_000);
+        mean.learn_without_outliers(4_000);
+        assert_eq!(mean.get(), 7_500);
+        mean.learn_without_outliers(1_000_000);
+        assert_eq!(mean.get(), 8_438, "937 less and 1,875 more");
+        mean.fade();
+        assert_eq!(mean.get(), 8_175, "a 32nd less");
+    }
+
+    #[test]
     fn a_policy_without_measurements_schedules() {
         assert!(!learnt(0, &[]).halts(true, 0));
         assert!(!learnt(100, &[(Wait::Halt, 10)]).halts(true, 0));
