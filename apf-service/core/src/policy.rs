@@ -171,7 +171,7 @@ mod tests {
         policy.learn(Wait::Halt, &slow, Tsc(50_010), 0);
         assert!(!policy.halts(true, 0), "{policy:?}");
         let fast = Stages { ready: Tsc(100), released: Tsc(100), ..slow };
-        let fasts = (1..).find(|_| {
+        let fasts = (1..1_000).find(|_| {
             policy.learn(Wait::Schedule, &fast, Tsc(140), 0);
             policy.halts(true, 0)
         });
@@ -185,7 +185,7 @@ mod tests {
         policy.learn(Wait::Halt, &stages, Tsc(1_000_000), 0);
         assert!(policy.halts(true, 0), "{policy:?}");
         let slow_halt = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 80)]);
-        let tries = (1..).find(|_| {
+        let tries = (1..1_000).find(|_| {
             slow_halt.learn(Wait::Schedule, &stages, Tsc(140), 0);
             slow_halt.halts(true, 0)
         });

@@ -529,7 +529,9 @@ fn a_new_generation_forgets_early_readies_and_the_end_of_interrupt() {
     let m = machine(1);
     m.deliver(5);
     m.first().host.end_of_interrupt.host_allows();
+    m.first().host.area.host_writes_token(Token(6));
     m.first().begin(&m);
+    assert_eq!(m.first().host.area.ready_token(), Token::NONE);
     m.waits(5, Wait::Halt);
     assert!(!m.first().host.end_of_interrupt.signal(), "permission of the old generation");
 }
