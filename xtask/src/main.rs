@@ -20,6 +20,7 @@
 //! - [`run`]: the experiment of one point
 //! - [`check`]: the guest's own checks of the service
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
+//! - [`watch`]: page faults of a running VM, live
 //! - [`test`]: all tests, counted
 //! - [`audit`]: licences, dependencies, spelling and public interface
 //! - [`site`]: the documents as a web site
@@ -50,6 +51,7 @@ mod setup;
 mod site;
 mod test;
 mod versions;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -85,6 +87,8 @@ enum Verb {
     /// Exit code 1: a metric is certainly worse by more than the limit. Exit code 2: the two
     /// documents cannot be compared.
     Compare(compare::CompareArgs),
+    /// Shows a running VM's page faults while they happen, for any VM of this machine
+    Watch(watch::WatchArgs),
     /// Runs all tests and counts the results
     Test(test::TestArgs),
     /// Checks spelling, licences, unused dependencies and, with --since, the public interface
@@ -136,6 +140,7 @@ impl Verb {
             Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
             Self::Report(args) => draw::run(&args).map(|()| 0),
             Self::Compare(args) => Ok(compare::run(&args)),
+            Self::Watch(args) => watch::run(&args).map(|()| 0),
             Self::Test(args) => test::run(&args),
             Self::Audit(args) => audit::run(&args),
             Self::Site(args) => site::run(&args).map(|()| 0),

@@ -22,7 +22,7 @@ pub mod record;
 mod samples;
 pub mod spec;
 pub mod swap;
-mod trace;
+pub mod trace;
 mod vmm;
 
 use std::fs;

@@ -120,6 +120,16 @@ pub struct HostCounts {
 }
 
 impl HostCounts {
+    /// Returns the sum of both.
+    pub fn plus(&self, other: &Self) -> Self {
+        Self {
+            not_present: self.not_present + other.not_present,
+            ready: self.ready + other.ready,
+            synchronous: self.synchronous + other.synchronous,
+            repeated: self.repeated + other.repeated,
+        }
+    }
+
     /// Returns the counts since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
