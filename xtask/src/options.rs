@@ -12,6 +12,8 @@ use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::Vmm;
 use crate::probe::{self, Host, Verdict};
+use crate::setup::KERNELS;
+use crate::versions::LabKernel;
 
 /// Most memory that the guest's kernel can have evicted.
 pub const MOST_MIB: u32 = 2048;
@@ -26,14 +28,31 @@ pub struct HostOptions {
     /// only, one core
     #[arg(long)]
     pub exact: bool,
+    /// The lab's kernel, with its KVM: 6.1, 6.12 or 7.3 [default: 6.1]
+    #[arg(long, value_name = "VERSION", env = "APF_LAB_KERNEL", value_parser = lab_kernel)]
+    lab_kernel: Option<&'static LabKernel>,
+}
+
+/// Finds a kernel of the lab by its name.
+pub fn lab_kernel(name: &str) -> Result<&'static LabKernel, String> {
+    KERNELS.find(name)
 }
 
 impl HostOptions {
     /// Decides where guests run, and says so.
     pub fn verdict(&self) -> Result<Verdict> {
         let verdict = if self.exact { probe::choose_exact(self.host) } else { probe::choose(self.host) }?;
+        ensure!(
+            verdict.is_lab() || self.lab_kernel.is_none(),
+            "--lab-kernel (or APF_LAB_KERNEL) is for the lab, and guests run on this machine's KVM: add --host lab"
+        );
         println!("host: {verdict}");
         Ok(verdict)
+    }
+
+    /// Returns the lab's kernel.
+    pub fn kernel(&self) -> &'static LabKernel {
+        self.lab_kernel.unwrap_or(&KERNELS.default)
     }
 }
 

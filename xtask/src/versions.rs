@@ -1,6 +1,7 @@
 //! `images/versions.toml` as types, and the version in a program's `--version` line.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::LazyLock;
 
 use serde::Deserialize;
@@ -81,11 +82,55 @@ pub struct Packages {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LabPackages {
-    pub kernel: String,
-    pub busybox: String,
-    /// Versions that the tests have passed with.
-    pub kernel_version: String,
-    pub busybox_version: String,
+    pub busybox: Busybox,
+    pub kernels: LabKernels,
+}
+
+/// `[debian.lab.busybox]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Busybox {
+    pub package: String,
+    /// Version that the tests have passed with.
+    pub version: String,
+}
+
+/// `[debian.lab.kernels]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabKernels {
+    pub default: LabKernel,
+    pub others: Vec<LabKernel>,
+}
+
+/// A kernel that the lab can boot.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabKernel {
+    /// Name on the command line.
+    pub name: String,
+    /// Debian suite that it comes from; `None` is the system's release.
+    pub suite: Option<String>,
+    /// Package that depends on the current concrete kernel.
+    pub package: String,
+    /// Version that the tests have passed with.
+    pub version: String,
+}
+
+impl LabKernels {
+    /// Finds a kernel by its name.
+    ///
+    /// # Errors
+    /// There is none; the message lists them.
+    pub fn find(&'static self, name: &str) -> Result<&'static LabKernel, String> {
+        let all = || iter::once(&self.default).chain(&self.others);
+        all().find(|kernel| kernel.name == name).ok_or_else(|| {
+            format!(
+                "the lab's kernels are {}",
+                all().map(|kernel| &*kernel.name).collect::<Vec<_>>().join(", ")
+            )
+        })
+    }
 }
 
 /// Packages that are only unpacked, for disk images.
@@ -110,6 +155,14 @@ mod tests {
     #[test]
     fn the_versions_file_parses_and_pins_the_guests_rust() {
         assert_eq!(VERSIONS.rust.guest, "1.96.0");
+        assert_eq!(
+            VERSIONS.debian.lab.kernels.find("6.12").unwrap().suite.as_deref(),
+            Some("bookworm-backports")
+        );
+        assert_eq!(
+            VERSIONS.debian.lab.kernels.find("5").unwrap_err(),
+            "the lab's kernels are 6.1, 6.12, 7.3"
+        );
         assert!(VERSIONS.debian.toolchain.packages.iter().any(|name| name == "rust-web-src"));
     }
 }

@@ -148,7 +148,7 @@ mod tests {
         for t in 1..=65 {
             early.remember(Token(t), FIRST, &count);
         }
-        assert_eq!((early.len(), count.get()), (64, 64));
+        assert_eq!((early.len(), early.is_empty(), count.get()), (64, false, 64));
         assert!(!early.take(Token(1), FIRST, &count));
         assert!(early.take(Token(2), FIRST, &count) && !early.take(Token(2), FIRST, &count));
         assert_eq!((early.len(), count.get()), (63, 63));

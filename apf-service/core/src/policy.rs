@@ -127,6 +127,18 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_of_a_mean_is_new_and_an_outlier_counts_as_twice_the_mean() {
+        let mean = Mean::default();
+        mean.learn_without_outliers(8_000);
+        mean.learn_without_outliers(4_000);
+        assert_eq!(mean.get(), 7_500);
+        mean.learn_without_outliers(1_000_000);
+        assert_eq!(mean.get(), 8_438, "937 less and 1,875 more");
+        mean.fade();
+        assert_eq!(mean.get(), 8_175, "a 32nd less");
+    }
+
+    #[test]
     fn a_policy_without_measurements_schedules() {
         assert!(!learnt(0, &[]).halts(true, 0));
         assert!(!learnt(100, &[(Wait::Halt, 10)]).halts(true, 0));
@@ -159,7 +171,7 @@ mod tests {
         policy.learn(Wait::Halt, &slow, Tsc(50_010), 0);
         assert!(!policy.halts(true, 0), "{policy:?}");
         let fast = Stages { ready: Tsc(100), released: Tsc(100), ..slow };
-        let fasts = (1..).find(|_| {
+        let fasts = (1..1_000).find(|_| {
             policy.learn(Wait::Schedule, &fast, Tsc(140), 0);
             policy.halts(true, 0)
         });
@@ -173,7 +185,7 @@ mod tests {
         policy.learn(Wait::Halt, &stages, Tsc(1_000_000), 0);
         assert!(policy.halts(true, 0), "{policy:?}");
         let slow_halt = learnt(100, &[(Wait::Schedule, 40), (Wait::Halt, 80)]);
-        let tries = (1..).find(|_| {
+        let tries = (1..1_000).find(|_| {
             slow_halt.learn(Wait::Schedule, &stages, Tsc(140), 0);
             slow_halt.halts(true, 0)
         });

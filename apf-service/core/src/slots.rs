@@ -268,8 +268,12 @@ mod tests {
         let s = slots();
         let before = take(&s, 7, Wait::Schedule).unwrap();
         let last = (1 << (32 - INDEX_BITS)) - 1;
-        s.get(before).word.store(word(last, State::Free), Relaxed);
+        s.get(before).word.store(word(last - 1, State::Free), Relaxed);
         s.mark(before.index(), false);
+        let at_last = take(&s, 7, Wait::Schedule).unwrap();
+        assert_eq!(at_last.use_count(), last);
+        release(&s, 7);
+        s.finish(at_last);
         let wrapped = take(&s, 7, Wait::Halt).unwrap();
         assert_eq!((wrapped.use_count(), wrapped.index()), (0, before.index()));
         assert_eq!(release(&s, 7), Some(Wait::Halt));
@@ -299,6 +303,16 @@ mod tests {
             let (slot, wait) = s.release(Token(token(n)), Tsc(1), Tsc(1)).unwrap();
             assert!(core::ptr::eq(slot, s.get(ticket)) && wait == Wait::Schedule);
             assert_eq!(release(&s, token(n)), None, "once");
+        }
+    }
+
+    #[test]
+    fn a_token_that_is_used_again_displaces_its_older_wait_beside_its_neighbours() {
+        let s = slots();
+        let tickets = [1, 2, 3].map(|n| take(&s, n << 12, Wait::Schedule).unwrap());
+        for (n, ticket) in (1..).zip(tickets) {
+            let (slot, _) = s.displace(Token(n << 12), Tsc(1)).unwrap();
+            assert!(core::ptr::eq(slot, s.get(ticket)) && s.displace(Token(n << 12), Tsc(1)).is_none());
         }
     }
 

@@ -191,6 +191,13 @@ mod tests {
     use alloc::boxed::Box;
 
     #[test]
+    fn a_counter_is_raised_once_to_each_mark() {
+        let counter = Counter::new();
+        assert!(counter.raise(3) && !counter.raise(3) && !counter.raise(2));
+        assert_eq!(counter.get(), 3);
+    }
+
+    #[test]
     fn a_finished_wait_lands_in_the_histograms_of_its_kind() {
         let stats: Box<CoreStats> = Box::default();
         let stages = Stages { fault: Tsc(10), parked: Tsc(12), ready: Tsc(20), released: Tsc(23) };

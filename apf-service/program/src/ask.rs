@@ -38,6 +38,14 @@ pub fn stats() -> impl Iterator<Item = (CoreId, &'static CoreStats)> {
     (0..ffi::cores()).map(CoreId).filter_map(|core| Some((core, ffi::core_stats(core)?)))
 }
 
+/// Returns whether the host has told this program of a fault since it started. One is proof that the host
+/// delivers to a kernel. None is proof of nothing: a host that ignores `KVM_ASYNC_PF_SEND_ALWAYS` looks to the
+/// guest like one that pages nothing out (docs/adr/0013-silent-host.md of the project).
+#[must_use]
+pub fn has_delivered() -> bool {
+    stats().any(|(_, core)| core.not_present.get() > 0)
+}
+
 /// Takes the faults that were recorded ([`Config::record`](crate::Config::record)), core by core, each
 /// core's in the order in which they finished.
 pub fn recorded() -> impl Iterator<Item = Fault> {

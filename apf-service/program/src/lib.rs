@@ -49,7 +49,7 @@ pub use apf_core::record::Fault;
 pub use apf_core::report::ServiceStats;
 pub use apf_core::stats::{CoreStats, Counter, StageHistograms};
 pub use apf_core::time::Tsc;
-pub use ask::{physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
+pub use ask::{has_delivered, physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
 pub use error::StartError;
 pub use guard::NonPreemptible;
 #[cfg(feature = "openmetrics")]

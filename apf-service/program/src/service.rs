@@ -130,6 +130,11 @@ impl Service {
     /// and delivers none to it. Until [`resume`](Self::resume) a fault stops its core. The
     /// service thread stays; a service that is quiesced already stays so.
     ///
+    /// Cores are disarmed one after the other. On each, one MSR write with interrupts off lasts until the
+    /// host has finished the page-ins that it had begun for the faults of that core, at most 64 of them
+    /// (`kvm_clear_async_pf_completion_queue` waits for its workers): about as long as its slowest page takes.
+    /// A core that has nothing outstanding does not wait.
+    ///
     /// ```text
     ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
     /// ```
@@ -176,8 +181,8 @@ impl Service {
         }
     }
 
-    /// Disarms every core, releases all waiters, and ends the service thread.
-    /// After this the service can be started again.
+    /// Disarms every core, releases all waiters, and ends the service thread. Disarming takes as long as
+    /// in [`quiesce`](Self::quiesce). After this the service can be started again.
     pub fn stop(self) {
         self.end();
         status::set(Status::Off(Off::Stopped));

@@ -13,7 +13,7 @@ pub enum Status {
     Off(Off),
     /// [`start`](crate::start) or [`stop`](crate::Service::stop) is under way.
     Changing,
-    /// Armed.
+    /// Armed. Whether the host delivers is known only after a fault: [`has_delivered`](crate::has_delivered).
     Running {
         /// On this many cores.
         cores: u16,

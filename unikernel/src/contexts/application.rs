@@ -25,6 +25,7 @@ pub fn check(bench: &Bench) -> Verdict {
     demand(right, || "the page has wrong data".into())?;
     demand(counts.schedule_waits > 0, || "the fault did not wait by schedule".into())?;
     demand(turns > 0, || "no other task ran while it waited".into())?;
+    demand(apf_service::has_delivered(), || "the service does not know that a fault was told".into())?;
     Ok(format!("{} schedule wait(s), another task had {turns} turns meanwhile", counts.schedule_waits))
 }
 

@@ -17,20 +17,23 @@ const WORDS: usize = 8192;
 /// since the eviction.
 const MIDDLE: usize = WORDS / 2;
 const STACK: usize = 256 * 1024;
+/// Bytes that a wait may need below the stack pointer, as the README of `apf-service` promises.
+const WAIT: usize = 1024;
 
 /// Checks a fault on an evicted stack. The handler's entry on the interrupted stack touches
 /// an absent page with interrupts off, and the wait runs on that stack. The task's data
 /// there must be unchanged, red zone included; below it, the wait has written.
 pub fn check(bench: &Bench) -> Verdict {
-    let (word, damaged, used, counts) = thread::scope(|scope| {
+    let (word, damaged, depth, counts) = thread::scope(|scope| {
         spawn_with_stack(scope, STACK, || on_this_stack(bench)).join().expect("the task does not panic")
     });
     demand(word, || "the page has wrong data".into())?;
     demand(counts.schedule_waits > 0, || "the fault did not wait by schedule".into())?;
     demand(damaged == 0, || format!("{damaged} words of the stack were changed"))?;
-    demand(used > 0, || "the wait did not use that stack".into())?;
+    demand(depth > 0, || "the wait did not use that stack".into())?;
+    demand(depth <= WAIT, || format!("the wait needed {depth} bytes of the stack, more than {WAIT}"))?;
     Ok(format!(
-        "{} schedule wait(s), {used} words of the evicted stack used, none damaged",
+        "{} schedule wait(s), {depth} bytes of the evicted stack needed, none damaged",
         counts.schedule_waits
     ))
 }
@@ -47,10 +50,11 @@ fn on_this_stack(bench: &Bench) -> (bool, usize, usize, Counters) {
     let word = unsafe { read_with(stack.cast(), address) };
     let counts = host::counters().since(&before);
     let array = black_box(&array);
-    let changed = |words: Range<usize>| words.filter(|&i| array[i] != pattern(i as u64 + 1)).count();
+    let changed = |words: Range<usize>| words.filter(|&i| array[i] != pattern(i as u64 + 1));
     let untouched = MIDDLE - RED_ZONE / 8;
-    let damaged = changed(untouched..WORDS);
-    (word == right, damaged, changed(0..untouched), counts)
+    let damaged = changed(untouched..WORDS).count();
+    let depth = changed(0..untouched).next().map_or(0, |lowest| (MIDDLE - lowest) * 8);
+    (word == right, damaged, depth, counts)
 }
 
 /// Checks that application code on a stack that is not its task's waits by halt: the service

@@ -1,11 +1,12 @@
-//! Interposed `ioctl`, which shows the pager the guest's RAM.
+//! Interposed `ioctl`, which shows the pager the guest's RAM and the threads of its virtual CPUs.
 //!
 //! A VMM gives KVM each piece of its guest's RAM as a memory slot: the guest-physical address and the
 //! VMM's own. That covers RAM of any size and in any number of pieces. Slots come and go while
 //! firmware remaps the first megabyte, so what counts is every writable slot ever made.
 
 use crate::ram::{GuestRam, Piece};
-use std::sync::{Mutex, PoisonError};
+use std::cell::Cell;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use libc::{c_int, c_ulong, c_void};
 
@@ -13,6 +14,15 @@ use libc::{c_int, c_ulong, c_void};
 const SET_MEMORY: [c_ulong; 2] = [0x4020_ae46, 0x40a0_ae49];
 /// Flag of a slot that the guest cannot write to: ROM.
 const READONLY: u32 = 1 << 1;
+
+/// `KVM_RUN`, with which a thread is a virtual CPU.
+const RUN: c_ulong = 0xae80;
+
+/// IDs of the threads that have run a virtual CPU.
+static VCPUS: RwLock<Vec<u32>> = RwLock::new(Vec::new());
+thread_local! {
+    static IS_NOTED: Cell<bool> = const { Cell::new(false) };
+}
 
 static GUEST_RAM: Mutex<GuestRam> = Mutex::new(GuestRam::empty());
 
@@ -42,6 +52,20 @@ fn note(region: MemoryRegion) {
     }
 }
 
+/// Returns true if the thread with this ID, as its own PID namespace has it, has run a virtual CPU.
+pub fn is_vcpu(thread: u32) -> bool {
+    VCPUS.read().unwrap_or_else(PoisonError::into_inner).contains(&thread)
+}
+
+/// Records that this thread runs a virtual CPU.
+fn note_vcpu() {
+    if !IS_NOTED.replace(true) {
+        // SAFETY: the call takes nothing and touches no memory.
+        let thread = unsafe { libc::gettid() };
+        VCPUS.write().unwrap_or_else(PoisonError::into_inner).push(thread.cast_unsigned());
+    }
+}
+
 /// Replaces the C library's `ioctl` in the whole process. That function has variable arguments,
 /// which x86-64 passes like these.
 ///
@@ -50,7 +74,9 @@ fn note(region: MemoryRegion) {
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, expect(dead_code, reason = "the test binary keeps the C library's ioctl"))]
 pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
-    if SET_MEMORY.contains(&request) && !argument.is_null() {
+    if request == RUN {
+        note_vcpu();
+    } else if SET_MEMORY.contains(&request) && !argument.is_null() {
         // SAFETY: the caller passes KVM a pointer to this structure, or to one that begins with it.
         note(unsafe { argument.cast::<MemoryRegion>().read_unaligned() });
     }
@@ -77,5 +103,15 @@ mod tests {
         assert_eq!(ram.bytes(), 0xe_0000);
         assert_eq!(ram.page_of(0x700c_0000), Some(0xa0));
         assert_eq!(ram.page_of(0x7800_0000), None, "a ROM");
+    }
+
+    #[test]
+    fn a_thread_that_runs_a_virtual_cpu_is_noted_once() {
+        // SAFETY: the call takes nothing and touches no memory.
+        let this = unsafe { libc::gettid() }.cast_unsigned();
+        assert!(!is_vcpu(this));
+        (0..2).for_each(|_| note_vcpu());
+        assert!(is_vcpu(this) && !is_vcpu(this + 1));
+        assert_eq!(VCPUS.read().unwrap().iter().filter(|&&thread| thread == this).count(), 1);
     }
 }

@@ -8,7 +8,8 @@
 //! 1. When the library is loaded, `start` opens everything that the pager will need (the VMM may
 //!    sandbox itself later) and starts its one thread. Without `APF_PAGER_SOCKET` it does nothing.
 //! 2. `hook` interposes `ioctl`. The memory that the VMM gives to KVM as writable slots is the
-//!    guest's RAM. `mappings` refuses memory that cannot be paged.
+//!    guest's RAM, and a thread that calls `KVM_RUN` is a virtual CPU. `mappings` refuses memory
+//!    that cannot be paged.
 //! 3. A controller connects to the socket and sends requests ([`apf_vocabulary::pager`]): evict
 //!    everything or a part of it, set the latency, restore everything, return the counts.
 //! 4. From the first eviction on, userfaultfd reports each touch of an absent page, and `pager`
@@ -25,7 +26,7 @@ mod choice; // the pages that an eviction takes
 mod due; // due times of faults
 mod error; // errors, with messages that tell the user what to do
 mod handles; // files and descriptors from the kernel
-mod hook; // interposed `ioctl`, which shows the guest's RAM
+mod hook; // interposed `ioctl`, which shows the guest's RAM and virtual CPUs
 mod latency; // latency of page-ins
 mod mappings; // the kind of memory that RAM is
 mod pagemap; // the pages that are present

@@ -39,6 +39,7 @@ mod evict; // eviction of pages
 use crate::due::DueQueue;
 use crate::error::Error;
 use crate::handles::Handles;
+use crate::hook;
 use crate::latency::Sampler;
 use crate::mappings::Smaps;
 use crate::pagemap::Pagemap;
@@ -160,6 +161,7 @@ impl Pager {
         let Some(page) = self.ram.page_of(fault.address) else { return };
         match self.pages.fault(page) {
             PageState::Evicted => {
+                self.stats.vcpu_page_ins += u64::from(hook::is_vcpu(fault.thread));
                 self.queue.push(arrival + latency.sample(), page);
                 self.stats.in_flight_max = self.stats.in_flight_max.max(self.queue.len() as u64);
             }

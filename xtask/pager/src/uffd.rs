@@ -12,6 +12,9 @@ pub struct Fault {
     pub address: usize,
     /// The page was write-protected at the time of the fault; it may have been dropped since.
     pub write_protect: bool,
+    /// ID of the thread that waits, as its own PID namespace has it; of one of the kernel's if KVM
+    /// has it bring in the page of an async page fault.
+    pub thread: u32,
 }
 
 /// Result of a page-in.
@@ -38,7 +41,8 @@ impl Uffd {
             Some(libc::ENOSYS) => Error::NoUserfaultfd(error),
             _ => Error::NotPermitted(error),
         })?);
-        let mut api = Api { api: UFFD_API, features: FEATURE_PAGEFAULT_FLAG_WP, ioctls: 0 };
+        let mut api =
+            Api { api: UFFD_API, features: FEATURE_PAGEFAULT_FLAG_WP | FEATURE_THREAD_ID, ioctls: 0 };
         // SAFETY: `UFFDIO_API` reads and writes one `Api`.
         unsafe { uffd.ioctl(UFFDIO_API, &mut api) }.map_err(Error::NoWriteProtection)?;
         Ok(uffd)
@@ -152,6 +156,7 @@ impl Uffd {
             faults.extend(messages[..count].iter().filter(|m| m.event == EVENT_PAGEFAULT).map(|m| Fault {
                 address: m.address as usize,
                 write_protect: m.flags & PAGEFAULT_FLAG_WP != 0,
+                thread: m.thread,
             }));
             if count < messages.len() {
                 return;
@@ -181,6 +186,8 @@ impl AsRawFd for Uffd {
 
 const UFFD_API: u64 = 0xaa;
 const FEATURE_PAGEFAULT_FLAG_WP: u64 = 1 << 0;
+/// Since Linux 4.14.
+const FEATURE_THREAD_ID: u64 = 1 << 8;
 const REGISTER_MISSING: u64 = 1 << 0;
 const REGISTER_WP: u64 = 1 << 1;
 const WRITEPROTECT_WP: u64 = 1 << 0;
@@ -250,7 +257,8 @@ struct Message {
     reserved: [u8; 7],
     flags: u64,
     address: u64,
-    thread: u64,
+    thread: u32,
+    padding: u32,
 }
 
 const _: () = assert!(size_of::<Message>() == 32);

@@ -77,7 +77,7 @@ impl Report {
     }
 
     /// Sum of a count over the samples of a mode; `None` if one does not have it.
-    fn sum(&self, mode: Mode, name: &str) -> Option<u64> {
+    pub(crate) fn sum(&self, mode: Mode, name: &str) -> Option<u64> {
         let of_mode = self.samples.iter().filter(|sample| sample.mode == mode);
         of_mode.map(|sample: &Sample| sample.counts.get(name).copied()).sum()
     }
@@ -148,7 +148,9 @@ mod tests {
         for sample in document.samples.iter_mut().filter(|sample| sample.mode == Mode::Async) {
             let counts = [("not_present", 500), ("schedule_waits", 480), ("halt_waits", 20), ("ready", 500)];
             sample.counts = counts.map(|(name, count)| (name.to_owned(), count)).into();
-            sample.counts.insert("host_not_present".into(), 500);
+            for (name, count) in [("not_present", 500), ("untold_pages", 4), ("served_pages", 504)] {
+                sample.counts.insert(format!("host_{name}"), count);
+            }
             sample.metrics.insert("computing_kept_percent".into(), 0.1704);
         }
         let text = example::report(document).brief().unwrap();
@@ -159,6 +161,7 @@ mod tests {
             "times faster",
             "0 of 4,096 compared byte for byte",
             "not present   1,500 in the guest (1,440 schedule + 60 halt waits), 1,500 in the host's trace",
+            "The guest was not told of 12 of 1,512 page-ins",
             "at most 64 at once; not accessible faults",
             "p99.9",
         ] {

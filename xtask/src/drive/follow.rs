@@ -31,7 +31,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let scratch = dirs::scratch("drive")?;
     let socket = scratch.path().join("pager");
     let trace = Trace::start();
-    let swap = spec.swap.as_deref().map(Swap::start).transpose()?;
+    let swap = spec.swap.then(|| Swap::start(spec.page_latency.mean(), spec.memory_mib * 2)).transpose()?;
     let start = || Guest::start(vmm::command(spec, &socket), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));

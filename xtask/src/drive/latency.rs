@@ -32,6 +32,11 @@ impl PageLatency {
     }
 
     /// Its mean, to say how long a run may take.
+    /// Returns true if each page takes the same time.
+    pub const fn is_constant(&self) -> bool {
+        matches!(self.model, Latency::Constant { .. })
+    }
+
     pub fn mean(&self) -> Duration {
         let micros = match &self.model {
             Latency::Constant { micros } => *micros as f64,

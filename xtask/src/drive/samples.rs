@@ -158,6 +158,8 @@ fn host_counts(began: &Counts, evicted: Option<(u64, Counts)>, ended: &Counts) -
         _ => vec![
             // Touched pages that came in, whether the guest took an async fault or its core was stopped.
             ("served_pages", since(|stats| stats.served_pages, began)),
+            // Of those, the ones that a virtual CPU's own thread waited for: the guest was not told.
+            ("untold_pages", since(|stats| stats.vcpu_page_ins, began)),
             ("evictions", since(|stats| stats.evictions, began)),
             // Those that the first eviction left out of memory, and those that others took out again.
             ("evicted_pages", out + since(|stats| stats.dropped_pages, &at)),
@@ -190,14 +192,21 @@ mod tests {
     #[test]
     fn pages_are_counted_from_start_to_end_and_evictions_from_the_first_on() {
         let counts = |served_pages, evictions, dropped_pages, ready| Counts {
-            pager: Stats { served_pages, evictions, dropped_pages, ..Stats::default() },
+            pager: Stats {
+                served_pages,
+                vcpu_page_ins: served_pages / 5,
+                evictions,
+                dropped_pages,
+                ..Stats::default()
+            },
             trace: Some(HostCounts { ready, repeated: ready / 2, ..HostCounts::default() }),
             ..Counts::default()
         };
         let evicted = Some((40, counts(10, 2, 90, 3)));
         let counted = host_counts(&counts(10, 1, 50, 2), evicted, &counts(45, 4, 97, 10));
-        assert_eq!(counted[..3], [("served_pages", 35), ("evictions", 3), ("evicted_pages", 47)]);
-        assert_eq!(counted[3..], [("not_present", 0), ("ready", 8), ("synchronous", 0), ("repeated", 4)]);
+        assert_eq!(counted[..2], [("served_pages", 35), ("untold_pages", 7)]);
+        assert_eq!(counted[2..4], [("evictions", 3), ("evicted_pages", 47)]);
+        assert_eq!(counted[4..], [("not_present", 0), ("ready", 8), ("synchronous", 0), ("repeated", 4)]);
         let mut sample = Sample::new(Mode::Async, Point::new());
         sample.counts = Counters { ready: 9, most_outstanding: 5, ..Default::default() }.to_counts();
         add_host(&mut sample, counted);

@@ -73,8 +73,8 @@ pub struct Spec {
     pub page_latency: PageLatency,
     /// Of samples.
     pub evict: Evict,
-    /// The disk that the host swaps to, where its own swap takes the pager's place.
-    pub swap: Option<PathBuf>,
+    /// True if the host's own swap takes the pager's place, on a disk with `page_latency`.
+    pub swap: bool,
     /// Of latencies and evictions.
     pub seed: u64,
     /// Time that its work may take, far above what it takes on an idle machine.

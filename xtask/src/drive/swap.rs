@@ -19,7 +19,12 @@ const LEAST_BYTES: u64 = 256 << 10;
 /// Number of attempts: recently used memory becomes old when the kernel looks at it.
 const ROUNDS: u32 = 16;
 
-/// Swap on a scratch disk, and the VMM's cgroup, until dropped.
+/// The host's disk for its swap: memory with a latency (Documentation/block/null_blk.rst), a device made by
+/// a folder in configfs.
+const CONFIG: &str = "/sys/kernel/config";
+const DISK: &str = "nullb/apf";
+
+/// Swap on a disk of its own, and the VMM's cgroup, until dropped.
 pub struct Swap {
     disk: PathBuf,
     cgroup: PathBuf,
@@ -48,13 +53,14 @@ impl SwapCounts {
 }
 
 impl Swap {
-    /// Swaps to `disk`, whatever is on it, and makes the cgroup.
+    /// Makes a disk of `mib` whose accesses take `latency`, swaps to it, and makes the cgroup.
     ///
     /// # Errors
-    /// The disk cannot be swapped to, or there are no cgroups with memory's controller.
-    pub fn start(disk: &Path) -> Result<Self> {
+    /// The kernel has no such disks, or there are no cgroups with memory's controller.
+    pub fn start(latency: Duration, mib: u32) -> Result<Self> {
+        let disk = disk(latency, mib)?;
         let run = |program: &str| {
-            let cmd = Cmd::new(program).arg(disk).quiet().timeout(Duration::from_secs(60));
+            let cmd = Cmd::new(program).arg(&disk).quiet().timeout(Duration::from_secs(60));
             cmd.capture().with_context(|| format!("cannot swap to {}", disk.display()))
         };
         run("mkswap")?;
@@ -64,7 +70,7 @@ impl Swap {
             .context("no cgroups with the memory controller (cgroup2, mounted at /sys/fs/cgroup)")?;
         let cgroup = root.join(format!("apf-{}", process::id()));
         fs::create_dir(&cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
-        Ok(Self { disk: disk.into(), cgroup })
+        Ok(Self { disk, cgroup })
     }
 
     /// Starts something inside the cgroup: children are where their parent is.
@@ -118,6 +124,29 @@ impl Swap {
             swapped_in: field(Path::new("/proc/vmstat"), "pswpin")?,
         })
     }
+}
+
+/// Makes a disk in memory whose requests each take `latency` from the device's own timer, so that a read is
+/// not finished when it is submitted.
+fn disk(latency: Duration, mib: u32) -> Result<PathBuf> {
+    let config = Path::new(CONFIG);
+    if !config.join("nullb").is_dir() {
+        let mount = Cmd::new("mount").args(["-t", "configfs", "config", CONFIG]).quiet();
+        mount.capture().context("cannot mount configfs")?;
+    }
+    let device = config.join(DISK);
+    fs::create_dir(&device).with_context(|| format!("cannot make {} (module null_blk)", device.display()))?;
+    for (name, value) in [
+        ("size", mib.to_string()),
+        ("memory_backed", "1".into()),
+        // Completed by a timer, after as many nanoseconds.
+        ("irqmode", "2".into()),
+        ("completion_nsec", latency.as_nanos().to_string()),
+        ("power", "1".into()),
+    ] {
+        write(&device.join(name), &value)?;
+    }
+    Ok(PathBuf::from("/dev").join(device.file_name().unwrap_or_default()))
 }
 
 impl Drop for Swap {

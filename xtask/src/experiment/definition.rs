@@ -108,7 +108,7 @@ pub const fn varied(name: &'static str, quick: &'static [f64], full: &'static [f
 pub enum PagedBy {
     /// This project's pager, in the VMM.
     Pager,
-    /// The host's own swap, on a scratch disk.
+    /// The host's own swap, on a disk with a latency.
     Swap,
 }
 

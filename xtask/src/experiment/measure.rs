@@ -25,7 +25,7 @@ use crate::versions::VERSIONS;
 pub fn takes(place: &Place, definition: &Definition) -> Result<()> {
     ensure!(
         definition.paged_by == PagedBy::Pager || place.verdict.is_lab(),
-        "it runs in the lab only (--host lab): it swaps to a scratch disk, and sets vm.page-cluster for \
+        "it runs in the lab only (--host lab): it makes a disk for swap, and sets vm.page-cluster for \
          the whole machine"
     );
     Ok(())

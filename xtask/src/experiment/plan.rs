@@ -12,9 +12,9 @@ use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
 use super::options::Options;
 use crate::drive::latency::PageLatency;
 use crate::drive::spec::{Spec, System, Vmm};
+use crate::guest_memory;
 use crate::options::MOST_MIB;
 use crate::place::Place;
-use crate::{guest_memory, lab};
 
 /// The least that Debian's kernel needs for everything.
 const LINUX_MIB: u32 = 128;
@@ -68,7 +68,10 @@ impl Plan {
         }
         let longest_ms = most(&axes, LATENCY);
         ensure!(longest_ms <= 10_000.0, "--at {LATENCY}: above 10s is not an experiment");
-        let longest = Duration::from_secs_f64(longest_ms / 1000.0);
+        let longest = match definition.paged_by {
+            PagedBy::Pager => Duration::from_secs_f64(longest_ms / 1000.0),
+            PagedBy::Swap => SWAP_LATENCY,
+        };
         let page_latency = given.clone().unwrap_or_else(|| PageLatency::constant(longest));
         options.paging.evict.leaves_time_for(page_latency.mean(), definition.evicts)?;
         let region_mib = options.region_mib.map_or(definition.region_mib, u32::from);
@@ -97,9 +100,6 @@ impl Plan {
 
     /// Text of the latency: a value, or the parameter that varies it.
     pub fn page_latency_text(&self) -> String {
-        if self.definition.paged_by == PagedBy::Swap {
-            return "the disk's".into();
-        }
         let varied = !self.latency_is_given && self.axes.iter().any(|axis| axis.name == LATENCY);
         if varied { format!("the parameter {LATENCY}") } else { self.page_latency.to_string() }
     }
@@ -159,7 +159,7 @@ impl Plan {
             cores: self.cores,
             page_latency: self.page_latency.clone(),
             evict: options.paging.evict.clone(),
-            swap: (self.definition.paged_by == PagedBy::Swap).then(|| lab::DISK.into()),
+            swap: self.definition.paged_by == PagedBy::Swap,
             seed: options.guest.seed,
             work: each * samples as u32,
             region_pages: self.region_mib * PAGES_PER_MIB,
@@ -207,15 +207,17 @@ pub struct Work<'a> {
     pub loads: &'a [f64],
 }
 
+/// Latency of swap's disk, unless an option says otherwise.
+const SWAP_LATENCY: Duration = Duration::from_millis(5);
+
 /// Checks that options for the pager are given only where there is one.
 pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
     if definition.paged_by == PagedBy::Pager {
         return Ok(());
     }
-    ensure!(
-        options.paging.latency.page_latency.is_none(),
-        "--page-latency: swap takes as long as its disk does"
-    );
+    if let Some(latency) = &options.paging.latency.page_latency {
+        ensure!(latency.is_constant(), "--page-latency {latency}: swap's disk has one latency for all pages");
+    }
     let evict = &options.paging.evict;
     ensure!(evict.is_all(), "--evict {evict}: swap evicts all memory; leave the option out");
     ensure!(!options.host.exact, "--exact: time would not wait for swap's disk");
@@ -324,7 +326,7 @@ mod tests {
             let error = format!("{:#}", plan(&args).err().unwrap());
             assert!(error.contains(named), "{error}");
         }
-        for args in [&["--page-latency", "5ms"][..], &["--evict", "lru:0.5"], &["--exact"]] {
+        for args in [&["--page-latency", "uniform:1ms..5ms"][..], &["--evict", "lru:0.5"], &["--exact"]] {
             let error = plan_of("swap", args).err().unwrap().to_string();
             assert!(error.contains(args[0]) && error.contains("swap"), "{error}");
         }

@@ -10,8 +10,8 @@ const CLUSTER: &str = "page_cluster";
 /// The experiment.
 pub const DEFINITION: Definition = Definition {
     name: "swap",
-    question: "What does the service gain over the host's real swap, whose readahead brings pages that \
-               nobody waits for, and which reads some pages synchronously?",
+    question: "What does the service gain over the host's real swap, with readahead, which brings pages that \
+               nobody waits for, and without?",
     variable: (CLUSTER, "vm.page-cluster: 2 to the power of it pages are read at once"),
     falsified_by: "a page that takes longer async than blocked, or faults that the guest counts and the \
                    host does not",

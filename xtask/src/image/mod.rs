@@ -22,7 +22,7 @@ use crate::build;
 use crate::dirs;
 use crate::output::{self, Earlier};
 use crate::probe::{self, Host, Verdict};
-use crate::setup::{self, Needs};
+use crate::setup::{self, KERNELS, Needs};
 use app::App;
 use manifest::{Described, MANIFEST, Manifest};
 
@@ -57,7 +57,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     output::check(&out, &[ELF, LOADER, STANDALONE, DISK, MANIFEST])?;
     let verdict = args.time.is_some().then(|| probe::choose(args.host)).transpose()?;
     let boots = verdict.is_some();
-    let lab = matches!(verdict, Some(Verdict::Lab { .. }));
+    let lab = verdict.as_ref().is_some_and(Verdict::is_lab).then(|| &KERNELS.default);
     let tools =
         setup::ensure(Needs { guest: true, grub: true, uhyve: boots, qemu: boots, lab, linux: false })?;
     let loader = build::loader::build(&tools)?;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{ChildStdout, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -80,16 +80,7 @@ fn exchange(parts: &LabParts, job: &Job, scratch: &Path) -> Result<machine::Exch
             packed
         }
     };
-    let disk = job.disk_mib.map(|mib| disk(scratch, mib)).transpose()?;
-    Ok(machine::Exchange { initramfs, results, disk })
-}
-
-/// Makes an empty disk: a sparse file, which takes space on the host only where written.
-fn disk(scratch: &Path, mib: u32) -> Result<PathBuf> {
-    let path = scratch.join("disk");
-    let made = File::create(&path).and_then(|file| file.set_len(u64::from(mib) << 20));
-    made.with_context(|| format!("cannot make {}", path.display()))?;
-    Ok(path)
+    Ok(machine::Exchange { initramfs, results })
 }
 
 /// Passes on the lines of the job's port until it closes, which is when QEMU ends.

@@ -16,9 +16,6 @@ const EXIT_CODE: &str = ".lab-exit";
 /// The writable share's place in the lab (`images/lab/init`).
 pub const SHARE: &str = "/run/apf";
 
-/// The disk of a job that has one.
-pub const DISK: &str = "/dev/vda";
-
 /// A command to run in the lab.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
@@ -31,8 +28,6 @@ pub struct Job {
     pub cwd: PathBuf,
     /// Limit from power-on to the exit code, by the host's clock.
     pub timeout: Duration,
-    /// Size of an empty disk, [`DISK`], if the job needs one.
-    pub disk_mib: Option<u32>,
     pub time: Time,
     /// File for the emulator's list of all blocks of code with their execution counts.
     pub profile: Option<PathBuf>,

@@ -30,8 +30,6 @@ pub struct Exchange {
     pub initramfs: PathBuf,
     /// Archive of the job's output, in exact mode.
     pub results: PathBuf,
-    /// Its disk.
-    pub disk: Option<PathBuf>,
 }
 
 /// Makes QEMU's command for a job. The first serial port is the kernel's console, written
@@ -54,7 +52,7 @@ pub fn command(parts: &LabParts, job: &Job, exchange: &Exchange) -> Cmd {
             "chardev:job",
         ]);
     let command = match job.time {
-        Time::Host => host_time(with_disk(command, exchange.disk.as_deref()), job),
+        Time::Host => host_time(command, job),
         Time::Instructions { seed, .. } => exact(command, exchange, seed),
     };
     match &job.profile {
@@ -70,13 +68,6 @@ fn profiled(command: Cmd, counter: &Path, profile: &Path) -> Cmd {
         .arg(format!("{},inline=on,limit={}", option_value(counter), u32::MAX))
         .args(["-d", "plugin", "-D"])
         .arg(profile)
-}
-
-/// Adds the disk. `cache=unsafe`: its content is not needed after the machine's end.
-fn with_disk(command: Cmd, disk: Option<&Path>) -> Cmd {
-    let Some(disk) = disk else { return command };
-    let drive = format!("file={},if=none,id=disk,format=raw,cache=unsafe", option_value(disk));
-    command.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"])
 }
 
 fn host_time(command: Cmd, job: &Job) -> Cmd {

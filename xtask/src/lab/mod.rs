@@ -23,12 +23,11 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 pub use boot::run;
-pub use job::{DISK, Files, Job, SHARE, Time};
+pub use job::{Files, Job, SHARE, Time};
 
-use crate::{
-    dirs,
-    setup::{self, Needs},
-};
+use crate::setup::{self, KERNELS, Needs};
+use crate::versions::LabKernel;
+use crate::{dirs, options};
 
 /// `cargo xtask lab -- COMMAND…`
 #[derive(Debug, Args)]
@@ -40,6 +39,9 @@ pub struct LabArgs {
     /// the files that its arguments name by absolute paths
     #[arg(long)]
     exact: bool,
+    /// The lab's kernel: 6.1, 6.12 or 7.3 [default: 6.1]
+    #[arg(long, value_name = "VERSION", env = "APF_LAB_KERNEL", value_parser = options::lab_kernel)]
+    lab_kernel: Option<&'static LabKernel>,
     /// The command and its arguments; programs and files are the host's, read-only, with
     /// changes to /tmp discarded; /run/apf is shared and writable
     #[arg(last = true, required = true)]
@@ -57,7 +59,8 @@ impl LabArgs {
 
 /// `cargo xtask lab -- COMMAND…`: runs the command, prints its output, returns its exit code.
 pub fn verb(args: &LabArgs) -> Result<u8> {
-    let tools = setup::ensure(Needs { lab: true, ..Needs::default() })?;
+    let tools =
+        setup::ensure(Needs { lab: Some(args.lab_kernel.unwrap_or(&KERNELS.default)), ..Needs::default() })?;
     let share = dirs::scratch("lab-share")?;
     let here = env::current_dir().context("the current folder is gone")?;
     let (time, cwd) = if args.exact {

@@ -99,7 +99,6 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         argv,
         cwd,
         timeout: limit + LAB_LIMIT,
-        disk_mib: spec.swap.as_ref().map(|_| spec.memory_mib * 2),
         time,
         profile: spec.profile.then(|| folder.join(PROFILE)),
     };

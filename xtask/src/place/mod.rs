@@ -33,7 +33,7 @@ impl Place {
             guest: true,
             uhyve: vmms.contains(&Vmm::Uhyve),
             qemu: vmms.contains(&Vmm::Qemu),
-            lab: verdict.is_lab(),
+            lab: verdict.is_lab().then(|| host.kernel()),
             linux,
             grub: false,
         })?;

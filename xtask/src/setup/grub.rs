@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::apt;
+use super::apt::lists::Lists;
 use crate::dirs;
 use crate::versions::VERSIONS;
 
@@ -66,7 +67,8 @@ pub fn ensure() -> Result<Grub> {
     let names: Vec<&str> = VERSIONS.debian.grub.packages.iter().map(String::as_str).collect();
     println!("  download {}, for disk images (unpacked, not installed)", names.join(" "));
     let scratch = dirs::scratch("grub")?;
-    let new = apt::unpack(&names, scratch.path())?;
+    let files = Lists::system().download(&names, scratch.path())?;
+    let new = apt::unpack(&files, scratch.path())?;
     remove_unused(&new);
     apt::move_into_place(&new, &root())?;
     Grub::at(root()).context("Debian's GRUB packages lack a tool or a module folder that disk images need")

@@ -2,15 +2,20 @@
 //! initramfs. None of them is installed on the host.
 
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::{fmt, fs};
 
 use anyhow::{Context, Result};
 
+use super::apt::lists::{Kind, Lists};
 use super::emulator::{self, Emulator};
 use super::{apt, initramfs};
 use crate::dirs;
-use crate::process::Scratch;
-use crate::versions::{LabPackages, VERSIONS};
+use crate::process::{Cmd, Scratch};
+use crate::versions::{LabKernel, LabKernels, VERSIONS};
+
+/// The kernels that the lab can boot.
+pub static KERNELS: LazyLock<&LabKernels> = LazyLock::new(|| &VERSIONS.debian.lab.kernels);
 
 /// The parts that the lab boots from.
 #[derive(Clone, Debug)]
@@ -59,7 +64,9 @@ impl Unpacked {
     }
 
     fn kernel(&self) -> PathBuf {
-        self.root.join(format!("boot/vmlinuz-{}", self.release))
+        // Beside its modules from Linux 7 on.
+        let beside = self.modules().join("vmlinuz");
+        if beside.is_file() { beside } else { self.root.join(format!("boot/vmlinuz-{}", self.release)) }
     }
 
     fn busybox(&self) -> PathBuf {
@@ -71,22 +78,28 @@ impl Unpacked {
     }
 }
 
-fn root() -> PathBuf {
-    dirs::apf().join("lab/root")
+/// A part's path below `target/apf/lab`; other kernels than the default have their name in it.
+fn path(part: &str, kernel: &LabKernel) -> PathBuf {
+    let name = if *kernel == KERNELS.default { String::new() } else { format!("-{}", kernel.name) };
+    dirs::apf().join("lab").join(part.replace("{}", &name))
 }
 
-/// Returns whether kernel and busybox are unpacked.
-pub fn is_unpacked() -> bool {
-    Unpacked::at(root()).is_some()
+fn root(kernel: &LabKernel) -> PathBuf {
+    path("root{}", kernel)
+}
+
+/// Returns whether `kernel` and busybox are unpacked.
+pub fn is_unpacked(kernel: &LabKernel) -> bool {
+    Unpacked::at(root(kernel)).is_some()
 }
 
 /// Finds, downloads or builds the parts. An unpacked kernel is kept, also when Debian has a
 /// newer one, until `target/apf/lab` is removed.
-pub fn ensure() -> Result<LabParts> {
+pub fn ensure(kernel: &LabKernel) -> Result<LabParts> {
     let emulator = emulator::ensure()?;
-    let unpacked = unpacked()?;
-    let initramfs = dirs::apf().join("lab/initramfs.cpio");
-    let stamp_file = dirs::apf().join("lab/initramfs.stamp");
+    let unpacked = unpacked(kernel)?;
+    let initramfs = path("initramfs{}.cpio", kernel);
+    let stamp_file = path("initramfs{}.stamp", kernel);
     let stamp = format!("{}\n{}\n{}", unpacked.release, initramfs::MODULES, initramfs::INIT);
     if !initramfs.is_file()
         || fs::read_to_string(&stamp_file).is_ok_and(|old| old != stamp)
@@ -101,44 +114,59 @@ pub fn ensure() -> Result<LabParts> {
     Ok(LabParts { emulator, linux: unpacked.linux(), initramfs })
 }
 
-/// Finds or downloads the kernel alone.
+/// Finds or downloads the kernel of Linux guests.
 pub fn linux() -> Result<Linux> {
-    Ok(unpacked()?.linux())
+    Ok(unpacked(&KERNELS.default)?.linux())
 }
 
-fn unpacked() -> Result<Unpacked> {
-    Unpacked::at(root()).map_or_else(unpack, Ok)
+fn unpacked(kernel: &LabKernel) -> Result<Unpacked> {
+    Unpacked::at(root(kernel)).map_or_else(|| unpack(kernel), Ok)
 }
 
-fn unpack() -> Result<Unpacked> {
-    let wanted = &VERSIONS.debian.lab;
+fn unpack(kernel: &LabKernel) -> Result<Unpacked> {
+    let busybox = &VERSIONS.debian.lab.busybox;
     println!(
-        "  download {} and {}, the lab's kernel and userland (unpacked, not installed)",
-        wanted.kernel, wanted.busybox
+        "  download {} ({}) and {}, the lab's kernel and userland (unpacked, not installed)",
+        kernel.package, kernel.name, busybox.package
     );
-    let scratch = dirs::scratch("lab")?;
-    let kernel = apt::concrete_kernel(&wanted.kernel)?;
-    let new = apt::unpack(&[&kernel, &wanted.busybox], scratch.path())?;
-    note_versions(&apt::versions(scratch.path())?, wanted);
-    remove_unused(&new);
-    apt::move_into_place(&new, &root())?;
-    Unpacked::at(root()).with_context(|| format!("{kernel} does not contain a kernel and its modules"))
-}
-
-/// Tells which packages the tests were not last passed with.
-fn note_versions(found: &[(String, String)], known: &LabPackages) {
-    for (package, version) in found {
-        let (key, known) = match *package == known.busybox {
-            true => ("busybox_version", &known.busybox_version),
-            false => ("kernel_version", &known.kernel_version),
-        };
-        if version != known {
+    let (scratch, of_suite) = (dirs::scratch("lab")?, dirs::scratch("lab-kernel")?);
+    let lists = match &kernel.suite {
+        Some(suite) => Lists::of(suite, Kind::Binary, of_suite.path())?,
+        None => Lists::system(),
+    };
+    let packages = lists.kernel(&kernel.package)?;
+    let names: Vec<_> = packages.iter().map(String::as_str).collect();
+    let mut files = lists.download(&names, of_suite.path())?;
+    files.extend(Lists::system().download(&[&busybox.package], scratch.path())?);
+    let new = apt::unpack(&files, scratch.path())?;
+    for (package, version) in files.iter().filter_map(|file| apt::name_and_version(file)) {
+        let is_busybox = package == busybox.package;
+        let known = if is_busybox { &busybox.version } else { &kernel.version };
+        if (is_busybox || package == packages[0]) && version != *known {
             println!(
-                "  note     {package} is {version}; the tests have passed with {known} \
-                 (images/versions.toml, [debian.lab] {key})"
+                "  note     {package} is {version}; the tests have passed with {known} (images/versions.toml, \
+                 [debian.lab])"
             );
         }
     }
+    // Where newer releases of Debian have them.
+    let modules = new.join("usr/lib/modules");
+    if modules.is_dir() {
+        fs::create_dir_all(new.join("lib"))?;
+        fs::rename(&modules, new.join("lib/modules"))?;
+    }
+    remove_unused(&new);
+    decompress(&new.join("lib/modules"))?;
+    apt::move_into_place(&new, &root(kernel))?;
+    Unpacked::at(root(kernel))
+        .with_context(|| format!("{} does not contain a kernel and its modules", packages[0]))
+}
+
+/// Decompresses the modules, which busybox cannot load as newer kernels' packages have them.
+fn decompress(modules: &Path) -> Result<()> {
+    let find =
+        Cmd::new("find").arg(modules).args(["-name", "*.ko.xz", "-exec", "xz", "--decompress", "{}", "+"]);
+    find.doing("decompressing the kernel's modules").logged(&dirs::log("unpack")?)
 }
 
 /// Removes drivers of hardware that QEMU does not have: much of the kernel package.

@@ -26,11 +26,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 pub use self::grub::Grub;
-pub use self::lab::{LabParts, Linux};
+pub use self::lab::{KERNELS, LabParts, Linux};
 pub use self::qemu::Qemu;
 pub use self::toolchain::{BuildTools, Toolchain};
 use crate::probe::{self, Host};
-use crate::versions::VERSIONS;
+use crate::versions::{LabKernel, VERSIONS};
 use apt::Want;
 
 /// `cargo xtask setup`
@@ -52,8 +52,8 @@ pub struct Needs {
     pub qemu: bool,
     /// GRUB and the tools that make disk images.
     pub grub: bool,
-    /// The lab: its emulator, kernel and initramfs.
-    pub lab: bool,
+    /// The lab: its emulator, this kernel, and an initramfs.
+    pub lab: Option<&'static LabKernel>,
     /// Linux as a guest: the kernel that the lab boots.
     pub linux: bool,
 }
@@ -123,7 +123,11 @@ pub fn run(args: &SetupArgs) -> Result<()> {
     let verdict = probe::choose(args.host)?;
     println!("  host     {verdict}");
     let lab = verdict.is_lab();
-    ensure_with(Needs { guest: true, uhyve: true, qemu: true, grub: true, lab, linux: lab }, Voice::All)?;
+    let kernel = lab.then(|| &KERNELS.default);
+    ensure_with(
+        Needs { guest: true, uhyve: true, qemu: true, grub: true, lab: kernel, linux: lab },
+        Voice::All,
+    )?;
     println!("all tools are in place");
     Ok(())
 }
@@ -143,15 +147,16 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     }
     let uhyve_detail = |path: &PathBuf| format!("{} ({})", VERSIONS.crates["uhyve"], path.display());
     let find_qemu = || Qemu::find()?.context(still_missing("qemu-system-x86_64"));
+    let kernel = need.lab.unwrap_or(&KERNELS.default);
     let find_build = || BuildTools::find().context(still_missing("GNU binutils, GNU patch or lld"));
     Ok(Tools {
         toolchain: voice.ensure(need.guest, "guest toolchain", toolchain::ensure, Toolchain::to_string)?,
         build: voice
             .ensure(need.guest, "kernel archive tools", find_build, |build| build.ld.display().to_string())?,
-        qemu: voice.ensure(need.qemu || need.lab, "QEMU", find_qemu, Qemu::to_string)?,
+        qemu: voice.ensure(need.qemu || need.lab.is_some(), "QEMU", find_qemu, Qemu::to_string)?,
         uhyve: voice.ensure(need.uhyve, "uhyve", || program::UHYVE.ensure(), uhyve_detail)?,
         grub: voice.ensure(need.grub, "GRUB", grub::ensure, Grub::to_string)?,
-        lab: voice.ensure(need.lab, "lab", lab::ensure, LabParts::to_string)?,
+        lab: voice.ensure(need.lab.is_some(), "lab", || lab::ensure(kernel), LabParts::to_string)?,
         linux: voice.ensure(need.linux, "Linux as a guest", lab::linux, Linux::to_string)?,
     })
 }
@@ -170,25 +175,26 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
     if need.guest && BuildTools::find().is_none() {
         wants.push(Want { packages: &debian.build, version: None, why: "make the kernel archive".into() });
     }
-    if (need.qemu || need.lab) && Qemu::find()?.is_none() {
+    if (need.qemu || need.lab.is_some()) && Qemu::find()?.is_none() {
         let why = if need.qemu { "runs guests" } else { "has the firmware of the lab's machine" };
         wants.push(Want { packages: &debian.qemu, version: None, why: why.into() });
     }
-    if need.lab && !(lab::is_unpacked() && emulator::is_built()) && !apt::on_debian() {
+    let is_lab_there = |kernel| lab::is_unpacked(kernel) && emulator::is_built();
+    if need.lab.is_some_and(|kernel| !is_lab_there(kernel)) && !apt::on_debian() {
         bail!(
             "the lab boots Debian's kernel on an emulator built from Debian's source, and this machine has no \
              apt to fetch them with: use a Debian {} machine or container, or a machine whose KVM runs guests",
             debian.codename
         );
     }
-    if need.linux && !lab::is_unpacked() && !apt::on_debian() {
+    if need.linux && !lab::is_unpacked(&KERNELS.default) && !apt::on_debian() {
         bail!(
             "a Linux guest boots Debian's kernel, and this machine has no apt to fetch it with: use a Debian {} \
              machine or container",
             debian.codename
         );
     }
-    if need.lab {
+    if need.lab.is_some() {
         let missing = emulator::missing_packages().into_iter();
         wants.extend(missing.map(|packages| Want {
             packages,

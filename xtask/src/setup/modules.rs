@@ -37,9 +37,17 @@ impl Modules {
         Ok(())
     }
 
-    /// Lists the files of `wanted` and of their dependencies, each after its own.
+    /// Lists the files of `wanted` and of their dependencies, each after its own. A name with a `?` is left
+    /// out if this kernel has no such module.
     pub fn load_order(&self, wanted: &[&str]) -> Result<Vec<PathBuf>> {
-        let order = resolve(wanted, &self.builtin, &|name| {
+        let wanted: Vec<_> = wanted
+            .iter()
+            .filter_map(|name| match name.strip_suffix('?') {
+                Some(name) => self.files.contains_key(&normal(name)).then_some(name),
+                None => Some(*name),
+            })
+            .collect();
+        let order = resolve(&wanted, &self.builtin, &|name| {
             let path = self.files.get(name).with_context(|| format!("this kernel has no module {name}"))?;
             depends(&fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
                 .with_context(|| format!("cannot read {}", path.display()))
@@ -139,6 +147,13 @@ mod tests {
         let builtin = BTreeSet::from(["virtio".to_owned()]);
         let order = resolve(&["kvm-amd", "kvm", "virtio", "configfs"], &builtin, &graph).unwrap();
         assert_eq!(order, ["irqbypass", "kvm", "ccp", "kvm_amd", "configfs"]);
+    }
+
+    #[test]
+    fn a_module_that_not_every_kernel_has_may_be_missing() {
+        let none = Modules { files: BTreeMap::new(), builtin: BTreeSet::new() };
+        assert!(none.load_order(&["fscache?"]).unwrap().is_empty());
+        assert!(none.load_order(&["netfs"]).is_err());
     }
 
     #[test]

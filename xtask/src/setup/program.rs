@@ -71,6 +71,14 @@ pub const SEMVER: Program = Program {
     options: &[],
 };
 
+/// Changes the code in small ways, to see if a test notices.
+pub const MUTANTS: Program = Program {
+    package: "cargo-mutants",
+    program: "cargo-mutants",
+    about: "tests the tests; about 5 minutes",
+    options: &[],
+};
+
 impl Program {
     /// Finds or builds it, in the version of `images/versions.toml`.
     ///
@@ -109,7 +117,7 @@ mod tests {
 
     #[test]
     fn every_program_has_a_version_and_every_version_a_program() {
-        let programs = [UHYVE, MDBOOK, DENY, MACHETE, TYPOS, SEMVER].map(|program| program.package);
+        let programs = [UHYVE, MDBOOK, DENY, MACHETE, TYPOS, SEMVER, MUTANTS].map(|program| program.package);
         let versions: Vec<_> = VERSIONS.crates.keys().map(String::as_str).collect();
         assert!(programs.iter().all(|program| versions.contains(program)));
         assert_eq!(programs.len(), versions.len());

@@ -229,6 +229,10 @@ pub struct Stats {
     pub fault_messages: u64,
     /// Pages brought back because they were touched.
     pub served_pages: u64,
+    /// Of all page-ins begun by a touch, those that a virtual CPU's own thread began and waits for:
+    /// the guest is not told of such a page. KVM lets a kernel thread touch the page of an async
+    /// page fault, so none of those is here, nor a page that another thread of the VMM touched first.
+    pub vcpu_page_ins: u64,
     /// Writes delayed by an eviction.
     pub write_protect_waits: u64,
     /// Writes delayed by an eviction whose message came only after the page was dropped.

@@ -77,7 +77,7 @@ fn responses_survive_json() {
         Response::Acknowledged { mailboxes: 1 },
         Response::Evicted(evicted),
         Response::Restored(restored),
-        Response::Stats(Stats { served_pages: 9, ..Stats::default() }),
+        Response::Stats(Stats { served_pages: 9, vcpu_page_ins: 2, ..Stats::default() }),
         Response::Error { error: "no".into() },
     ] {
         let line = to_string(&response).unwrap();

@@ -121,6 +121,18 @@ impl Cores {
         self.cores[core].slots.get(ticket).is_ready(ticket)
     }
 
+    /// Lets a task sleep on the first core.
+    fn sleep(&self, ticket: Ticket) {
+        let slot = self.cores[0].slots.get(ticket);
+        let announced = slot.sleeper().announce(NonZeroU64::MIN, slot.word(), Slot::waiting_value(ticket));
+        assert_eq!(announced, Announced::Block);
+    }
+
+    /// Returns whether that task still sleeps.
+    fn is_asleep(&self, ticket: Ticket) -> bool {
+        self.cores[0].slots.get(ticket).sleeper().take().is_some()
+    }
+
     fn page_fault(&self, flags: u32, rip: u64, interrupts_enabled: bool) -> PageFault {
         self.cores[0].host.area.host_writes_reason(flags);
         self.cores[0].page_fault(5, Context { rip, rsp: 0x8800, interrupts_enabled }, self)
@@ -142,13 +154,10 @@ fn ticket(n: NotPresent) -> Ticket {
 fn a_scheduled_wait_is_released_by_its_ready_interrupt() {
     let m = machine(1);
     let t = m.waits(5, Wait::Schedule);
-    let (core, task) = (m.first(), NonZeroU64::MIN);
-    let slot = core.slots.get(t);
-    let announced = slot.sleeper().announce(task, slot.word(), Slot::waiting_value(t));
-    assert_eq!(announced, Announced::Block);
+    let core = m.first();
+    m.sleep(t);
     assert_eq!(m.deliver(5), Work::Reschedule);
-    assert_eq!(slot.sleeper().take(), None, "it was woken");
-    assert!(m.is_over(0, t));
+    assert!(m.is_over(0, t) && !m.is_asleep(t));
     assert_eq!(core.resumed(t, Wait::Schedule, Tsc(10)).released, Tsc(9));
     assert_eq!((m.reports(), m.called.get()), (alloc::vec![], 0));
     // Its ready once more finds nobody, and is the service thread's business.
@@ -158,6 +167,43 @@ fn a_scheduled_wait_is_released_by_its_ready_interrupt() {
     // A task that does not sleep yet keeps the core.
     m.waits(7, Wait::Schedule);
     assert_eq!(m.deliver(7), Work::Nothing);
+}
+
+/// Would fail if the word were set and the task that sleeps on it were not woken.
+#[test]
+fn whatever_ends_a_wait_by_schedule_wakes_its_task() {
+    type Way = fn(&Cores);
+    let ways: [(&str, Way); 7] = [
+        ("its token again", |m| {
+            m.waits(5, Wait::Halt);
+        }),
+        ("the end of a generation", |m| m.first().end(m)),
+        ("a new generation", |m| m.first().begin(m)),
+        ("wake-all", |m| {
+            m.deliver(u32::MAX);
+        }),
+        ("its ready on another core", |m| {
+            m.deliver_on(1, 5);
+            m.reports();
+        }),
+        ("a full queue", |m| {
+            for n in 0..=QUEUE as u32 {
+                m.deliver_on(1, 1000 + n);
+            }
+            m.reports();
+        }),
+        ("the watchdog", |m| {
+            m.now.set(99);
+            retry_overdue(m, 10);
+        }),
+    ];
+    for (way, end) in ways {
+        let m = machine(2);
+        let t = m.waits(5, Wait::Schedule);
+        m.sleep(t);
+        end(&m);
+        assert!(m.is_over(0, t) && !m.is_asleep(t), "{way}");
+    }
 }
 
 #[test]
@@ -199,9 +245,10 @@ fn a_ready_on_another_core_is_matched_by_the_service_thread() {
     let t = m.waits(5, Wait::Schedule);
     assert_eq!(m.deliver_on(2, 5), Work::Reschedule);
     assert!(!m.is_over(0, t) && m.called.get() == 1);
+    assert!(m.cores[2].has_events() && !m.first().has_events());
     let matched = Report::Matched { core: CoreId(0), came_on: CoreId(2), token: Token(5), rip: 0xabc };
     assert_eq!(m.reports(), [matched]);
-    assert!(m.is_over(0, t) && m.early.get() == 0);
+    assert!(m.is_over(0, t) && m.early.get() == 0 && !m.cores[2].has_events());
     // It was consumed: the next fault under this token waits.
     m.waits(5, Wait::Schedule);
 }
@@ -420,10 +467,7 @@ fn a_halt_past_its_limit_goes_on_by_schedule_if_its_context_may() {
     let slow = m.waits(5, Wait::HaltFirst);
     assert_eq!(m.first().halt_past_limit(slow, Wait::HaltFirst, &m), PastLimit::Schedule);
     assert!(!m.is_over(0, slow));
-    let core = m.first();
-    let slot = core.slots.get(slow);
-    let announced = slot.sleeper().announce(NonZeroU64::MIN, slot.word(), Slot::waiting_value(slow));
-    assert_eq!(announced, Announced::Block);
+    m.sleep(slow);
     assert_eq!(m.deliver(5), Work::Reschedule, "it wakes a task");
     assert!(m.is_over(0, slow));
     let fast = m.waits(6, Wait::HaltFirst);
@@ -485,7 +529,9 @@ fn a_new_generation_forgets_early_readies_and_the_end_of_interrupt() {
     let m = machine(1);
     m.deliver(5);
     m.first().host.end_of_interrupt.host_allows();
+    m.first().host.area.host_writes_token(Token(6));
     m.first().begin(&m);
+    assert_eq!(m.first().host.area.ready_token(), Token::NONE);
     m.waits(5, Wait::Halt);
     assert!(!m.first().host.end_of_interrupt.signal(), "permission of the old generation");
 }

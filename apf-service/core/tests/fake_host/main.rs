@@ -16,6 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use sim::step::{Place, Rules, Step};
+use sim::world::Tally;
 
 /// Schedules of the ordinary run.
 const SCHEDULES: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
@@ -39,7 +40,7 @@ fn schedule(seed: u64) -> (Rules, Vec<Step>) {
     (rules, (0..length).map(|_| Step::decode(random.next(), rules.hostile)).collect())
 }
 
-fn run(rules: Rules, steps: &[Step]) -> Result<(), String> {
+fn run(rules: Rules, steps: &[Step]) -> Result<Tally, String> {
     catch_unwind(AssertUnwindSafe(|| sim::run(rules, steps))).unwrap_or_else(|_| Err("a panic".into()))
 }
 
@@ -55,18 +56,30 @@ fn no_schedule_breaks_an_invariant() {
         (environment("APF_SEED").unwrap_or(0), environment("APF_SCHEDULES").unwrap_or(SCHEDULES));
     let start = Instant::now();
     let mut steps_run = 0;
+    let mut tally = Tally::default();
     for seed in first..first + count {
         let (rules, steps) = schedule(seed);
         steps_run += steps.len();
-        if let Err(broken) = run(rules, &steps) {
-            let (rules, steps) = shrink::shrink(rules, steps, |rules, steps| run(rules, steps).is_err());
-            let broken = run(rules, &steps).err().unwrap_or(broken);
-            panic!("seed {seed}: {broken}\n({rules:?},\n&{steps:#?})");
-        }
+        let broken = match run(rules, &steps) {
+            Ok(of_one) => {
+                tally += of_one;
+                continue;
+            }
+            Err(broken) => broken,
+        };
+        let (rules, steps) = shrink::shrink(rules, steps, |rules, steps| run(rules, steps).is_err());
+        let broken = run(rules, &steps).err().unwrap_or(broken);
+        panic!("seed {seed}: {broken}\n({rules:?},\n&{steps:#?})");
     }
     // Past the test harness, which keeps back what a passing test prints.
     let seconds = start.elapsed().as_secs_f32();
     let _ = writeln!(std::io::stderr(), "fake host: {count} schedules, {steps_run} steps, {seconds:.1} s");
+    let Tally { lost, repeated, delayed, limits } = tally;
+    let _ = writeln!(
+        std::io::stderr(),
+        "ready events: {lost} lost, {repeated} repeated, {delayed} later than their wait's limit; \
+         {limits} waits met their limit, and every wait ended"
+    );
 }
 
 const PLAIN: Rules =

@@ -50,6 +50,7 @@ pub fn run() -> ! {
             }
             // RAM that is added late.
             "more" => give(BASE + (1 << 40), memory.as_ptr().addr() - (2 << 20), PAGE_BYTES),
+            "become-vcpu" => become_vcpu(),
             "work" => {
                 workers = (0..WORKERS)
                     .map(|index| {
@@ -154,6 +155,13 @@ fn give(guest: u64, start: usize, bytes: usize) {
     // SAFETY: the descriptor is invalid, so the kernel does nothing.
     let result = unsafe { libc::ioctl(-1, KVM_SET_USER_MEMORY_REGION, region.as_ptr()) };
     assert_eq!(result, -1);
+}
+
+/// Makes this thread a virtual CPU, as the library sees it.
+fn become_vcpu() {
+    const KVM_RUN: libc::c_ulong = 0xae80;
+    // SAFETY: the descriptor is invalid, so the kernel does nothing.
+    assert_eq!(unsafe { libc::ioctl(-1, KVM_RUN, 0) }, -1);
 }
 
 /// Reads a word, and returns the time that it took, in microseconds.

@@ -141,6 +141,20 @@ fn an_eviction_moves_memory_and_does_not_double_it() {
     assert_eq!(vmm.memory().1, RAM - 64 * PAGE, "the memory of pages that came back by faults is freed, too");
 }
 
+/// Would fail if the pager did not know who touched a page, or counted a page for a second thread.
+#[test]
+fn page_ins_of_a_virtual_cpus_own_thread_are_counted() {
+    let Some(mut vmm) = Vmm::start("vcpu") else { return };
+    vmm.set_latency(20_000);
+    vmm.evict(None);
+    vmm.command("start-touches 40");
+    vmm.command("become-vcpu");
+    vmm.command("touch-one-by-one 3");
+    vmm.command("end-touches");
+    let stats = vmm.stats();
+    assert_eq!((stats.served_pages, stats.vcpu_page_ins), (43, 3));
+}
+
 #[test]
 fn every_fault_takes_the_latency_and_faults_overlap() {
     let Some(mut vmm) = Vmm::start("latency") else { return };
@@ -151,6 +165,7 @@ fn every_fault_takes_the_latency_and_faults_overlap() {
     let fastest: u64 = vmm.command("touch-one-by-one 40").parse().unwrap();
     assert!(fastest >= MICROS, "served after {fastest} us");
     assert_eq!(vmm.stats().served_pages, 40, "each page is one fault, touched before or not");
+    assert_eq!(vmm.stats().vcpu_page_ins, 0, "no thread has run a virtual CPU");
 
     vmm.evict(None);
     let together: u64 = vmm.command("touch-together 64").parse().unwrap();

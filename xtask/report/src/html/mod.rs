@@ -12,8 +12,8 @@ mod tables;
 
 use askama::Template;
 
-use crate::Report;
-use crate::document::Claim;
+use crate::document::{Claim, Mode};
+use crate::{Report, number};
 use figures::Section;
 use tables::Table;
 
@@ -61,9 +61,22 @@ pub fn about(report: &Report) -> String {
     let guests = if linux { "Hermit, and Linux beside it," } else { "Hermit" };
     let cores = if setting.cores == 1 { "core" } else { "cores" };
     format!(
-        "{guests} under {}, {} {cores}, {} MiB, {host}{exact}.",
-        setting.vmm, setting.cores, setting.memory_mib
+        "{guests} under {}, {} {cores}, {} MiB, {host}{exact}.{}",
+        setting.vmm,
+        setting.cores,
+        setting.memory_mib,
+        untold(report).unwrap_or_default()
     )
+}
+
+/// The page-ins of the async samples of which the guest was not told; `None` in a document from
+/// before they were counted.
+fn untold(report: &Report) -> Option<String> {
+    let count = |name| Some(number::grouped(report.sum(Mode::Async, name)? as f64));
+    let (untold, all) = (count("host_untold_pages")?, count("host_served_pages")?);
+    report.modes().contains(&Mode::Async).then(|| {
+        format!(" The guest was not told of {untold} of {all} page-ins (async): for these a core stopped.")
+    })
 }
 
 #[cfg(test)]

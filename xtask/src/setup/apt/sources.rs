@@ -35,9 +35,9 @@ pub fn missing(suite: &str, package: &str) -> Result<Option<Source>> {
     Ok(Some(Source { file: Path::new(DIR).join(format!("{suite}.list")), line: line("deb", &texts, suite)? }))
 }
 
-/// Returns the line that names a suite's source packages.
-pub fn of_source_packages(suite: &str) -> Result<String> {
-    line("deb-src", &texts(), suite)
+/// Returns the line for a suite's packages of this kind, `deb` or `deb-src`.
+pub fn line_for(kind: &str, suite: &str) -> Result<String> {
+    line(kind, &texts(), suite)
 }
 
 fn texts() -> Vec<String> {

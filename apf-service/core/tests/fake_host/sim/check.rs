@@ -4,7 +4,7 @@ use apf_core::histogram::Histogram;
 use apf_core::protocol::Token;
 
 use super::guest::{Guest, Waiting};
-use super::world::World;
+use super::world::{Tally, World};
 
 type Checked = Result<(), String>;
 
@@ -42,7 +42,7 @@ impl World {
     /// Lets everything that is owed arrive, and everyone run; then nobody may
     /// be left. A host that lies can leave waiters without their ready: those
     /// the watchdog frees, or if they halt, their limit or a wake-all.
-    pub fn settle(mut self) -> Checked {
+    pub fn settle(mut self) -> Result<Tally, String> {
         self.deliver_everything()?;
         let deceived = self.guests.iter().any(|guest| guest.deceived);
         if !deceived {
@@ -75,7 +75,8 @@ impl World {
             self.deliver_everything()?;
             self.check_nobody_waits("wake-all or limits, and watchdog")?;
         }
-        self.check_counters()
+        self.check_counters()?;
+        Ok(self.tally)
     }
 
     fn deliver_everything(&mut self) -> Checked {

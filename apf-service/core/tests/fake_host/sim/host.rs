@@ -116,6 +116,11 @@ impl Host {
         lost
     }
 
+    /// Returns whether the ready event of a fault is still to come.
+    pub fn works_on(&self, token: Token) -> bool {
+        self.outstanding.iter().any(|fault| fault.token == token)
+    }
+
     pub fn send(&mut self, token: Token, area: &Area) {
         self.done.push_back(token);
         self.deliver(area);

@@ -15,15 +15,16 @@ mod guest;
 mod host;
 mod remote;
 pub mod step;
-mod world;
+pub mod world;
 
 use step::{Rules, Step};
+use world::Tally;
 
 /// Runs a schedule to its end, and until everything owed has been delivered.
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run(rules: Rules, steps: &[Step]) -> Result<(), String> {
+pub fn run(rules: Rules, steps: &[Step]) -> Result<Tally, String> {
     let mut world = world::World::new(rules);
     for &step in steps {
         world.apply(step)?;

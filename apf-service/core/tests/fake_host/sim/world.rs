@@ -1,6 +1,7 @@
 //! Cores, tasks and the service thread around the real code.
 
 use std::cell::{Cell, RefCell};
+use std::ops::AddAssign;
 use std::rc::Rc;
 
 use apf_core::classify::Wait;
@@ -20,6 +21,28 @@ use super::step::{Forged, Place, Rules, Step};
 /// The lower bits of tokens of a core that there is not.
 const NO_CORE: u32 = 0xfff;
 
+/// What a host did to ready events, and how many limits ended a wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Faults that the host forgot.
+    pub lost: u64,
+    /// Ready events that it sent again, or ahead of the page.
+    pub repeated: u64,
+    /// Waits past their limit whose ready event was still to come.
+    pub delayed: u64,
+    /// Waits past their limit.
+    pub limits: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.repeated += other.repeated;
+        self.delayed += other.delayed;
+        self.limits += other.limits;
+    }
+}
+
 pub struct World {
     pub rules: Rules,
     pub guests: Vec<Guest>,
@@ -30,6 +53,7 @@ pub struct World {
     /// The service thread was called, and has not found everything done since.
     pub called: Rc<Cell<bool>>,
     pub clock: u64,
+    pub tally: Tally,
 }
 
 impl World {
@@ -52,6 +76,7 @@ impl World {
             crossed: Vec::new(),
             called: Rc::default(),
             clock: 0,
+            tally: Tally::default(),
         };
         (0..world.guests.len()).for_each(|core| world.arm(core));
         world
@@ -114,7 +139,9 @@ impl World {
             Step::OtherFault { core, unknown } => self.other_fault(at(core), unknown)?,
             Step::Lose { core, nth } => {
                 let guest = &mut self.guests[at(core)];
-                guest.deceived |= guest.host.borrow_mut().lose(nth);
+                let lost = guest.host.borrow_mut().lose(nth);
+                guest.deceived |= lost;
+                self.tally.lost += u64::from(lost);
             }
             Step::ForgeReady { core, token } => {
                 let token = self.forge(at(core), token);
@@ -147,7 +174,10 @@ impl World {
             Forged::Unknown(n) => vec![Token(0xdead_0000 | u32::from(n % 4))],
         };
         let token = match token {
-            Forged::OfAWait(n) | Forged::Old(n) if !all.is_empty() => all[n as usize % all.len()],
+            Forged::OfAWait(n) | Forged::Old(n) if !all.is_empty() => {
+                self.tally.repeated += 1;
+                all[n as usize % all.len()]
+            }
             _ => all.first().copied().unwrap_or(Token(7)),
         };
         // From now on it may mean a fault of any core.
@@ -341,6 +371,8 @@ impl World {
             if let Report::Overdue { core, token, .. } = report {
                 let guest = &mut self.guests[usize::from(core.0)];
                 guest.excuse(|w| w.kind == Wait::Schedule && w.token == token);
+                self.tally.limits += 1;
+                self.tally.delayed += u64::from(guest.host.borrow().works_on(token));
             }
         }
     }
@@ -355,6 +387,8 @@ impl World {
         if slot.is_ready(wait.ticket) {
             return Ok(true);
         }
+        self.tally.limits += 1;
+        self.tally.delayed += u64::from(guest.host.borrow().works_on(wait.token));
         let past_limit = guest.core.halt_past_limit(wait.ticket, wait.kind, &view);
         match (wait.kind, past_limit) {
             (Wait::Halt, PastLimit::Over) if slot.is_ready(wait.ticket) => wait.excused = true,
