@@ -5,8 +5,11 @@
 pub const HOOKS: &str = include_str!("../kernel/apf.rs");
 /// The linker script that makes one object of the archive.
 pub const LINKER_SCRIPT: &str = include_str!("../kernel/link.ld");
-/// Features of the kernel that the image is built with.
+/// Features of the kernel that every archive has.
 pub const FEATURES: [&str; 4] = ["acpi", "fsgsbase", "pci", "smp"];
+/// Features that an archive can have as well: the others of the kernel's default set, and network and memory
+/// calls of std that are not in it.
+pub const MORE_FEATURES: [&str; 8] = ["dhcpv4", "dns", "fuse", "mmap", "pci-ids", "tcp", "udp", "vsock"];
 
 /// Returns whether a global symbol of the kernel keeps its name. All others become
 /// local to the archive, since they would clash with the program's own copies of

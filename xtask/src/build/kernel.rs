@@ -5,8 +5,10 @@
 //! `libhermit.a`. The recipe is in `images/kernel`, and `images/kernel/README.md`
 //! explains how to change a patch.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,13 +24,33 @@ const TARGET: &str = "x86_64-unknown-none";
 /// Number of build fixes: patches that every other one needs to compile. They come first.
 const BUILD_FIXES: usize = 3;
 
-/// Builds the archive; returns the folder that holds `libhermit.a`.
-pub fn build(tools: &Tools) -> Result<PathBuf> {
+/// A feature of [`kernel::MORE_FEATURES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Feature(&'static str);
+
+impl FromStr for Feature {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if kernel::FEATURES.contains(&name) {
+            return Err(format!("every archive has `{name}`"));
+        }
+        kernel::MORE_FEATURES
+            .into_iter()
+            .find(|known| *known == name)
+            .map(Self)
+            .ok_or_else(|| format!("archives can have {}", kernel::MORE_FEATURES.join(", ")))
+    }
+}
+
+/// Builds the archive with `more` features; returns the folder that holds `libhermit.a`, one for each set.
+pub fn build(tools: &Tools, more: &[Feature]) -> Result<PathBuf> {
     let base = dirs::sub("kernel")?;
     let tree = base.join("source");
     lay_out(&pristine_source()?, &series()?, &tree)?;
-    let staticlib = compile(tools, &tree, &base.join("build"))?;
-    let out = base.join("lib");
+    let more: BTreeSet<_> = more.iter().map(|feature| feature.0).collect();
+    let staticlib = compile(tools, &tree, &base.join("build"), &more)?;
+    let out = base.join(["lib"].into_iter().chain(more).collect::<Vec<_>>().join("-"));
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     write_if_changed(&base.join("link.ld"), kernel::LINKER_SCRIPT)?;
     if is_newer(&staticlib, &out.join("libhermit.a"))
@@ -76,7 +98,7 @@ pub fn check_prefixes(tools: &Tools) -> Result<()> {
     for count in BUILD_FIXES..=series.len() {
         let last = patches::name(&series[count - 1]);
         lay_out(&source, &series[..count], &base.join("source"))?;
-        compile(tools, &base.join("source"), &base.join("build"))
+        compile(tools, &base.join("source"), &base.join("build"), &BTreeSet::new())
             .with_context(|| format!("the series up to {last} does not compile"))?;
         println!("compiles up to {last}");
     }
@@ -137,11 +159,12 @@ fn mirror(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn compile(tools: &Tools, tree: &Path, target_dir: &Path) -> Result<PathBuf> {
+fn compile(tools: &Tools, tree: &Path, target_dir: &Path, more: &BTreeSet<&str>) -> Result<PathBuf> {
+    let features: Vec<_> = kernel::FEATURES.iter().chain(more).copied().collect();
     guest::cargo(tools.toolchain.get()?)
         .args(["rustc", "--release", "--lib", "--crate-type", "staticlib", "--target", TARGET])
         .args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"])
-        .args(["--no-default-features", "--features", &kernel::FEATURES.join(","), "--target-dir"])
+        .args(["--no-default-features", "--features", &features.join(","), "--target-dir"])
         .arg(target_dir)
         .cwd(tree)
         .quiet()
@@ -233,6 +256,22 @@ mod tests {
         let read = |name: &str| fs::read_to_string(tree.path().join(name)).unwrap();
         assert!(read("src/lib.rs").contains("mod apf;"));
         assert_eq!(read("src/apf.rs"), kernel::HOOKS);
+    }
+
+    #[test]
+    fn an_archive_can_have_all_of_the_kernels_default_features() {
+        let manifest = fs::read_to_string(pristine_source().unwrap().join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        for feature in manifest["features"]["default"].as_array().unwrap() {
+            let name = feature.as_str().unwrap();
+            assert!(kernel::FEATURES.contains(&name) || name.parse::<Feature>().is_ok(), "{name}");
+        }
+        // An optional dependency is a feature as well.
+        let known =
+            |name: &str| manifest["features"].get(name).or_else(|| manifest["dependencies"].get(name));
+        assert!(kernel::MORE_FEATURES.iter().all(|name| known(name).is_some()));
+        assert_eq!("smp".parse::<Feature>().unwrap_err(), "every archive has `smp`");
+        assert!("net".parse::<Feature>().unwrap_err().contains("tcp, udp"));
     }
 
     #[test]

@@ -20,6 +20,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::setup::{self, Needs, Tools};
+use kernel::Feature;
 
 /// `cargo xtask build`
 #[derive(Debug, Args)]
@@ -27,6 +28,10 @@ pub struct BuildArgs {
     /// Only compile the kernel after each patch of its series; takes minutes
     #[arg(long, hide = true)]
     kernel_prefixes: bool,
+    /// Only build a kernel archive for a program of your own, with these features besides: any of dhcpv4, dns,
+    /// fuse, mmap, pci-ids, tcp, udp, vsock
+    #[arg(long, value_name = "FEATURE,…", value_delimiter = ',')]
+    kernel_features: Vec<Feature>,
 }
 
 /// The products of a build.
@@ -48,6 +53,11 @@ pub fn run(args: &BuildArgs) -> Result<()> {
     if args.kernel_prefixes {
         return kernel::check_prefixes(&tools);
     }
+    if !args.kernel_features.is_empty() {
+        let folder = kernel::build(&tools, &args.kernel_features)?;
+        println!("kernel    {}\nprograms are linked with it by HERMIT_KERNEL_DIR", folder.display());
+        return Ok(());
+    }
     let built = all(&tools)?;
     for (name, path) in [("unikernel", &built.image), ("loader", &built.loader), ("pager", &built.pager)] {
         println!("{name:<9} {}", path.display());
@@ -60,7 +70,7 @@ pub fn run(args: &BuildArgs) -> Result<()> {
 /// # Errors
 /// A compiler fails; the message shows its last lines and names its log.
 pub fn all(tools: &Tools) -> Result<Built> {
-    let archive = kernel::build(tools)?;
+    let archive = kernel::build(tools, &[])?;
     let (image, symbols) = app::build(tools, &archive)?;
     Ok(Built { image, symbols, loader: loader::build(tools)?, pager: host::pager()? })
 }

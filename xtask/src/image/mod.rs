@@ -63,7 +63,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let loader = build::loader::build(&tools)?;
     let app = match &args.app {
         Some(app) => app.clone(),
-        None => build::app::build(&tools, &build::kernel::build(&tools)?)?.0,
+        None => build::app::build(&tools, &build::kernel::build(&tools, &[])?)?.0,
     };
     let name = app.file_name().unwrap_or_default().to_string_lossy().into_owned();
 
