@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
 /// if its context were handled wrongly.
-const CHECKS: [&str; 17] = [
+const CHECKS: [&str; 20] = [
     "application",
     "two_at_once",
     "guard",
@@ -22,6 +22,9 @@ const CHECKS: [&str; 17] = [
     "late_page",
     "unknown_reason",
     "quiesce",
+    "restored",
+    "lost_enable",
+    "lost_vector",
 ];
 
 #[test]

@@ -17,7 +17,7 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Reports of one [`Exports::apf_serve`].
 pub const BATCH: usize = 64;
@@ -38,6 +38,10 @@ macro_rules! for_each_export {
                 absent $crate::abi::ArmError::NotKvm as i32;
             /// Disarms the core this runs on and releases its waiters.
             fn apf_disarm() -> i32, absent $crate::abi::ArmError::NotArmed as i32;
+            /// Compares the registers of the core this runs on with what it was armed for, as a host
+            /// that restored the guest may have lost them. Then the core is armed again, or if
+            /// that fails disarmed, and its waiters are released.
+            fn apf_check() -> i32, absent $crate::abi::ArmError::NotArmed as i32;
             /// Moves the oldest recorded fault of `core` to `fault`; `false` if there is none.
             fn apf_recorded(core: u32, fault: &mut $crate::record::Fault) -> bool, absent false;
             /// Keeps from now on up to `capacity` finished faults of each core for the log,
@@ -302,7 +306,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (4, 272_087_588_799_334_438),
+            (5, 14_879_144_238_559_294_768),
             "raise VERSION, and write down both"
         );
     }

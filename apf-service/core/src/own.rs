@@ -39,6 +39,10 @@ pub struct Own {
     waits: Single,
     /// Longest wait by halt in cycles.
     overdue: AtomicU64,
+    /// Start of this generation.
+    began: AtomicU64,
+    /// 1 until the wake-all comes that this core's own arming causes.
+    expects_wake_all: Single,
     policy: Policy,
 }
 
@@ -58,10 +62,25 @@ impl Own {
         Waits::decode(self.waits.get())
     }
 
-    /// Starts the next generation.
-    pub fn begin(&self) {
+    /// Starts the next generation, on what may be another host: nothing is known of its
+    /// latencies.
+    pub fn begin(&self, now: Tsc) {
         self.generation.set(self.generation.get().wrapping_add(1));
+        self.began.store(now.0, Relaxed);
         self.forget_outstanding();
+        self.policy.forget();
+    }
+
+    /// Expects the wake-all that arming causes.
+    pub fn expect_wake_all(&self) {
+        self.expects_wake_all.set(1);
+    }
+
+    /// Returns whether a wake-all was expected, and expects none from then on.
+    pub fn take_expected_wake_all(&self) -> bool {
+        let expected = self.expects_wake_all.get() != 0;
+        self.expects_wake_all.set(0);
+        expected
     }
 
     /// Returns the generation.
@@ -107,10 +126,13 @@ impl Own {
         if wait == Wait::HaltFirst { overdue.min(self.policy.halt_below()) } else { overdue }
     }
 
-    /// Learns from a finished wait ([`Policy::learn`]).
+    /// Learns from a finished wait ([`Policy::learn`]), unless an earlier generation began it:
+    /// then its time says nothing about this host.
     #[inline]
     pub fn learn(&self, wait: Wait, stages: &Stages, running: Tsc) {
-        self.policy.learn(wait, stages, running, self.outstanding());
+        if stages.fault.0 >= self.began.load(Relaxed) {
+            self.policy.learn(wait, stages, running, self.outstanding());
+        }
     }
 
     /// Notes that a context starts to halt.

@@ -120,10 +120,12 @@ impl Core {
     }
 
     /// Starts a new generation. Tokens of earlier generations no longer match. Waiters
-    /// remain only if the host injected while the core was disarmed.
+    /// remain only if the host injected while the core was disarmed, or has lost its registers.
+    /// The caller then arms the core, and the host answers with a wake-all.
     pub fn begin(&self, machine: &impl Machine) {
         self.release_everyone(machine);
-        self.own.begin();
+        self.own.begin(machine.now());
+        self.own.expect_wake_all();
         self.host.area.reset();
         self.host.end_of_interrupt.reset();
     }
@@ -290,6 +292,16 @@ impl Core {
         work
     }
 
+    /// Takes what the host may have delivered without an interrupt, or keeps back for want of an
+    /// acknowledgement. In task context with interrupts off.
+    pub fn take_delayed(&self, machine: &impl Machine) {
+        if self.host.area.ready_token() == Token::NONE {
+            machine.acknowledge();
+        } else {
+            self.drain(machine);
+        }
+    }
+
     /// Takes one token, if there is one.
     fn ready(&self, machine: &impl Machine) -> Option<Work> {
         let token = self.host.area.ready_token();
@@ -346,10 +358,18 @@ impl Core {
     }
 
     /// Releases all waiters of this core, after a wake-all from the host.
+    ///
+    /// The host sends one whenever the enable register is written. If this core did not write
+    /// it, the VMM did: it has restored the guest from a snapshot or a migration. This host
+    /// then works on no fault of the old one, and may be of another kind.
     #[cold]
     fn wake_all(&self, machine: &impl Machine) -> Work {
         self.stats.wake_all.count();
         self.stats.woken.add(self.release_everyone(machine) as u64);
+        if !self.own.take_expected_wake_all() {
+            self.own.begin(machine.now());
+            self.stats.restored.count();
+        }
         // The service thread reports it.
         machine.call_service();
         Work::Reschedule

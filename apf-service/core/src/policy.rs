@@ -91,6 +91,13 @@ impl Policy {
         is_alone && outstanding == 0 && latency > 0 && latency < limit
     }
 
+    /// Forgets what was learnt, since the host may be another.
+    pub fn forget(&self) {
+        for mean in [&self.latency, &self.back_by_schedule, &self.back_by_halt] {
+            mean.0.store(0, Relaxed);
+        }
+    }
+
     /// Learns from a finished wait. With other faults outstanding, the time from ready to
     /// running depends on them, so it is not used.
     #[inline]

@@ -45,6 +45,11 @@ pub enum Report {
         /// Cycles since the fault.
         waited: u64,
     },
+    /// A wait is overdue and was not retried, because another task could run on its core.
+    Late {
+        /// The core of the fault.
+        core: CoreId,
+    },
 }
 
 impl Report {
@@ -105,6 +110,8 @@ impl ServiceStats {
                 &self.overflows
             }
             Report::Overdue { .. } => &self.overdue,
+            // It is retried later, and counts then.
+            Report::Late { .. } => return,
         };
         counter.count();
     }

@@ -44,16 +44,20 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
 pub const PATIENCE: u64 = 8;
 
 /// Retries one wait by schedule that has lasted longer than `limit` cycles; `None` if there
-/// is none. If the page is there, the access goes through, and if not, it faults again, or
+/// is none, [`Report::Late`] if all of them are spared for now. If the page is there, the access goes through, and if not, it faults again, or
 /// the host stops the core: the page is under way already, and a second touch is no second
 /// async fault. So where a task could run, a wait is retried only after [`PATIENCE`] limits.
 /// Waits by halt have their own limit ([`Core::halt_limit`]).
 pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
     let now = machine.now();
-    let (core, slot) = machine.cores().find_map(|core| {
+    let overdue = machine.cores().find_map(|core| {
         let limits = if machine.has_work(core.id) { PATIENCE } else { 1 };
         Some((core, core.slots.release_overdue(now, limit.saturating_mul(limits))?))
-    })?;
+    });
+    let Some((core, slot)) = overdue else {
+        let late = machine.cores().find(|core| core.slots.has_overdue(now, limit));
+        return late.map(|core| Report::Late { core: core.id });
+    };
     let ((token, rip), waited) = (slot.origin(), now.since(slot.since()));
     machine.wake(slot);
     Some(Report::Overdue { core: core.id, token, rip, waited })

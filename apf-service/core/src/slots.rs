@@ -155,10 +155,19 @@ impl Slots {
     /// Ends a wait by schedule that has lasted longer than `limit` cycles, if there is one.
     #[inline]
     pub fn release_overdue(&self, now: Tsc, limit: u64) -> Option<&Slot> {
-        self.used().find(|slot| {
-            let word = slot.waits().filter(|&word| wait_of(word) == Some(Wait::Schedule));
-            let overdue = word.filter(|_| now.since(slot.since()) > limit);
-            overdue.is_some_and(|word| slot.end(word, now, now).is_some())
+        self.overdue(now, limit).find_map(|(slot, word)| slot.end(word, now, now).map(|_| slot))
+    }
+
+    /// Returns whether a wait by schedule has lasted longer than `limit` cycles.
+    pub fn has_overdue(&self, now: Tsc, limit: u64) -> bool {
+        self.overdue(now, limit).next().is_some()
+    }
+
+    /// Returns the waits by schedule that have lasted longer than `limit` cycles, and their words.
+    fn overdue(&self, now: Tsc, limit: u64) -> impl Iterator<Item = (&Slot, u32)> {
+        self.used().filter_map(move |slot| {
+            let word = slot.waits().filter(|&word| wait_of(word) == Some(Wait::Schedule))?;
+            (now.since(slot.since()) > limit).then_some((slot, word))
         })
     }
 

@@ -112,6 +112,9 @@ macro_rules! for_each_counter {
             sum halt_continued;
             /// Waits ended by wake-alls.
             sum woken;
+            /// Times that the guest was restored, from a snapshot or by a migration: wake-alls that
+            /// the program did not cause, and registers that the host had lost.
+            sum restored;
             /// Not-presents with a token that cannot name a fault; retried at once.
             sum impossible_token;
             /// Most slots ever in use at once. A task keeps its slot until it runs again.

@@ -44,6 +44,10 @@ impl Exports for Archive {
         ArmError::encode(arm::disarm())
     }
 
+    fn apf_check() -> i32 {
+        ArmError::encode(arm::check())
+    }
+
     fn apf_recorded(core: u32, fault: &mut Fault) -> bool {
         RECORD.take(core, fault)
     }

@@ -14,8 +14,8 @@
 //! | `machine` | the machine, as the logic needs it |
 //! | `fault` | the handlers of both interrupts |
 //! | `entry` | the two interrupt entries, in assembly |
-//! | `msr` | writes that the host may refuse, with the #GP entry |
-//! | `arm` | self-check, arming and disarming a core |
+//! | `msr` | registers that the host may refuse, with the #GP entry |
+//! | `arm` | self-check, arming and disarming a core, and checking it after a restore |
 //! | `exports` | functions that the program may call |
 //!
 //! The logic is `apf-core`'s. The archive is soft-float and built without red zone, so

@@ -70,6 +70,9 @@ pub use archive::{
 };
 pub use system::sys_yield as yield_now;
 
+/// Above every application task, so that a ready page costs one switch.
+pub const SERVICE_PRIORITY: u8 = 30;
+
 /// A task of the kernel.
 #[derive(Clone, Copy, Debug)]
 pub struct TaskId(i32);
@@ -80,6 +83,10 @@ pub fn arm(waits: Waits, halt_below_us: u64, overdue_us: u64, record: usize) -> 
 
 pub fn disarm() -> Result<(), ArmError> {
     ArmError::decode(archive::apf_disarm())
+}
+
+pub fn check() -> Result<(), ArmError> {
+    ArmError::decode(archive::apf_check())
 }
 
 pub fn recorded(core: CoreId) -> Option<Fault> {
@@ -135,6 +142,11 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, limit: Option<Duration>) {
 /// Wakes the task that waits on `word`.
 pub fn futex_wake(word: &AtomicU32) {
     system::sys_futex_wake(word, 1);
+}
+
+/// Wakes all tasks that wait on `word`.
+pub fn futex_wake_all(word: &AtomicU32) {
+    system::sys_futex_wake(word, i32::MAX);
 }
 
 pub fn cores() -> u16 {

@@ -4,7 +4,7 @@
 //!
 //! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
 //! [`Service::stop`]; [`Prefetcher`] to read ahead; around a snapshot,
-//! [`Service::quiesce`] and [`Service::resume`]. How it works is [`apf-core`](apf_core)'s
+//! [`Service::quiesce`] and [`Service::resume`]; after one, [`wait_for_restore`]. How it works is [`apf-core`](apf_core)'s
 //! documentation.
 //!
 //! | file | holds |
@@ -14,6 +14,7 @@
 //! | `status` | the service's state, and the reason if it is off |
 //! | `guard` | `NonPreemptible` |
 //! | `prefetch` | tasks that touch announced memory |
+//! | `restore` | what follows a restore: each core is checked, and the program is told |
 //! | `ask` | figures and places that a program may ask for |
 //! | `metrics` | all figures as OpenMetrics text (feature `openmetrics`) |
 //! | `thread` | the service thread |
@@ -35,6 +36,7 @@ mod log;
 #[cfg(feature = "openmetrics")]
 mod metrics;
 mod prefetch;
+mod restore;
 mod service;
 mod status;
 mod thread;
@@ -55,5 +57,6 @@ pub use guard::NonPreemptible;
 #[cfg(feature = "openmetrics")]
 pub use metrics::{Metrics, metrics};
 pub use prefetch::Prefetcher;
+pub use restore::{restores, wait_for_restore};
 pub use service::{Config, Service, start};
 pub use status::{Off, Status, status};

@@ -15,6 +15,7 @@ use core::time::Duration;
 use crossbeam_queue::ArrayQueue;
 use tracing::level_filters::LevelFilter;
 
+use apf_core::abi::ArmError;
 use apf_core::event::CoreId;
 use apf_core::protocol::OUTSTANDING_PER_VCPU;
 use apf_core::record::Fault;
@@ -40,6 +41,10 @@ pub enum News {
     Decision(Report),
     /// The host sent a wake-all to a core; both counts since the program started.
     WakeAll { core: CoreId, count: u64, waiters: u64 },
+    /// The program was restored, for the `count`th time since it started.
+    Restored { count: u32 },
+    /// A core was disarmed after a restore.
+    Lost { reason: ArmError },
     /// Waits by halt were retried; the count since the program started.
     OverdueHalt { core: CoreId, count: u64 },
     /// A core comes near the host's limit.
@@ -114,10 +119,13 @@ extern "C" fn run(_: usize) {
 impl News {
     const fn level(&self) -> LevelFilter {
         match self {
-            Self::Decision(Report::Matched { .. } | Report::Unmatched { .. }) => LevelFilter::DEBUG,
-            Self::WakeAll { .. } => LevelFilter::INFO,
+            Self::Decision(Report::Matched { .. } | Report::Unmatched { .. } | Report::Late { .. }) => {
+                LevelFilter::DEBUG
+            }
+            Self::WakeAll { .. } | Self::Restored { .. } => LevelFilter::INFO,
             Self::Decision(Report::Overflow { .. } | Report::Overdue { .. })
             | Self::OverdueHalt { .. }
+            | Self::Lost { .. }
             | Self::NearLimit { .. } => LevelFilter::WARN,
         }
     }
@@ -127,6 +135,12 @@ impl News {
             Self::Decision(report) => report_decision(report),
             Self::WakeAll { core, count, waiters } => {
                 tracing::info!(core = core.0, count, waiters, "wake all")
+            }
+            Self::Restored { count } => {
+                tracing::info!(count, "restored: the host works on no fault from before, and is armed anew");
+            }
+            Self::Lost { reason } => {
+                tracing::warn!(%reason, "restored on a host without async page faults: faults stop the core");
             }
             Self::OverdueHalt { core, count } => {
                 tracing::warn!(
@@ -161,6 +175,9 @@ fn report_decision(report: Report) {
                 waiters,
                 "a ready event was lost to a full queue: all waiters by schedule were released to retry"
             );
+        }
+        Report::Late { core } => {
+            tracing::debug!(core = core.0, "overdue; not retried while another task can run on this core");
         }
         Report::Overdue { core, token, rip, waited } => {
             let waited_us = waited / u64::from(ffi::tsc_mhz()).max(1);

@@ -79,6 +79,7 @@ fn encode_state(encoder: &mut DescriptorEncoder, status: Status) -> fmt::Result 
         Status::Changing => ("changing", String::new()),
         Status::Running { .. } => ("running", String::new()),
         Status::Quiesced => ("quiesced", String::new()),
+        Status::Lost(reason) => ("lost", reason.to_string()),
     };
     let help = "State of the service, and the reason if it is off";
     let mut metric = encoder.encode_descriptor("apf_state", help, None, MetricType::Info)?;

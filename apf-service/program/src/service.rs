@@ -217,7 +217,7 @@ fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
     let mut missed = false;
     FAILURE.store(0, Ordering::Release);
     for core in (0..ffi::cores()).map(CoreId) {
-        match ffi::spawn(visit, thread::PRIORITY, STACK, core) {
+        match ffi::spawn(visit, ffi::SERVICE_PRIORITY, STACK, core) {
             Some(task) => ffi::join(task),
             None => missed = true,
         }

@@ -20,6 +20,9 @@ pub enum Status {
     },
     /// Disarmed for a snapshot ([`quiesce`](crate::Service::quiesce)).
     Quiesced,
+    /// The program was restored on a host that does not offer what the service needs. It stops a
+    /// core at a fault, on some cores or on all. [`resume`](crate::Service::resume) tries again.
+    Lost(ArmError),
 }
 
 /// Reason why the service is off.
@@ -41,6 +44,7 @@ pub enum Off {
 /// | 1 … 65,536 | running on one core fewer |
 /// | -1, -2, -3 | stopped, changing, quiesced |
 /// | -100 - n | failed: `ArmError` n |
+/// | -500 - n | lost: `ArmError` n |
 /// | -1,000 - n | failed: a watchdog of n µs |
 /// | -2^32 - n | failed: the archive is of version n |
 /// | -2^33 - n | failed: no task with a stack of n KiB |
@@ -50,6 +54,7 @@ const STOPPED: i64 = -1;
 const CHANGING: i64 = -2;
 const QUIESCED: i64 = -3;
 const FAILED: i64 = -100;
+const LOST: i64 = -500;
 const SHORT_WATCHDOG: i64 = -1000;
 const OTHER_VERSION: i64 = -(1 << 32);
 const NO_TASK: i64 = -(1 << 33);
@@ -60,6 +65,7 @@ const fn encode(status: Status) -> i64 {
         Status::Off(Off::Stopped) => STOPPED,
         Status::Changing | Status::Off(Off::Failed(StartError::AlreadyRunning)) => CHANGING,
         Status::Quiesced => QUIESCED,
+        Status::Lost(error) => LOST - ArmError::encode(Err(error)) as i64,
         Status::Running { cores } => cores as i64 + 1,
         Status::Off(Off::Failed(StartError::NoTask { kib })) => NO_TASK - kib as i64,
         Status::Off(Off::Failed(StartError::WatchdogTooShort { micros })) => SHORT_WATCHDOG - micros as i64,
@@ -88,11 +94,13 @@ fn decode(number: i64) -> Status {
             let micros = (SHORT_WATCHDOG - number) as u16;
             Status::Off(Off::Failed(StartError::WatchdogTooShort { micros }))
         }
-        failed => {
-            let error = ArmError::decode((FAILED - failed) as i32).err().unwrap_or(ArmError::BadArea);
-            Status::Off(Off::Failed(StartError::Arm(error)))
-        }
+        _ if number <= LOST => Status::Lost(arm_error(LOST - number)),
+        failed => Status::Off(Off::Failed(StartError::Arm(arm_error(FAILED - failed)))),
     }
+}
+
+fn arm_error(number: i64) -> ArmError {
+    ArmError::decode(number as i32).err().unwrap_or(ArmError::BadArea)
 }
 
 /// Returns the state of the service, and the reason if it is off.
@@ -104,6 +112,13 @@ pub fn status() -> Status {
 /// Sets the status.
 pub fn set(status: Status) {
     STATUS.store(encode(status), Ordering::Release);
+}
+
+/// Notes that a core is off for `reason`, unless the service is quiesced or ends.
+pub fn lose(reason: ArmError) {
+    let running =
+        |number| matches!(decode(number), Status::Running { .. }).then_some(encode(Status::Lost(reason)));
+    let _ = STATUS.fetch_update(Ordering::AcqRel, Ordering::Acquire, running);
 }
 
 /// Leaves an off state, for one caller only.
@@ -128,6 +143,8 @@ mod tests {
         let others = [
             Status::Changing,
             Status::Quiesced,
+            Status::Lost(ArmError::NotKvm),
+            Status::Lost(ArmError::Forgotten),
             Status::Running { cores: 0 },
             Status::Running { cores: u16::MAX },
         ];

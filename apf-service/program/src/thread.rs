@@ -12,17 +12,15 @@ use crate::ask::{self, SERVICE_STATS};
 use crate::ffi;
 use crate::guard::NonPreemptible;
 use crate::log::{self, News};
+use crate::restore::Checks;
 use crate::watch::{self, Observer, Watchdog};
-
-/// Above every application task, so that a ready page costs one switch.
-pub const PRIORITY: u8 = 30;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Starts the thread on the first core.
 pub fn spawn(stack_size: usize) -> Option<ffi::TaskId> {
     STOP.store(false, Ordering::Release);
-    ffi::spawn(run, PRIORITY, stack_size, CoreId(0))
+    ffi::spawn(run, ffi::SERVICE_PRIORITY, stack_size, CoreId(0))
 }
 
 /// Makes the thread end once no event is left.
@@ -49,17 +47,22 @@ extern "C" fn run(_: usize) {
     let mut reports = Box::new([Report::NONE; BATCH]);
     let mut watchdog = Watchdog::new(watch::limit());
     let mut observer = Observer::new();
+    let mut checks = Checks::default();
     loop {
         let seen = ffi::work();
         let count = ffi::serve(watchdog.due(), &mut reports);
         for report in &reports[..count] {
             SERVICE_STATS.count(report);
-            if matches!(report, Report::Overdue { .. }) {
-                watchdog.retried();
+            match report {
+                Report::Overdue { .. } => watchdog.retried(),
+                Report::Late { .. } => watchdog.looked(),
+                _ => {}
             }
+            checks.look(report);
             log::post(News::Decision(*report));
         }
         ask::stats().for_each(|(core, stats)| observer.look(core, stats));
+        checks.run();
         log::announce();
         if count == 0 {
             watchdog.looked();

@@ -1,13 +1,16 @@
-//! Generations: the service quiesced and armed again while tasks wait, as for a snapshot; and
-//! the watchdog.
+//! Generations: the service quiesced and armed again while tasks wait, as for a snapshot; a
+//! restore that the program did not expect; and the watchdog.
 
+use std::arch::asm;
 use std::thread;
 use std::time::Duration;
 
-use apf_service::{Config, StartError, Status};
+use apf_core::protocol::{enable_value, msr};
+use apf_service::{Config, StartError, Status, this_core};
 use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, config, demand};
+use super::hostile::state;
 use super::tasks::{Sign, spawn};
 use crate::host;
 
@@ -113,4 +116,58 @@ pub fn watchdog(bench: &Bench) -> Verdict {
         format!("{} schedule waits instead of {TASKS} afterwards", counts.schedule_waits)
     })?;
     Ok(format!("{retried} waits resumed early, and {TASKS} ordinary waits afterwards"))
+}
+
+/// Writes to one of the host's registers, as a VMM does that restores the guest.
+fn write(register: u32, value: u64) {
+    let (low, high) = (value as u32, (value >> 32) as u32);
+    // SAFETY: the service reads these registers back when it has a reason to, and repairs them.
+    unsafe { asm!("wrmsr", in("ecx") register, in("eax") low, in("edx") high) };
+}
+
+/// Lets four tasks wait, and then `lose` the state of the host's side. All get their pages, the
+/// service notices one restore, and the next waits are ordinary ones.
+fn lost_state(bench: &Bench, watchdog: Duration, lose: impl Fn()) -> Verdict {
+    bench.restart(Config { watchdog: Some(watchdog), ..config() })?;
+    let (restores, before) = (apf_service::restores(), host::counters());
+    let (counts, status) = with_readers(bench, 2, |readers| {
+        bench.evict(Some(LONG / 2));
+        readers.round(Some(&lose));
+        bench.evict(None);
+        (readers.round(None), apf_service::status())
+    })?;
+    let (noticed, counted) = (apf_service::restores() - restores, host::counters().since(&before).restored);
+    bench.restart(config())?;
+    demand((noticed, counted) == (1, 1), || {
+        format!("the program was told of {noticed} restores, and the core counted {counted}")
+    })?;
+    demand(matches!(status, Status::Running { .. }), || format!("its status is {status:?}"))?;
+    demand(counts.schedule_waits == TASKS && counts.ready == TASKS, || {
+        format!("afterwards {} schedule waits and {} ready events", counts.schedule_waits, counts.ready)
+    })?;
+    Ok(format!("noticed; {TASKS} waiters got their pages, and {TASKS} more in the next generation"))
+}
+
+/// Checks a restore by a VMM that restores all registers: the host works on no fault of before,
+/// and sends a wake-all that the program did not cause.
+pub fn restored(bench: &Bench) -> Verdict {
+    let area = enabled_area();
+    lost_state(bench, LONG * 10, || {
+        [0, enable_value(area)].into_iter().for_each(|value| write(msr::ASYNC_PF_EN, value))
+    })
+}
+
+/// Checks a restore by a VMM that does not restore the enable register: nothing arrives.
+pub fn lost_enable(bench: &Bench) -> Verdict {
+    lost_state(bench, LONG / 10, || write(msr::ASYNC_PF_EN, 0))
+}
+
+/// Checks a restore by a VMM that does not restore the vector: ready events cause no interrupt.
+pub fn lost_vector(bench: &Bench) -> Verdict {
+    lost_state(bench, LONG / 10, || write(msr::ASYNC_PF_INT, 0))
+}
+
+/// Returns the guest-physical address of this core's area.
+fn enabled_area() -> u64 {
+    apf_service::physical_address(&raw const state(this_core()).host.area).expect("it is mapped")
 }

@@ -9,7 +9,7 @@
 //! | `kernel` | a system call that reads evicted memory |
 //! | `service` | the service thread itself |
 //! | `crowd` | more faults at once than the host's limit |
-//! | `lives` | quiesce and resume while tasks wait; waits ended by the watchdog |
+//! | `lives` | quiesce, resume and restores while tasks wait; waits ended by the watchdog |
 //! | `limits` | halts for a page that takes longer than a halt may |
 //! | `cores` | wake-ups and ready events across cores |
 //! | `hostile` | events that only a broken host causes |
@@ -49,7 +49,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// Checks of one core, in the order in which they run.
-const CONTEXTS: [(&str, Run); 17] = [
+const CONTEXTS: [(&str, Run); 20] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -67,6 +67,9 @@ const CONTEXTS: [(&str, Run); 17] = [
     ("late_page", limits::late_page),
     ("unknown_reason", hostile::unknown_reason),
     ("quiesce", lives::quiesce),
+    ("restored", lives::restored),
+    ("lost_enable", lives::lost_enable),
+    ("lost_vector", lives::lost_vector),
 ];
 
 /// Checks that run only by name, because they end the guest.

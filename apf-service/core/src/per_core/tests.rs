@@ -292,6 +292,66 @@ fn wake_all_releases_this_cores_waiters_only_and_the_host_owes_nothing() {
 }
 
 #[test]
+fn a_wake_all_that_arming_does_not_explain_is_a_restore() {
+    let m = machine(2);
+    let core = m.first();
+    let (restored, generation) = (|| core.stats.restored.get(), core.own.generation());
+    m.deliver(u32::MAX);
+    assert_eq!((restored(), core.own.generation()), (0, generation), "arming causes one");
+    let t = m.waits(5, Wait::Schedule);
+    // Its page came just before the snapshot, and its fault is the next thing to happen.
+    m.deliver(6);
+    m.deliver(u32::MAX);
+    assert!(m.is_over(0, t));
+    assert_eq!((restored(), m.cores[1].stats.restored.get()), (1, 0));
+    assert_ne!(core.own.generation(), generation);
+    m.waits(6, Wait::Schedule);
+    // Arming anew explains one more.
+    core.begin(&m);
+    m.deliver(u32::MAX);
+    assert_eq!(restored(), 1);
+}
+
+#[test]
+fn a_restore_makes_the_policy_forget_the_old_hosts_latencies() {
+    let m = machine(1);
+    let core = m.first();
+    core.set_waits(Waits::Auto, 100, u64::MAX);
+    let wait_from_to = |fault: u64, running: u64| {
+        m.now.set(fault);
+        let t = m.waits(5, Wait::Schedule);
+        core.slots.release(Token(5), Tsc(running - 20), Tsc(running - 20));
+        core.own.forget_outstanding();
+        (t, running)
+    };
+    let resume = |(t, running)| core.resumed(t, Wait::Schedule, Tsc(running));
+    m.deliver(u32::MAX);
+    resume(wait_from_to(100, 130));
+    assert!(core.own.prefers_halt(true));
+    // This wait spans the restore.
+    let spans = wait_from_to(200, 230);
+    m.now.set(220);
+    core.host.area.host_writes_token(Token::WAKE_ALL);
+    core.ready(&m);
+    resume(spans);
+    assert!(!core.own.prefers_halt(true), "nothing is known of this host");
+    resume(wait_from_to(300, 330));
+    assert!(core.own.prefers_halt(true));
+}
+
+#[test]
+fn what_a_host_delivered_without_an_interrupt_is_taken_and_acknowledged() {
+    let m = machine(1);
+    m.first().take_delayed(&m);
+    assert_eq!((m.acknowledged.get(), m.first().stats.spurious_interrupts.get()), (1, 0));
+    let t = m.waits(5, Wait::Schedule);
+    m.first().host.area.host_writes_token(Token(5));
+    m.first().take_delayed(&m);
+    assert!(m.is_over(0, t));
+    assert_eq!((m.acknowledged.get(), m.first().stats.spurious_interrupts.get()), (2, 0));
+}
+
+#[test]
 fn a_ready_that_finds_the_queue_full_releases_everyone_who_is_scheduled() {
     let m = machine(2);
     let t = ticket(m.fault_on(1, 5, Wait::Schedule));
@@ -325,10 +385,12 @@ fn a_retry_spares_a_core_on_which_a_task_could_run_for_eight_limits() {
     let m = machine(1);
     m.waits(5, Wait::Schedule);
     m.has_work.set(true);
-    m.now.set(81);
+    m.now.set(11);
     assert_eq!(retry_overdue(&m, 10), None);
+    m.now.set(81);
+    assert_eq!(retry_overdue(&m, 10), Some(Report::Late { core: CoreId(0) }));
     m.now.set(82);
-    assert!(retry_overdue(&m, 10).is_some());
+    assert!(matches!(retry_overdue(&m, 10), Some(Report::Overdue { .. })));
 }
 
 #[test]

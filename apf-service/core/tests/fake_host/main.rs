@@ -161,6 +161,30 @@ const KNOWN: &[(&str, Rules, &[Step])] = &[
         ],
     ),
     (
+        "restored while waits of both kinds are under way, and tokens recur",
+        PLAIN,
+        &[
+            Step::Fault { core: 0, place: Place::App },
+            Step::Fault { core: 0, place: Place::Kernel },
+            Step::Complete { core: 0, nth: 0 },
+            Step::Restore { lost: None },
+            Step::Interrupt { core: 0 },
+            Step::Interrupt { core: 0 },
+            Step::Fault { core: 0, place: Place::App },
+        ],
+    ),
+    (
+        "restored by a host that has lost the registers, which a check notices",
+        PLAIN,
+        &[
+            Step::Fault { core: 0, place: Place::App },
+            Step::Restore { lost: Some(0) },
+            Step::Check { core: 0 },
+            Step::Run { core: 0, nth: 0 },
+            Step::Fault { core: 0, place: Place::App },
+        ],
+    ),
+    (
         "re-armed while tasks wait",
         PLAIN,
         &[

@@ -193,6 +193,20 @@ impl Host {
         self.done.drain(..).filter(|token| token.names_a_fault() && !own(token)).collect()
     }
 
+    /// The guest goes on on a host like this one when it was new. Its memory, the area with it,
+    /// and its interrupt controller come along.
+    pub fn restore(&mut self, first_id: u32, loses_registers: bool, area: &Area) {
+        self.outstanding.clear();
+        self.done.clear();
+        self.legacy_ready.clear();
+        self.pending = false;
+        self.next_id = first_id;
+        self.armed &= !loses_registers;
+        if self.armed {
+            self.send(Token::WAKE_ALL, area);
+        }
+    }
+
     pub fn is_armed(&self) -> bool {
         self.armed
     }

@@ -92,8 +92,17 @@ pub enum Step {
         core: u8,
         nth: u8,
     },
-    /// The host lost count.
+    /// The enable register is written again, and the host forgets nothing.
     WakeAll {
+        core: u8,
+    },
+    /// All cores are restored on another host, which works on none of their faults. It arms
+    /// them again, but may have lost the registers of one.
+    Restore {
+        lost: Option<u8>,
+    },
+    /// The core looks whether the host has its registers.
+    Check {
         core: u8,
     },
     /// Ready tokens for which nobody waits, each interrupt taken, the service thread starved.
@@ -176,7 +185,9 @@ impl Step {
             115..150 => Self::Interrupt { core },
             150..178 => Self::Service { events: if a < 64 { b } else { b % 4 } },
             178..208 => Self::Run { core, nth: a },
-            208..213 => Self::WakeAll { core },
+            208..210 => Self::WakeAll { core },
+            210..212 => Self::Restore { lost: (a % 4 == 0).then_some(core) },
+            212 => Self::Check { core },
             213 => {
                 if a < 48 {
                     Self::Flood { core, count: 240 + u16::from(b % 32) }

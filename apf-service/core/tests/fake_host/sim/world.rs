@@ -66,6 +66,7 @@ impl World {
             in_flight: None,
             overtaken: 0,
             resumes: 0,
+            lost: false,
             deceived: false,
         };
         let mut world = Self {
@@ -117,7 +118,9 @@ impl World {
             Step::Run { core, nth } => {
                 self.resume(at(core), nth)?;
             }
-            Step::WakeAll { core } => self.send(at(core), Token::WAKE_ALL),
+            Step::WakeAll { core } => self.write_enable_again(at(core))?,
+            Step::Restore { lost } => self.restore(lost.map(at))?,
+            Step::Check { core } => self.check(at(core))?,
             Step::Flood { core, count } => {
                 // They would push an early ready out of the core's memory.
                 if self.guests.iter().any(|guest| guest.in_flight.is_some()) {
@@ -192,7 +195,54 @@ impl World {
         // Only a host that injects while disarmed leaves anyone here.
         guest.excuse(|_| true);
         guest.core.begin(&view);
+        guest.lost = false;
         guest.host(|host, area| host.arm(area));
+    }
+
+    /// The VMM writes the enable register of a running guest.
+    fn write_enable_again(&mut self, core: usize) -> Result<(), String> {
+        // An exception is entered before the interrupt. If its ready came first, the guest has
+        // forgotten that by then, and only a limit ends its wait.
+        self.inject_in_flight(core)?;
+        self.guests[core].deceived |= self.guests[core].in_flight.is_some();
+        self.send(core, Token::WAKE_ALL);
+        Ok(())
+    }
+
+    /// The VMM of another host restores the guest.
+    fn restore(&mut self, lost: Option<usize>) -> Result<(), String> {
+        for core in 0..self.guests.len() {
+            self.inject_in_flight(core)?;
+        }
+        if self.guests.iter().any(|guest| guest.in_flight.is_some()) {
+            return Ok(());
+        }
+        for (core, guest) in self.guests.iter_mut().enumerate() {
+            let lost = lost == Some(core) && guest.host.borrow().is_armed();
+            guest.lost |= lost;
+            guest.deceived |= guest.lost;
+            guest.host(|host, area| host.restore(self.rules.first_id, lost, area));
+        }
+        Ok(())
+    }
+
+    /// As `check` of `apf-kernel` does it, in a task on that core.
+    fn check(&mut self, core: usize) -> Result<(), String> {
+        let view = self.view(core, Place::App);
+        let guest = &mut self.guests[core];
+        if !guest.halting.is_empty() || guest.in_flight.is_some() {
+            return Ok(());
+        }
+        if guest.lost {
+            self.arm(core);
+        } else if guest.host.borrow().is_armed() {
+            let wake_alls = guest.core.stats.wake_all.get();
+            guest.core.take_delayed(&view);
+            if guest.core.stats.wake_all.get() > wake_alls {
+                guest.excuse(|_| true);
+            }
+        }
+        self.check_interrupted(&view)
     }
 
     /// As `disarm` of `apf-kernel` does it: in a task on that core, so not while a context
