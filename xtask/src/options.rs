@@ -150,4 +150,18 @@ pub struct PagingOptions {
     /// periodic:500ms,0.25, lru:0.5
     #[arg(long, value_name = "KIND", default_value = "all")]
     pub evict: Evict,
+    /// Save the guest N times in each sample, at random instants, and restore it each time in another
+    /// QEMU with all memory evicted
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub restores: u32,
+}
+
+impl PagingOptions {
+    /// Returns the choice of evicted pages, and the restores.
+    pub fn text(&self) -> String {
+        match self.restores {
+            0 => self.evict.to_string(),
+            restores => format!("{}, restored {restores} times", self.evict),
+        }
+    }
 }

@@ -71,6 +71,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         memory_mib,
         cores,
         evict: Evict::default(),
+        restores: 0,
         swap: false,
         seed: args.guest.seed,
         work: (page_latency.mean() + Duration::from_millis(5)) * READ * 6,

@@ -11,7 +11,9 @@ use apf_vocabulary::{Counters, Fault, Message, Mode};
 
 use super::guest::{Guest, Line};
 use super::memory::Memory;
+use super::moving::Moving;
 use super::samples::Samples;
+use super::sockets::Sockets;
 use super::spec::{CONSOLE, Outcome, Spec};
 use super::swap::Swap;
 use super::trace::Trace;
@@ -22,6 +24,8 @@ use crate::dirs;
 pub const PROGRESS_PREFIX: &str = "@progress ";
 /// Time between two reports of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
+/// Time between two looks at the pages that have come in, while the guest is to be restored.
+const POLL: Duration = Duration::from_millis(5);
 
 /// Starts the VM of `spec`, and follows it to its end.
 ///
@@ -29,16 +33,19 @@ const PROGRESS: Duration = Duration::from_secs(1);
 /// Anything that keeps the guest from reaching its end.
 pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let scratch = dirs::scratch("drive")?;
-    let socket = scratch.path().join("pager");
+    let sockets = Sockets::new(scratch.path(), 0);
     let trace = Trace::start();
     let swap = spec.swap.then(|| Swap::start(spec.page_latency.mean(), spec.memory_mib * 2)).transpose()?;
-    let start = || Guest::start(vmm::command(spec, &socket), &out.join(CONSOLE));
+    let start = if spec.restores > 0 { Guest::start_to_move } else { Guest::start };
+    let start = || start(vmm::command(spec, &sockets, None), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
+    let moving = (spec.restores > 0).then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
     let mut vm = Vm {
         spec,
         out,
-        memory: Memory::new(socket, swap, trace.ok(), guest.id()),
+        memory: Memory::new(sockets.pager, swap, trace.ok(), guest.id()),
+        moving,
         guest,
         outcome: Outcome { host_trace_unavailable: unavailable, ..Outcome::default() },
         activity: Activity::Preparing,
@@ -46,6 +53,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
         served_before: 0,
         progress: (0, 0),
         last_sign: Instant::now(),
+        told: Instant::now(),
     };
     let ended = vm.until_the_end().map_err(|error| vm.guest.explain(error));
     match &vm.activity {
@@ -72,6 +80,8 @@ struct Vm<'a> {
     spec: &'a Spec,
     out: &'a Path,
     memory: Memory,
+    /// If it is saved and restored.
+    moving: Option<Moving>,
     guest: Guest,
     outcome: Outcome,
     activity: Activity,
@@ -83,6 +93,8 @@ struct Vm<'a> {
     progress: (u64, u64),
     /// Time of that progress.
     last_sign: Instant,
+    /// Time of the last report.
+    told: Instant,
 }
 
 impl Vm<'_> {
@@ -92,8 +104,16 @@ impl Vm<'_> {
             if Instant::now() > deadline {
                 bail!("the guest did not end within {} s", self.spec.limit().as_secs());
             }
-            match self.guest.next(PROGRESS)? {
-                Line::None => self.tell_progress()?,
+            let is_due = |moving: &Moving| moving.is_expected();
+            let patience = if self.moving.as_ref().is_some_and(is_due) { POLL } else { PROGRESS };
+            match self.guest.next(patience)? {
+                Line::None => {
+                    self.restore_elsewhere_if_due()?;
+                    if self.told.elapsed() >= PROGRESS {
+                        self.told = Instant::now();
+                        self.tell_progress()?;
+                    }
+                }
                 Line::Text(line) => {
                     self.line(&line)?;
                     self.last_sign = Instant::now();
@@ -143,6 +163,9 @@ impl Vm<'_> {
             Message::SampleBegins { mode, point } => self.sample_begins(mode, point)?,
             Message::SampleMeasured { request } => self.sample_measured(request)?,
             Message::Sample { mut sample, faults } => {
+                if let Some(moving) = &mut self.moving {
+                    moving.end(self.spec, &sample)?;
+                }
                 sample.faults = faults.into_iter().map(Fault::from).collect();
                 self.samples()?.sample(*sample)?;
             }
@@ -196,7 +219,24 @@ impl Vm<'_> {
         let (out, counts) = self.memory.evict(only, eviction, latency, spec.seed ^ seed, request)?;
         self.served_before = counts.pager.served_pages;
         if let Activity::Sampling(samples) = &mut self.activity {
+            if let Some(moving) = &mut self.moving
+                && samples.is_running()
+            {
+                moving.begin(spec, samples.parameter("pages"), seed);
+            }
             samples.evicted(out, counts);
+        }
+        Ok(())
+    }
+
+    /// Saves the guest and restores it in another VMM, if that is due.
+    fn restore_elsewhere_if_due(&mut self) -> Result<()> {
+        let Some(moving) = self.moving.as_mut().filter(|moving| moving.is_expected()) else { return Ok(()) };
+        let served = self.memory.paged().map_or(0, |stats| stats.served_pages) - self.served_before;
+        if moving.has_come(served) {
+            progress(&format!("restoring the guest in another VMM, after {served} pages"));
+            moving.restore_elsewhere(self.spec, &mut self.guest, &mut self.memory)?;
+            self.last_sign = Instant::now();
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The guest's console, line by line, kept in a log.
 
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -20,6 +20,8 @@ use crate::process::{Cmd, Running, command};
 const LONGEST_LINE: u64 = 1 << 20;
 /// Time for a VMM that is about to end, and for its last lines.
 const GRACE: Duration = Duration::from_secs(1);
+/// Time for a VMM to end.
+const END_LIMIT: Duration = Duration::from_secs(10);
 /// The longest part of a line in an error.
 const SHOWN: usize = 200;
 
@@ -50,6 +52,8 @@ impl<R: Read> Read for Counting<R> {
 /// A running VMM.
 pub struct Guest {
     vmm: Running,
+    /// Open only while the console may go on in another VMM.
+    console: Option<PipeWriter>,
     lines: Receiver<String>,
     /// Bytes of the console so far: a long line takes a serial port a minute.
     heard: Arc<AtomicU64>,
@@ -61,11 +65,20 @@ pub struct Guest {
 
 impl Guest {
     /// Starts `vmm`; everything it prints goes to the file `console` as well.
-    pub fn start(mut vmm: Cmd, console: &Path) -> Result<Self> {
+    pub fn start(vmm: Cmd, console: &Path) -> Result<Self> {
+        Self::start_with(vmm, console).map(|(guest, _)| guest)
+    }
+
+    /// Starts `vmm` for a guest that will leave it ([`go_on_in`](Self::go_on_in)).
+    pub fn start_to_move(vmm: Cmd, console: &Path) -> Result<Self> {
+        let (guest, writer) = Self::start_with(vmm, console)?;
+        Ok(Self { console: Some(writer), ..guest })
+    }
+
+    fn start_with(vmm: Cmd, console: &Path) -> Result<(Self, PipeWriter)> {
         let mut log = File::create(console).with_context(|| format!("cannot write {}", console.display()))?;
         let (reader, writer) = io::pipe().context("no pipe for the guest's console")?;
-        vmm.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
-        let vmm = vmm.quiet().spawn()?;
+        let vmm = spawn(vmm, writer.try_clone()?)?;
         let (sender, lines) = mpsc::channel();
         let heard = Arc::new(AtomicU64::new(0));
         let counting = Counting { reader, count: heard.clone() };
@@ -82,7 +95,16 @@ impl Guest {
                 line.clear();
             }
         });
-        Ok(Self { vmm, lines, heard, last_line: String::new(), out_of_memory: out_of_memory_kills() })
+        let out_of_memory = out_of_memory_kills();
+        Ok((Self { vmm, console: None, lines, heard, last_line: String::new(), out_of_memory }, writer))
+    }
+
+    /// Waits for the end of the VMM that the guest has left, and goes on with `vmm`.
+    pub fn go_on_in(&mut self, vmm: Cmd) -> Result<()> {
+        let console = self.console.as_ref().context("a guest that does not move")?.try_clone()?;
+        self.vmm.wait(Some(END_LIMIT))?.context("the VMM that the guest has left does not end")?;
+        self.vmm = spawn(vmm, console)?;
+        Ok(())
     }
 
     /// The VMM's process.
@@ -123,14 +145,24 @@ impl Guest {
                 self.remember(&line);
                 Ok(Line::Text(line))
             }
+            // While its console is kept open, its end cannot be heard.
+            Err(RecvTimeoutError::Timeout) if self.console.is_some() => {
+                Ok(self.vmm.wait(Some(Duration::ZERO))?.map_or(Line::None, Line::End))
+            }
             Err(RecvTimeoutError::Timeout) => Ok(Line::None),
             // Its output is closed: it has ended, or is about to.
             Err(RecvTimeoutError::Disconnected) => {
-                let status = self.vmm.wait(Some(Duration::from_secs(10)))?;
+                let status = self.vmm.wait(Some(END_LIMIT))?;
                 Ok(Line::End(status.context("the VMM has closed its output and does not end")?))
             }
         }
     }
+}
+
+/// Starts `vmm` with the console as its output.
+fn spawn(mut vmm: Cmd, console: PipeWriter) -> Result<Running> {
+    vmm.std().stderr(console.try_clone()?).stdout(console).stdin(Stdio::null());
+    vmm.quiet().spawn()
 }
 
 /// Processes that the kernel has ended for lack of memory since it started.

@@ -27,12 +27,17 @@ pub struct Memory {
     trace: Option<Trace>,
     /// The VMM's process.
     vmm: u32,
+    /// Counts of the pagers of the guest's earlier VMMs.
+    earlier: Stats,
+    /// Latency of page-ins, and its seed, since the last eviction.
+    latency: Option<(Latency, u64)>,
 }
 
 impl Memory {
     /// Memory of the VMM whose pager listens on `socket`, or will.
     pub fn new(socket: PathBuf, swap: Option<Swap>, trace: Option<Trace>, vmm: u32) -> Self {
-        Self { pager: Pager::new(socket), swap, trace, vmm }
+        let (pager, earlier) = (Pager::new(socket), Stats::default());
+        Self { pager, swap, trace, vmm, earlier, latency: None }
     }
 
     /// Returns true if the host's own swap takes the pager's place.
@@ -52,11 +57,31 @@ impl Memory {
     ) -> Result<(u64, Counts)> {
         self.pager.attach()?;
         self.pager.set_latency(latency, seed)?;
-        let evicted = self.pager.evict(only, eviction, seed, request)?;
+        self.latency = Some((latency.clone(), seed));
+        let evicted = self.pager.evict(only, eviction, seed, Some(request))?;
         if evicted.mailboxes == 0 {
             bail!(NO_MAILBOX);
         }
-        Ok((evicted.evicted_pages, Counts { pager: self.pager.stats()?, ..Counts::default() }))
+        let pager = self.pager.stats()?.after(&self.earlier);
+        Ok((evicted.evicted_pages, Counts { pager, ..Counts::default() }))
+    }
+
+    /// Brings back the memory of a stopped guest that is about to leave its VMM, and keeps the counts.
+    pub fn leave(&mut self) -> Result<()> {
+        self.pager.restore(None)?;
+        self.earlier = self.pager.stats()?.after(&self.earlier);
+        // The trace remembers the VMM's threads.
+        self.traced().map(drop)
+    }
+
+    /// Evicts all memory of a guest that has been restored in `vmm`, whose pager listens on
+    /// `socket`. Page-ins take as long as before.
+    pub fn enter(&mut self, socket: PathBuf, vmm: u32) -> Result<()> {
+        (self.pager, self.vmm) = (Pager::new(socket), vmm);
+        self.pager.attach()?;
+        let (latency, seed) = self.latency.as_ref().context("nothing was evicted before")?;
+        self.pager.set_latency(latency, *seed)?;
+        self.pager.evict(None, Eviction::All, *seed, None).map(drop)
     }
 
     /// Swaps out all that goes, and acknowledges `request`. Swap then reads groups of
@@ -79,7 +104,7 @@ impl Memory {
                 swap.bring_back()?;
                 self.acknowledge(request)
             }
-            None => self.pager.restore(request).map(drop),
+            None => self.pager.restore(Some(request)).map(drop),
         }
     }
 
@@ -107,7 +132,7 @@ impl Memory {
 
     /// Counts of the pager so far; `None` before the first eviction, when there is none to ask.
     pub fn paged(&mut self) -> Option<Stats> {
-        self.pager.stats().ok()
+        Some(self.pager.stats().ok()?.after(&self.earlier))
     }
 
     /// Counts of the host's trace so far.

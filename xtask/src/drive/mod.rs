@@ -7,6 +7,8 @@
 //! - [`guest`]: the guest's console, line by line
 //! - [`follow`]: the guest's messages, and what each makes the host do
 //! - [`memory`]: the guest's memory as the host sees it
+//! - [`moving`], [`instants`]: a guest that is saved and restored while it works, and when
+//! - [`monitor`], [`sockets`]: QEMU's monitor, and where the VMM's parts listen
 //! - [`pager`]: talking to the pager inside the VMM
 //! - [`swap`]: the host's own swap in place of the pager
 //! - [`trace`]: the host kernel's own count of async page faults
@@ -15,11 +17,15 @@
 pub mod evict;
 mod follow;
 pub mod guest;
+mod instants;
 pub mod latency;
 mod memory;
+mod monitor;
+mod moving;
 mod pager;
 pub mod record;
 mod samples;
+mod sockets;
 pub mod spec;
 pub mod swap;
 pub mod trace;

@@ -61,15 +61,15 @@ impl Pager {
     }
 
     /// Pages everything out, or `only` these parts, or of either what `eviction`
-    /// says, and acknowledges `request` to the guest. `seed` is for random choices.
+    /// says, and acknowledges `request`, if there is one, to the guest. `seed` is for random choices.
     pub fn evict(
         &mut self,
         only: Option<Parts>,
         eviction: Eviction,
         seed: u64,
-        request: u64,
+        request: Option<u64>,
     ) -> Result<Evicted> {
-        match self.ask(&Request::Evict { ack: Some(request), only, eviction, seed })? {
+        match self.ask(&Request::Evict { ack: request, only, eviction, seed })? {
             Response::Evicted(evicted) => Ok(evicted),
             other => bail!("the pager answered {other:?}"),
         }
@@ -91,9 +91,9 @@ impl Pager {
         }
     }
 
-    /// Brings everything back and acknowledges `request` to the guest.
-    pub fn restore(&mut self, request: u64) -> Result<Restored> {
-        match self.ask(&Request::Restore { ack: Some(request) })? {
+    /// Brings everything back and acknowledges `request`, if there is one, to the guest.
+    pub fn restore(&mut self, request: Option<u64>) -> Result<Restored> {
+        match self.ask(&Request::Restore { ack: request })? {
             Response::Restored(restored) => Ok(restored),
             other => bail!("the pager answered {other:?}"),
         }

@@ -73,6 +73,8 @@ pub struct Spec {
     pub page_latency: PageLatency,
     /// Of samples.
     pub evict: Evict,
+    /// Number of times that the guest is saved and restored in each sample; under QEMU only.
+    pub restores: u32,
     /// True if the host's own swap takes the pager's place, on a disk with `page_latency`.
     pub swap: bool,
     /// Of latencies and evictions.
@@ -91,7 +93,8 @@ pub struct Spec {
 impl Spec {
     /// Longest time that the VM may take, with all virtual CPUs on one processor.
     pub fn limit(&self) -> Duration {
-        (Duration::from_secs(60) + self.work + self.filling() * 4) * self.cores
+        let restores = Duration::from_secs(60) * self.restores;
+        (Duration::from_secs(60) + self.work + restores + self.filling() * 4) * self.cores
     }
 
     /// Longest time in which a guest that is well says nothing and touches no

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::process::ExitStatus;
 
+use super::sockets::Sockets;
 use super::spec::{Spec, System, Vmm};
 use crate::process::Cmd;
 
-/// The command that boots the guest with a pager that listens on `socket`.
-pub fn command(spec: &Spec, socket: &Path) -> Cmd {
-    let cmd = Cmd::new(&spec.program).env("LD_PRELOAD", &spec.pager).env("APF_PAGER_SOCKET", socket);
+/// The command that boots the guest, with a pager and a monitor that listen on `sockets`, or that
+/// continues the guest of `snapshot`, stopped until the monitor lets it run.
+pub fn command(spec: &Spec, sockets: &Sockets, snapshot: Option<&Path>) -> Cmd {
+    let cmd = Cmd::new(&spec.program).env("LD_PRELOAD", &spec.pager).env("APF_PAGER_SOCKET", &sockets.pager);
     match spec.vmm {
         Vmm::Uhyve => cmd
             .args([
@@ -28,6 +30,8 @@ pub fn command(spec: &Spec, socket: &Path) -> Cmd {
             .args(["-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-m", &format!("{}M", spec.memory_mib), "-smp", &spec.cores.to_string()])
             .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+            .args(if spec.restores > 0 { monitor(sockets) } else { vec![] })
+            .args(snapshot.map(incoming).into_iter().flatten())
             .args(&spec.vmm_args)
             .arg("-kernel")
             .arg(&spec.loader)
@@ -35,6 +39,14 @@ pub fn command(spec: &Spec, socket: &Path) -> Cmd {
             .arg(&spec.image)
             .args(["-append", &command_line(&spec.kernel_args, &spec.guest_args)]),
     }
+}
+
+fn monitor(sockets: &Sockets) -> Vec<String> {
+    vec!["-qmp".into(), format!("unix:{},server=on,wait=off", sockets.monitor.display())]
+}
+
+fn incoming(snapshot: &Path) -> [String; 3] {
+    ["-S".into(), "-incoming".into(), format!("file:{}", snapshot.display())]
 }
 
 /// Joins the kernel's words and the program's, with dashes between them.

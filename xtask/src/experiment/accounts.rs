@@ -61,12 +61,15 @@ fn of_sample(sample: &Sample) -> Vec<String> {
             });
         }
         Mode::Halt | Mode::Async => {
-            for (name, guest, host) in [
-                ("not-present", not_present, known("host_not_present")),
-                ("ready", ready + count("wake_all"), known("host_ready")),
+            // An exception that is pending when QEMU saves a virtual CPU is saved as one that was
+            // injected (`cpu_pre_save` in its target/i386/machine.c): neither host's trace has it.
+            let unseen = count("restored");
+            for (name, guest, host, unseen) in [
+                ("not-present", not_present, known("host_not_present"), unseen),
+                ("ready", ready + count("wake_all"), known("host_ready"), 0),
             ] {
                 // Where tracing is not accessible there is no count.
-                demand(host.is_none_or(|host| host == guest), &|| {
+                demand(host.is_none_or(|host| (host..=host + unseen).contains(&guest)), &|| {
                     format!("the guest counted {guest} {name}, the host {}", host.unwrap_or(0))
                 });
             }
@@ -117,6 +120,9 @@ mod tests {
         assert_eq!(with(Mode::Async, &GOOD), none);
         // Where tracing is not accessible.
         assert_eq!(with(Mode::Halt, &[("not_present", 2), ("ready", 2), ("halt_waits", 2)]), none);
+        // Pending at a restore.
+        let restored = [("restored", 1), ("host_not_present", 8)];
+        assert_eq!(with(Mode::Async, &[&GOOD[..], &restored].concat()), none);
         assert_eq!(with(Mode::Blocked, &[("host_not_present", 3)]), none);
         assert_eq!(with(Mode::LinuxAsync, &[("ready", 3), ("host_ready", 4)]), none);
         assert_eq!(with(Mode::LinuxAsync, &[("ready", 3)]), none);
@@ -126,6 +132,7 @@ mod tests {
     fn a_sample_with_a_count_that_differs_is_refused() {
         for (mode, name, count, named) in [
             (Mode::Async, "host_not_present", 10, "9 not-present, the host 10"),
+            (Mode::Async, "host_not_present", 8, "9 not-present, the host 8"),
             (Mode::Halt, "host_ready", 8, "9 ready, the host 8"),
             (Mode::Async, "halt_waits", 1, "but 8 of them waited"),
             (Mode::Async, "unknown_reason", 2, "2 page faults with unknown"),

@@ -52,7 +52,7 @@ pub fn run(place: &Place, plan: &Plan, options: &Options) -> Result<PathBuf> {
         cores: plan.cores,
         memory_mib: plan.memory_mib,
         page_latency: plan.page_latency_text(),
-        evict: options.paging.evict.to_string(),
+        evict: options.paging.text(),
         seed: options.guest.seed,
         git_revision,
         git_modified,

@@ -62,6 +62,7 @@ impl Plan {
             axis.clone_from(given);
         }
         fits(definition, options)?;
+        can_restore(definition, options, vmm)?;
         let given = &options.paging.latency.page_latency;
         if let (Some(latency), Some(axis)) = (given, axes.iter_mut().find(|axis| axis.name == LATENCY)) {
             axis.values = vec![latency.mean().as_secs_f64() * 1000.0];
@@ -159,6 +160,7 @@ impl Plan {
             cores: self.cores,
             page_latency: self.page_latency.clone(),
             evict: options.paging.evict.clone(),
+            restores: options.paging.restores,
             swap: self.definition.paged_by == PagedBy::Swap,
             seed: options.guest.seed,
             work: each * samples as u32,
@@ -224,6 +226,25 @@ pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Checks that a guest that is to be restored can be.
+fn can_restore(definition: &Definition, options: &Options, vmm: Vmm) -> Result<()> {
+    let restores = options.paging.restores;
+    if restores == 0 {
+        return Ok(());
+    }
+    ensure!(vmm == Vmm::Qemu, "--restores {restores}: {} saves no guest; add --vmm qemu", vmm.name());
+    ensure!(
+        !options.host.exact,
+        "--restores {restores}: --exact has no files for another QEMU; leave one out"
+    );
+    ensure!(
+        definition.paged_by == PagedBy::Pager && !definition.profiled && !definition.has_linux(),
+        "--restores {restores}: {} is not an experiment with a Hermit guest and the pager",
+        definition.name
+    );
+    Ok(())
+}
+
 fn modes(definition: &Definition, options: &Options) -> Result<Vec<Mode>> {
     let name = |mode: &Mode| mode.name();
     for given in &options.modes {
@@ -277,6 +298,18 @@ mod tests {
     }
 
     #[test]
+    fn guests_are_restored_where_they_can_be() {
+        let text = |args: &[&str]| plan(args).map(|_| ()).map_err(|error| error.to_string());
+        assert_eq!(text(&["--vmm", "qemu", "--restores", "2"]), Ok(()));
+        let error = text(&["--vmm", "qemu", "--restores", "2", "--exact"]).unwrap_err();
+        assert!(error.contains("--exact has no files"), "{error}");
+        for name in ["peer", "swap"] {
+            let error = plan_of(name, &["--vmm", "qemu", "--restores", "2"]).err().unwrap().to_string();
+            assert!(error.contains(&format!("{name} is not an experiment with")), "{error}");
+        }
+    }
+
+    #[test]
     fn options_change_the_plan() {
         let plan =
             plan(&["--quick", "--at", "tasks=1,16", "--at", "page_latency_ms=5", "--repetitions", "3"]);
@@ -322,6 +355,7 @@ mod tests {
             (["--page-latency", "uniform:5ms"], "uniform:1ms..5ms"),
             (["--evict", "fraction:2"], "at most 1"),
             (["--evict", "periodic:400ms"], "10 page-ins of 50ms"),
+            (["--restores", "2"], "add --vmm qemu"),
         ] {
             let error = format!("{:#}", plan(&args).err().unwrap());
             assert!(error.contains(named), "{error}");

@@ -250,3 +250,26 @@ pub struct Stats {
     /// Time between due time and service, summed over all served pages.
     pub lateness_total_us: u64,
 }
+
+impl Stats {
+    /// Returns the counts of a guest whose earlier VMM counted `earlier`.
+    #[must_use]
+    pub fn after(&self, earlier: &Self) -> Self {
+        Self {
+            evictions: self.evictions + earlier.evictions,
+            dropped_pages: self.dropped_pages + earlier.dropped_pages,
+            restores: self.restores + earlier.restores,
+            fault_messages: self.fault_messages + earlier.fault_messages,
+            served_pages: self.served_pages + earlier.served_pages,
+            vcpu_page_ins: self.vcpu_page_ins + earlier.vcpu_page_ins,
+            write_protect_waits: self.write_protect_waits + earlier.write_protect_waits,
+            late_write_protects: self.late_write_protects + earlier.late_write_protects,
+            stale_messages: self.stale_messages + earlier.stale_messages,
+            retried_page_ins: self.retried_page_ins + earlier.retried_page_ins,
+            in_flight: self.in_flight,
+            in_flight_max: self.in_flight_max.max(earlier.in_flight_max),
+            lateness_max_us: self.lateness_max_us.max(earlier.lateness_max_us),
+            lateness_total_us: self.lateness_total_us + earlier.lateness_total_us,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! QEMU's monitor (QMP): a guest is stopped, saved to a file, and continued.
+
+use std::io::BufReader;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use qapi::qmp::{self, MigrationStatus, RunState};
+use qapi::{Command, Qmp, Stream};
+
+/// Time for QEMU to start and to listen, in the lab.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// Time to write or read all of a guest's memory, and for pages that a virtual CPU waits for.
+const WORK_LIMIT: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(10);
+/// QEMU's own limit is that of a network.
+const BYTES_PER_SECOND: u64 = 1 << 36;
+
+/// A connection to the monitor of a running QEMU.
+pub struct Monitor(Qmp<Stream<BufReader<UnixStream>, UnixStream>>);
+
+impl Monitor {
+    /// Connects to the QEMU that listens on `socket`, or will.
+    ///
+    /// # Errors
+    /// It does not within half a minute.
+    pub fn connect(socket: &Path) -> Result<Self> {
+        let started = Instant::now();
+        let stream = loop {
+            match UnixStream::connect(socket) {
+                Ok(stream) => break stream,
+                Err(error) if started.elapsed() > START_LIMIT => {
+                    return Err(error).context("QEMU's monitor does not answer");
+                }
+                Err(_) => thread::sleep(POLL),
+            }
+        };
+        stream.set_read_timeout(Some(WORK_LIMIT))?;
+        let reader = BufReader::new(stream.try_clone()?);
+        let mut qmp = Qmp::new(Stream::new(reader, stream));
+        qmp.handshake().context("QEMU's monitor does not speak QMP")?;
+        Ok(Self(qmp))
+    }
+
+    /// Stops all virtual CPUs. One that waits for a page stops when it has it.
+    pub fn stop(&mut self) -> Result<()> {
+        self.execute(&qmp::stop {}).map(drop)
+    }
+
+    /// Saves the stopped guest to the file `snapshot`.
+    ///
+    /// # Errors
+    /// QEMU says why it cannot, or does not end.
+    pub fn save(&mut self, snapshot: &Path) -> Result<()> {
+        let max_bandwidth = Some(BYTES_PER_SECOND);
+        let parameters = qmp::MigrateSetParameters { max_bandwidth, ..Default::default() };
+        self.execute(&qmp::migrate_set_parameters(parameters))?;
+        let uri = Some(format!("file:{}", snapshot.display()));
+        self.execute(&qmp::migrate { uri, channels: None, detach: None, resume: None })?;
+        wait("QEMU does not end saving the guest", || {
+            let info = self.execute(&qmp::query_migrate {})?;
+            match info.status {
+                Some(MigrationStatus::completed) => Ok(true),
+                Some(MigrationStatus::failed | MigrationStatus::cancelled) => {
+                    bail!("QEMU cannot save the guest: {}", info.error_desc.unwrap_or_default())
+                }
+                _ => Ok(false),
+            }
+        })
+    }
+
+    /// Waits until a QEMU that was started with a snapshot has read it.
+    pub fn wait_until_loaded(&mut self) -> Result<()> {
+        wait("QEMU does not end reading the snapshot", || {
+            Ok(self.execute(&qmp::query_status {})?.status != RunState::inmigrate)
+        })
+    }
+
+    /// Lets the virtual CPUs run.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.execute(&qmp::cont {}).map(drop)
+    }
+
+    /// Ends QEMU.
+    pub fn quit(mut self) -> Result<()> {
+        self.execute(&qmp::quit {}).map(drop)
+    }
+
+    fn execute<C: Command>(&mut self, command: &C) -> Result<C::Ok> {
+        self.0.execute(command).with_context(|| format!("QEMU's monitor, {}", C::NAME))
+    }
+}
+
+/// Asks until the answer is yes.
+fn wait(otherwise: &'static str, mut is_done: impl FnMut() -> Result<bool>) -> Result<()> {
+    let started = Instant::now();
+    while !is_done()? {
+        if started.elapsed() > WORK_LIMIT {
+            bail!(otherwise);
+        }
+        thread::sleep(POLL);
+    }
+    Ok(())
+}
