@@ -10,7 +10,7 @@ use clap::Args;
 use crate::dirs;
 use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::Vmm;
+use crate::drive::spec::{Moves, Vmm, Way};
 use crate::probe::{self, Host, Verdict};
 use crate::setup::KERNELS;
 use crate::versions::LabKernel;
@@ -152,16 +152,30 @@ pub struct PagingOptions {
     pub evict: Evict,
     /// Save the guest N times in each sample, at random instants, and restore it each time in another
     /// QEMU with all memory evicted
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
-    pub restores: u32,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    restores: Option<u32>,
+    /// The same by migrations to another QEMU, whose guest goes on before its memory has followed
+    /// (postcopy)
+    #[arg(long, value_name = "N", conflicts_with = "restores", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    migrations: Option<u32>,
 }
 
 impl PagingOptions {
-    /// Returns the choice of evicted pages, and the restores.
+    /// Returns the choice of evicted pages, and the moves.
     pub fn text(&self) -> String {
-        match self.restores {
-            0 => self.evict.to_string(),
-            restores => format!("{}, restored {restores} times", self.evict),
+        let done = match self.moves() {
+            Moves { number: 0, .. } => return self.evict.to_string(),
+            Moves { number, way: Way::Snapshot } => format!("restored {number} times"),
+            Moves { number, way: Way::Postcopy } => format!("migrated {number} times"),
+        };
+        format!("{}, {done}", self.evict)
+    }
+
+    /// Returns the moves of the guest to other VMMs in each sample.
+    pub fn moves(&self) -> Moves {
+        match (self.restores, self.migrations) {
+            (_, Some(number)) => Moves { number, way: Way::Postcopy },
+            (number, None) => Moves { number: number.unwrap_or(0), way: Way::Snapshot },
         }
     }
 }

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Spec, System, Vmm};
+use crate::drive::spec::{Moves, Spec, System, Vmm};
 use crate::options::{GuestOptions, HostOptions, LatencyOption};
 use crate::output;
 use crate::place::Place;
@@ -71,7 +71,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         memory_mib,
         cores,
         evict: Evict::default(),
-        restores: 0,
+        moves: Moves::default(),
         swap: false,
         seed: args.guest.seed,
         work: (page_latency.mean() + Duration::from_millis(5)) * READ * 6,

@@ -24,7 +24,7 @@ use crate::dirs;
 pub const PROGRESS_PREFIX: &str = "@progress ";
 /// Time between two reports of progress.
 const PROGRESS: Duration = Duration::from_secs(1);
-/// Time between two looks at the pages that have come in, while the guest is to be restored.
+/// Time between two looks at the pages that have come in, while the guest is to be moved.
 const POLL: Duration = Duration::from_millis(5);
 
 /// Starts the VM of `spec`, and follows it to its end.
@@ -36,11 +36,11 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let sockets = Sockets::new(scratch.path(), 0);
     let trace = Trace::start();
     let swap = spec.swap.then(|| Swap::start(spec.page_latency.mean(), spec.memory_mib * 2)).transpose()?;
-    let start = if spec.restores > 0 { Guest::start_to_move } else { Guest::start };
+    let start = if spec.moves.number > 0 { Guest::start_to_move } else { Guest::start };
     let start = || start(vmm::command(spec, &sockets, None), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
-    let moving = (spec.restores > 0).then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
+    let moving = (spec.moves.number > 0).then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
     let mut vm = Vm {
         spec,
         out,
@@ -80,7 +80,7 @@ struct Vm<'a> {
     spec: &'a Spec,
     out: &'a Path,
     memory: Memory,
-    /// If it is saved and restored.
+    /// If it moves to other VMMs.
     moving: Option<Moving>,
     guest: Guest,
     outcome: Outcome,
@@ -108,7 +108,7 @@ impl Vm<'_> {
             let patience = if self.moving.as_ref().is_some_and(is_due) { POLL } else { PROGRESS };
             match self.guest.next(patience)? {
                 Line::None => {
-                    self.restore_elsewhere_if_due()?;
+                    self.move_if_due()?;
                     if self.told.elapsed() >= PROGRESS {
                         self.told = Instant::now();
                         self.tell_progress()?;
@@ -229,13 +229,15 @@ impl Vm<'_> {
         Ok(())
     }
 
-    /// Saves the guest and restores it in another VMM, if that is due.
-    fn restore_elsewhere_if_due(&mut self) -> Result<()> {
+    /// Moves the guest to another VMM, if that is due.
+    fn move_if_due(&mut self) -> Result<()> {
         let Some(moving) = self.moving.as_mut().filter(|moving| moving.is_expected()) else { return Ok(()) };
-        let served = self.memory.paged().map_or(0, |stats| stats.served_pages) - self.served_before;
+        let Some(stats) = self.memory.paged() else { return Ok(()) };
+        let served = stats.served_pages - self.served_before;
         if moving.has_come(served) {
-            progress(&format!("restoring the guest in another VMM, after {served} pages"));
-            moving.restore_elsewhere(self.spec, &mut self.guest, &mut self.memory)?;
+            let under_way = stats.in_flight;
+            progress(&format!("moving the guest, after {served} pages and with {under_way} under way"));
+            moving.act(self.spec, &mut self.guest, &mut self.memory)?;
             self.last_sign = Instant::now();
         }
         Ok(())
@@ -251,6 +253,7 @@ impl Vm<'_> {
 
     fn restore(&mut self, request: u64) -> Result<()> {
         progress("bringing everything back");
+        self.moving.iter_mut().for_each(Moving::pause);
         if let Activity::Sampling(samples) = &mut self.activity {
             samples.restoring(self.memory.swapped()?);
         }
@@ -266,6 +269,7 @@ impl Vm<'_> {
     }
 
     fn sample_measured(&mut self, request: u64) -> Result<()> {
+        self.moving.iter_mut().for_each(Moving::pause);
         self.memory.end_evictions()?;
         let counts = self.memory.counts()?;
         self.samples()?.measured(counts);

@@ -69,7 +69,7 @@ impl Guest {
         Self::start_with(vmm, console).map(|(guest, _)| guest)
     }
 
-    /// Starts `vmm` for a guest that will leave it ([`go_on_in`](Self::go_on_in)).
+    /// Starts `vmm` for a guest that will leave it ([`start_next`](Self::start_next)).
     pub fn start_to_move(vmm: Cmd, console: &Path) -> Result<Self> {
         let (guest, writer) = Self::start_with(vmm, console)?;
         Ok(Self { console: Some(writer), ..guest })
@@ -99,11 +99,15 @@ impl Guest {
         Ok((Self { vmm, console: None, lines, heard, last_line: String::new(), out_of_memory }, writer))
     }
 
-    /// Waits for the end of the VMM that the guest has left, and goes on with `vmm`.
-    pub fn go_on_in(&mut self, vmm: Cmd) -> Result<()> {
-        let console = self.console.as_ref().context("a guest that does not move")?.try_clone()?;
+    /// Starts the VMM in which the guest will go on.
+    pub fn start_next(&self, vmm: Cmd) -> Result<Running> {
+        spawn(vmm, self.console.as_ref().context("a guest that does not move")?.try_clone()?)
+    }
+
+    /// Waits for the end of the VMM that the guest has left, and goes on with `next`.
+    pub fn go_on_in(&mut self, next: Running) -> Result<()> {
         self.vmm.wait(Some(END_LIMIT))?.context("the VMM that the guest has left does not end")?;
-        self.vmm = spawn(vmm, console)?;
+        self.vmm = next;
         Ok(())
     }
 

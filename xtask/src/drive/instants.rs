@@ -1,6 +1,9 @@
-//! Instants at which a guest is saved and restored.
+//! Instants at which a guest moves to another VMM.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Most pages between two instants. A guest that migrates reads pages that do not come in by the pager.
+const MOST_PAGES: u64 = 512;
 
 /// Instants spread over a sample, by the number of pages that have come in since it began. Random,
 /// and the same for the same seed.
@@ -15,9 +18,10 @@ pub struct Instants {
 }
 
 impl Instants {
-    /// Spreads `number` instants over the time in which `pages` come in.
+    /// Spreads `number` instants over the time in which `pages` come in, or over the beginning of a
+    /// long one.
     pub fn new(number: u32, pages: u64, seed: u64) -> Self {
-        let gap = (pages / u64::from(number.max(1))).max(1);
+        let gap = (pages / u64::from(number.max(1))).clamp(1, MOST_PAGES);
         let mut instants = Self { seed, gap, next: 0, left: number };
         instants.choose(0);
         instants

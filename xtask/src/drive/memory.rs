@@ -66,9 +66,13 @@ impl Memory {
         Ok((evicted.evicted_pages, Counts { pager, ..Counts::default() }))
     }
 
-    /// Brings back the memory of a stopped guest that is about to leave its VMM, and keeps the counts.
+    /// Brings back the memory of a guest that is about to leave its VMM.
+    pub fn bring_back(&mut self) -> Result<()> {
+        self.pager.restore(None).map(drop)
+    }
+
+    /// Keeps the counts of a VMM that the guest has left.
     pub fn leave(&mut self) -> Result<()> {
-        self.pager.restore(None)?;
         self.earlier = self.pager.stats()?.after(&self.earlier);
         // The trace remembers the VMM's threads.
         self.traced().map(drop)

@@ -7,7 +7,7 @@
 //! - [`guest`]: the guest's console, line by line
 //! - [`follow`]: the guest's messages, and what each makes the host do
 //! - [`memory`]: the guest's memory as the host sees it
-//! - [`moving`], [`instants`]: a guest that is saved and restored while it works, and when
+//! - [`moving`], [`instants`]: a guest that moves to another VMM while it works, and when
 //! - [`monitor`], [`sockets`]: QEMU's monitor, and where the VMM's parts listen
 //! - [`pager`]: talking to the pager inside the VMM
 //! - [`swap`]: the host's own swap in place of the pager

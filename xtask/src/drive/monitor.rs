@@ -1,13 +1,13 @@
-//! QEMU's monitor (QMP): a guest is stopped, saved to a file, and continued.
+//! QEMU's monitor (QMP): a guest is saved to a file, or migrated to another QEMU.
 
-use std::io::BufReader;
+use std::io::{BufReader, BufWriter};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use qapi::qmp::{self, MigrationStatus, RunState};
+use qapi::qmp::{self, MigrationCapability, MigrationCapabilityStatus, MigrationStatus, RunState};
 use qapi::{Command, Qmp, Stream};
 
 /// Time for QEMU to start and to listen, in the lab.
@@ -15,11 +15,15 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// Time to write or read all of a guest's memory, and for pages that a virtual CPU waits for.
 const WORK_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
-/// QEMU's own limit is that of a network.
+/// Of a snapshot: QEMU's own limit is that of a network.
 const BYTES_PER_SECOND: u64 = 1 << 36;
+/// Of the memory that follows a migrated guest, unless the guest asks for it: slow enough that it
+/// has to ask.
+const FOLLOWING_BYTES_PER_SECOND: u64 = 64 << 20;
 
-/// A connection to the monitor of a running QEMU.
-pub struct Monitor(Qmp<Stream<BufReader<UnixStream>, UnixStream>>);
+/// A connection to the monitor of a running QEMU. Each command is one write: QEMU obeys `quit` before
+/// the line has ended.
+pub struct Monitor(Qmp<Stream<BufReader<UnixStream>, BufWriter<UnixStream>>>);
 
 impl Monitor {
     /// Connects to the QEMU that listens on `socket`, or will.
@@ -39,7 +43,7 @@ impl Monitor {
         };
         stream.set_read_timeout(Some(WORK_LIMIT))?;
         let reader = BufReader::new(stream.try_clone()?);
-        let mut qmp = Qmp::new(Stream::new(reader, stream));
+        let mut qmp = Qmp::new(Stream::new(reader, BufWriter::new(stream)));
         qmp.handshake().context("QEMU's monitor does not speak QMP")?;
         Ok(Self(qmp))
     }
@@ -57,14 +61,54 @@ impl Monitor {
         let max_bandwidth = Some(BYTES_PER_SECOND);
         let parameters = qmp::MigrateSetParameters { max_bandwidth, ..Default::default() };
         self.execute(&qmp::migrate_set_parameters(parameters))?;
-        let uri = Some(format!("file:{}", snapshot.display()));
-        self.execute(&qmp::migrate { uri, channels: None, detach: None, resume: None })?;
-        wait("QEMU does not end saving the guest", || {
+        self.send(format!("file:{}", snapshot.display()))?;
+        self.wait_for(MigrationStatus::completed)
+    }
+
+    /// Waits for a guest that migrates to `socket`.
+    pub fn listen(&mut self, socket: &Path) -> Result<()> {
+        self.allow_postcopy()?;
+        let uri = Some(format!("unix:{}", socket.display()));
+        self.execute(&qmp::migrate_incoming { uri, channels: None, exit_on_error: None }).map(drop)
+    }
+
+    /// Migrates the stopped guest to the QEMU that listens on `socket`: it goes on there as soon as
+    /// it can, and its memory follows.
+    ///
+    /// # Errors
+    /// QEMU says why it cannot, or does not end.
+    pub fn migrate(&mut self, socket: &Path) -> Result<()> {
+        self.allow_postcopy()?;
+        let limit = Some(FOLLOWING_BYTES_PER_SECOND);
+        self.execute(&qmp::migrate_set_parameters(qmp::MigrateSetParameters {
+            max_bandwidth: limit,
+            max_postcopy_bandwidth: limit,
+            ..Default::default()
+        }))?;
+        self.send(format!("unix:{}", socket.display()))?;
+        self.wait_for(MigrationStatus::active)?;
+        self.execute(&qmp::migrate_start_postcopy {})?;
+        self.wait_for(MigrationStatus::completed)
+    }
+
+    fn allow_postcopy(&mut self) -> Result<()> {
+        let capability = MigrationCapability::postcopy_ram;
+        let capabilities = vec![MigrationCapabilityStatus { capability, state: true }];
+        self.execute(&qmp::migrate_set_capabilities { capabilities }).map(drop)
+    }
+
+    fn send(&mut self, uri: String) -> Result<()> {
+        let uri = Some(uri);
+        self.execute(&qmp::migrate { uri, channels: None, detach: None, resume: None }).map(drop)
+    }
+
+    fn wait_for(&mut self, wanted: MigrationStatus) -> Result<()> {
+        wait("QEMU does not end moving the guest", || {
             let info = self.execute(&qmp::query_migrate {})?;
             match info.status {
-                Some(MigrationStatus::completed) => Ok(true),
+                Some(status) if status == wanted => Ok(true),
                 Some(MigrationStatus::failed | MigrationStatus::cancelled) => {
-                    bail!("QEMU cannot save the guest: {}", info.error_desc.unwrap_or_default())
+                    bail!("QEMU cannot move the guest: {}", info.error_desc.unwrap_or_default())
                 }
                 _ => Ok(false),
             }

@@ -1,12 +1,19 @@
-//! A guest that is saved and restored while it works, each time in another VMM.
+//! A guest that moves to another VMM while it works, by a snapshot or by a migration.
 //!
 //! ```text
 //!   old QEMU                          new QEMU
+//!                  by a snapshot
 //!   stop
 //!   the pager brings all back
 //!   save ──── file ─────────────────► read, stopped
 //!   quit                              the pager evicts all
 //!                                     go on: each page is a fault again
+//!
+//!                  by a migration (postcopy)
+//!   stop
+//!   the pager brings all back
+//!   migrate, and switch over ───────► go on: each page is a fault, until it has followed
+//!   quit, once all have followed      the pager evicts all
 //! ```
 //!
 //! The host's half of every fault that is under way is lost with the old QEMU: a fault is then one
@@ -23,10 +30,10 @@ use super::instants::Instants;
 use super::memory::Memory;
 use super::monitor::Monitor;
 use super::sockets::Sockets;
-use super::spec::Spec;
-use super::vmm;
+use super::spec::{Spec, Way};
+use super::vmm::{self, Incoming};
 
-/// Pages over which the restores of a sample that reads no given number are spread.
+/// Pages over which the moves of a sample that reads no given number are spread.
 const PAGES: f64 = 1024.0;
 
 /// The VMMs of a guest, one after the other.
@@ -37,24 +44,30 @@ pub struct Moving {
     vmms: u32,
     /// Instants of the sample that is running.
     instants: Instants,
-    /// Restores in that sample.
-    restores: u32,
+    /// Moves in that sample.
+    moves: u32,
 }
 
 impl Moving {
     /// Connects to the first VMM, whose sockets are in `folder`.
     pub fn new(folder: &Path, sockets: &Sockets) -> Result<Self> {
         let (folder, monitor) = (folder.to_path_buf(), Some(Monitor::connect(&sockets.monitor)?));
-        Ok(Self { folder, monitor, vmms: 1, instants: Instants::new(0, 1, 0), restores: 0 })
+        Ok(Self { folder, monitor, vmms: 1, instants: Instants::new(0, 1, 0), moves: 0 })
     }
 
-    /// Chooses the instants of a sample that reads so many `pages`.
+    /// Chooses the instants of the sample that is running, all of whose memory has been evicted and
+    /// which reads so many `pages`.
     pub fn begin(&mut self, spec: &Spec, pages: Option<f64>, seed: u64) {
-        let pages = pages.unwrap_or(PAGES) as u64;
-        (self.instants, self.restores) = (Instants::new(spec.restores, pages, spec.seed ^ seed), 0);
+        let left = spec.moves.number.saturating_sub(self.moves);
+        self.instants = Instants::new(left, pages.unwrap_or(PAGES) as u64, spec.seed ^ seed);
     }
 
-    /// Returns true while restores are to come.
+    /// Leaves the guest where it is, until [`begin`](Self::begin): it has read what it wanted.
+    pub fn pause(&mut self) {
+        self.instants = Instants::new(0, 0, 0);
+    }
+
+    /// Returns true while moves are to come.
     pub const fn is_expected(&self) -> bool {
         self.instants.left() > 0
     }
@@ -64,34 +77,51 @@ impl Moving {
         self.instants.has_come(pages)
     }
 
-    /// Saves the guest, ends its VMM, and lets it go on in another one with all memory evicted.
-    pub fn restore_elsewhere(&mut self, spec: &Spec, guest: &mut Guest, memory: &mut Memory) -> Result<()> {
-        let snapshot = self.folder.join("snapshot");
-        let mut old = self.monitor.take().expect("connected");
-        old.stop()?;
-        memory.leave()?;
-        old.save(&snapshot)?;
-        old.quit()?;
+    /// Moves the guest. It then goes on in another VMM, with all memory evicted.
+    pub fn act(&mut self, spec: &Spec, guest: &mut Guest, memory: &mut Memory) -> Result<()> {
+        let old = self.monitor.take().expect("connected");
         let sockets = Sockets::new(&self.folder, self.vmms);
-        guest.go_on_in(vmm::command(spec, &sockets, Some(&snapshot)))?;
-        let mut new = Monitor::connect(&sockets.monitor)?;
-        new.wait_until_loaded()?;
-        fs::remove_file(&snapshot)?;
-        memory.enter(sockets.pager, guest.id())?;
-        new.go_on()?;
-        (self.monitor, self.vmms, self.restores) = (Some(new), self.vmms + 1, self.restores + 1);
+        let new = match spec.moves.way {
+            Way::Snapshot => self.restore(old, &sockets, spec, guest, memory)?,
+            Way::Postcopy => migrate(old, &sockets, spec, guest, memory)?,
+        };
+        (self.monitor, self.vmms, self.moves) = (Some(new), self.vmms + 1, self.moves + 1);
         Ok(())
     }
 
-    /// Checks that a sample was restored as often as it should be, and that its guest noticed.
+    fn restore(
+        &self,
+        mut old: Monitor,
+        sockets: &Sockets,
+        spec: &Spec,
+        guest: &mut Guest,
+        memory: &mut Memory,
+    ) -> Result<Monitor> {
+        let snapshot = self.folder.join("snapshot");
+        old.stop()?;
+        memory.bring_back()?;
+        old.save(&snapshot)?;
+        memory.leave()?;
+        old.quit()?;
+        let next = guest.start_next(vmm::command(spec, sockets, Some(Incoming::Snapshot(&snapshot))))?;
+        guest.go_on_in(next)?;
+        let mut new = Monitor::connect(&sockets.monitor)?;
+        new.wait_until_loaded()?;
+        fs::remove_file(&snapshot)?;
+        memory.enter(sockets.pager.clone(), guest.id())?;
+        new.go_on()?;
+        Ok(new)
+    }
+
+    /// Checks that the guest of a sample was moved as often as it should be, and noticed.
     ///
     /// # Errors
     /// It was not, or did not.
     pub fn end(&mut self, spec: &Spec, sample: &Sample) -> Result<()> {
-        let (done, wanted) = (self.restores, spec.restores);
+        let (done, wanted) = (std::mem::take(&mut self.moves), spec.moves.number);
         ensure!(
             done == wanted,
-            "the guest was restored {done} times, not {wanted}: its sample ended before; use more --pages"
+            "the guest moved {done} times, not {wanted}: its sample was over before; let it read more pages"
         );
         let noticed = sample.counts.get("restored").copied().unwrap_or(0);
         let expected = match sample.mode {
@@ -100,8 +130,28 @@ impl Moving {
         };
         ensure!(
             noticed == expected,
-            "the guest noticed {noticed} restores of its virtual CPUs instead of {expected}"
+            "the guest noticed {noticed} moves of its virtual CPUs instead of {expected}"
         );
         Ok(())
     }
+}
+
+fn migrate(
+    mut old: Monitor,
+    sockets: &Sockets,
+    spec: &Spec,
+    guest: &mut Guest,
+    memory: &mut Memory,
+) -> Result<Monitor> {
+    let next = guest.start_next(vmm::command(spec, sockets, Some(Incoming::Migration)))?;
+    let mut new = Monitor::connect(&sockets.monitor)?;
+    new.listen(&sockets.migration)?;
+    old.stop()?;
+    memory.bring_back()?;
+    old.migrate(&sockets.migration)?;
+    memory.leave()?;
+    old.quit()?;
+    guest.go_on_in(next)?;
+    memory.enter(sockets.pager.clone(), guest.id())?;
+    Ok(new)
 }

@@ -51,6 +51,24 @@ pub enum System {
     Linux,
 }
 
+/// Way in which a guest gets to another VMM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// It is stopped and saved to a file, from which the other VMM restores it.
+    #[default]
+    Snapshot,
+    /// It goes on in the other VMM at once, and its memory follows (QEMU's postcopy).
+    Postcopy,
+}
+
+/// Moves of a guest to other VMMs while it works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moves {
+    /// In each sample.
+    pub number: u32,
+    pub way: Way,
+}
+
 /// One VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -73,8 +91,8 @@ pub struct Spec {
     pub page_latency: PageLatency,
     /// Of samples.
     pub evict: Evict,
-    /// Number of times that the guest is saved and restored in each sample; under QEMU only.
-    pub restores: u32,
+    /// Moves of the guest to another VMM in each sample; under QEMU only.
+    pub moves: Moves,
     /// True if the host's own swap takes the pager's place, on a disk with `page_latency`.
     pub swap: bool,
     /// Of latencies and evictions.
@@ -93,8 +111,8 @@ pub struct Spec {
 impl Spec {
     /// Longest time that the VM may take, with all virtual CPUs on one processor.
     pub fn limit(&self) -> Duration {
-        let restores = Duration::from_secs(60) * self.restores;
-        (Duration::from_secs(60) + self.work + restores + self.filling() * 4) * self.cores
+        let moves = Duration::from_secs(60) * self.moves.number;
+        (Duration::from_secs(60) + self.work + moves + self.filling() * 4) * self.cores
     }
 
     /// Longest time in which a guest that is well says nothing and touches no

@@ -7,9 +7,18 @@ use super::sockets::Sockets;
 use super::spec::{Spec, System, Vmm};
 use crate::process::Cmd;
 
-/// The command that boots the guest, with a pager and a monitor that listen on `sockets`, or that
-/// continues the guest of `snapshot`, stopped until the monitor lets it run.
-pub fn command(spec: &Spec, sockets: &Sockets, snapshot: Option<&Path>) -> Cmd {
+/// A guest that a VMM does not boot.
+#[derive(Clone, Copy)]
+pub enum Incoming<'a> {
+    /// Of this file; stopped until the monitor lets it run.
+    Snapshot(&'a Path),
+    /// From where the monitor says.
+    Migration,
+}
+
+/// The command that boots the guest, or waits for an `incoming` one, with a pager and a monitor that
+/// listen on `sockets`.
+pub fn command(spec: &Spec, sockets: &Sockets, incoming: Option<Incoming>) -> Cmd {
     let cmd = Cmd::new(&spec.program).env("LD_PRELOAD", &spec.pager).env("APF_PAGER_SOCKET", &sockets.pager);
     match spec.vmm {
         Vmm::Uhyve => cmd
@@ -30,8 +39,8 @@ pub fn command(spec: &Spec, sockets: &Sockets, snapshot: Option<&Path>) -> Cmd {
             .args(["-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-m", &format!("{}M", spec.memory_mib), "-smp", &spec.cores.to_string()])
             .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
-            .args(if spec.restores > 0 { monitor(sockets) } else { vec![] })
-            .args(snapshot.map(incoming).into_iter().flatten())
+            .args(if spec.moves.number > 0 { monitor(sockets) } else { vec![] })
+            .args(incoming.map(words).unwrap_or_default())
             .args(&spec.vmm_args)
             .arg("-kernel")
             .arg(&spec.loader)
@@ -45,8 +54,11 @@ fn monitor(sockets: &Sockets) -> Vec<String> {
     vec!["-qmp".into(), format!("unix:{},server=on,wait=off", sockets.monitor.display())]
 }
 
-fn incoming(snapshot: &Path) -> [String; 3] {
-    ["-S".into(), "-incoming".into(), format!("file:{}", snapshot.display())]
+fn words(incoming: Incoming) -> Vec<String> {
+    match incoming {
+        Incoming::Snapshot(file) => vec!["-S".into(), "-incoming".into(), format!("file:{}", file.display())],
+        Incoming::Migration => vec!["-incoming".into(), "defer".into()],
+    }
 }
 
 /// Joins the kernel's words and the program's, with dashes between them.

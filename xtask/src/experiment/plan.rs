@@ -11,7 +11,7 @@ use super::boots::{self, Boot};
 use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
 use super::options::Options;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Spec, System, Vmm};
+use crate::drive::spec::{Spec, System, Vmm, Way};
 use crate::guest_memory;
 use crate::options::MOST_MIB;
 use crate::place::Place;
@@ -62,7 +62,7 @@ impl Plan {
             axis.clone_from(given);
         }
         fits(definition, options)?;
-        can_restore(definition, options, vmm)?;
+        can_move(definition, options, vmm)?;
         let given = &options.paging.latency.page_latency;
         if let (Some(latency), Some(axis)) = (given, axes.iter_mut().find(|axis| axis.name == LATENCY)) {
             axis.values = vec![latency.mean().as_secs_f64() * 1000.0];
@@ -160,7 +160,7 @@ impl Plan {
             cores: self.cores,
             page_latency: self.page_latency.clone(),
             evict: options.paging.evict.clone(),
-            restores: options.paging.restores,
+            moves: options.paging.moves(),
             swap: self.definition.paged_by == PagedBy::Swap,
             seed: options.guest.seed,
             work: each * samples as u32,
@@ -226,20 +226,18 @@ pub fn fits(definition: &Definition, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a guest that is to be restored can be.
-fn can_restore(definition: &Definition, options: &Options, vmm: Vmm) -> Result<()> {
-    let restores = options.paging.restores;
-    if restores == 0 {
+/// Checks that a guest that is to move to other VMMs can.
+fn can_move(definition: &Definition, options: &Options, vmm: Vmm) -> Result<()> {
+    let moves = options.paging.moves();
+    if moves.number == 0 {
         return Ok(());
     }
-    ensure!(vmm == Vmm::Qemu, "--restores {restores}: {} saves no guest; add --vmm qemu", vmm.name());
-    ensure!(
-        !options.host.exact,
-        "--restores {restores}: --exact has no files for another QEMU; leave one out"
-    );
+    let option = if moves.way == Way::Snapshot { "--restores" } else { "--migrations" };
+    ensure!(vmm == Vmm::Qemu, "{option}: {} lets no guest go; add --vmm qemu", vmm.name());
+    ensure!(!options.host.exact, "{option}: --exact has no files for another QEMU; leave one out");
     ensure!(
         definition.paged_by == PagedBy::Pager && !definition.profiled && !definition.has_linux(),
-        "--restores {restores}: {} is not an experiment with a Hermit guest and the pager",
+        "{option}: {} is not an experiment with a Hermit guest and the pager",
         definition.name
     );
     Ok(())
@@ -298,9 +296,12 @@ mod tests {
     }
 
     #[test]
-    fn guests_are_restored_where_they_can_be() {
+    fn guests_are_moved_where_they_can_be() {
         let text = |args: &[&str]| plan(args).map(|_| ()).map_err(|error| error.to_string());
         assert_eq!(text(&["--vmm", "qemu", "--restores", "2"]), Ok(()));
+        assert_eq!(text(&["--vmm", "qemu", "--migrations", "2"]), Ok(()));
+        let error = text(&["--vmm", "qemu", "--migrations", "2", "--restores", "2"]).unwrap_err();
+        assert!(error.contains("cannot be used with"), "{error}");
         let error = text(&["--vmm", "qemu", "--restores", "2", "--exact"]).unwrap_err();
         assert!(error.contains("--exact has no files"), "{error}");
         for name in ["peer", "swap"] {
