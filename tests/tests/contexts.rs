@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
 /// if its context were handled wrongly.
-const CHECKS: [&str; 20] = [
+const CHECKS: [&str; 21] = [
     "application",
     "two_at_once",
     "guard",
@@ -12,6 +12,7 @@ const CHECKS: [&str; 20] = [
     "nested",
     "own_stack",
     "foreign_stack",
+    "end_of_stack",
     "registers_schedule",
     "registers_halt",
     "registers_mixed",
@@ -55,7 +56,7 @@ fn a_broken_host_is_named_in_the_guests_last_words() {
     let ended = xtask.check(&["interrupts_off"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
     let console = xtask.console();
-    let words = "the host is broken: it injected an async page fault (token 0x0) while interrupts";
+    let words = "the host is broken: it injected an async page fault (token 0xf0001000) while interrupts";
     assert!(console.contains(words) && console.contains("at rip 0x"), "{console}");
 }
 

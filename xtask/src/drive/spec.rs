@@ -51,6 +51,19 @@ pub enum System {
     Linux,
 }
 
+/// Behaviour of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Host {
+    /// As KVM is.
+    #[default]
+    Honest,
+    /// It attacks the guest in the ways that the guest asks for.
+    Attacks,
+    /// It refuses the register that turns async page faults on.
+    Refuses,
+}
+
 /// One VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -73,6 +86,7 @@ pub struct Spec {
     pub page_latency: PageLatency,
     /// Of samples.
     pub evict: Evict,
+    pub host: Host,
     /// True if the host's own swap takes the pager's place, on a disk with `page_latency`.
     pub swap: bool,
     /// Of latencies and evictions.

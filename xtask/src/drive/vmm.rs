@@ -3,12 +3,17 @@
 use std::path::Path;
 use std::process::ExitStatus;
 
-use super::spec::{Spec, System, Vmm};
+use super::spec::{Host, Spec, System, Vmm};
 use crate::process::Cmd;
 
 /// The command that boots the guest with a pager that listens on `socket`.
 pub fn command(spec: &Spec, socket: &Path) -> Cmd {
     let cmd = Cmd::new(&spec.program).env("LD_PRELOAD", &spec.pager).env("APF_PAGER_SOCKET", socket);
+    let cmd = match spec.host {
+        Host::Honest => cmd,
+        Host::Attacks => cmd.env("APF_PAGER_HOSTILE", "attacks"),
+        Host::Refuses => cmd.env("APF_PAGER_HOSTILE", "refuses"),
+    };
     match spec.vmm {
         Vmm::Uhyve => cmd
             .args([
