@@ -87,7 +87,7 @@ fn cores_wake_each_other_and_each_others_waiters() {
     let ended = xtask.check(&["cores"]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     let report = xtask.report().expect("a report");
-    assert_eq!((number(&report, "passed"), number(&report, "cores")), (3.0, 2.0));
+    assert_eq!((number(&report, "passed"), number(&report, "cores")), (4.0, 2.0));
     let ended = xtask.check(&["cores", "--smp", "1"]);
     assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{}", ended.text);
 }

@@ -94,8 +94,9 @@ const BY_NAME: [(&str, Run); 2] = [("interrupts_off", hostile::interrupts_off), 
 const REFUSED: &str = "refused";
 
 /// Checks of several cores.
-const CORES: [(&str, Run); 3] = [
+const CORES: [(&str, Run); 4] = [
     ("wake_ups", cores::wake_ups),
+    ("quiesce_together", cores::quiesce_together),
     ("halt_elsewhere", cores::halt_ready_elsewhere),
     ("schedule_elsewhere", cores::schedule_ready_elsewhere),
 ];
