@@ -4,6 +4,7 @@ use std::io::Write;
 use std::thread;
 use std::time::Duration;
 
+use apf_vocabulary::attack::Attack;
 use apf_vocabulary::mailbox::Mailbox;
 use apf_vocabulary::message::PREFIX;
 use apf_vocabulary::pager::Parts;
@@ -70,6 +71,11 @@ fn micros(duration: Duration) -> u64 {
 /// Asks the host to bring all memory back.
 pub fn restore() {
     ask(|request| Message::Restore { request });
+}
+
+/// Asks the host to attack this program from now on.
+pub fn attack(attack: Attack) {
+    ask(|request| Message::Attack { request, attack });
 }
 
 /// Asks the host to end its counts of a sample.

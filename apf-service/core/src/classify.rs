@@ -79,6 +79,19 @@ pub struct Task {
     pub is_alone: bool,
 }
 
+/// Bytes below the interrupted stack pointer without which a fault does not wait: those of the wait, at
+/// most 1 KiB with the red zone, and as many for a fault inside it.
+pub const WAIT_ROOM: u64 = 2048;
+
+impl Task {
+    /// Returns false if a wait at stack pointer `rsp` would leave this task's stack at its lower end.
+    /// Of another stack the end is not known.
+    #[must_use]
+    pub fn has_room(&self, rsp: u64) -> bool {
+        !self.user_stack.contains(&rsp) || rsp - self.user_stack.start >= WAIT_ROOM
+    }
+}
+
 /// Returns the reason why a context must halt; `None` if it may wait by schedule, which
 /// the policy then decides. Only application code on its own task's stack with preemption
 /// enabled may.
@@ -129,6 +142,20 @@ mod tests {
         for rip in [0x1000, 0x1fff] {
             let reason = must_halt(at(rip, 0x8800), &TEXT, || unreachable!());
             assert_eq!(reason, Some(HaltReason::KernelText));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_tasks_own_stack_has_no_room_for_a_wait() {
+        for (rsp, has_room) in [
+            (0x8000, false),
+            (0x8000 + WAIT_ROOM - 1, false),
+            (0x8000 + WAIT_ROOM, true),
+            (0x8fff, true),
+            (0x7fff, true),
+            (0x9000, true),
+        ] {
+            assert_eq!(app().has_room(rsp), has_room, "{rsp:#x}");
         }
     }
 

@@ -18,7 +18,7 @@ pub enum NotPresent {
 /// Outcome of a #PF, for the handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageFault {
-    /// Leave it to the kernel's own handler: not an async one, or of an unknown kind.
+    /// Leave it to the kernel's own handler: not an async one.
     NotOurs,
     /// Continue at the interrupted instruction.
     Return(Work),

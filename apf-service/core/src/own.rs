@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use crate::classify::{Wait, Waits};
 use crate::event::Generation;
 use crate::policy::Policy;
+use crate::protocol::Token;
 use crate::slot::Stages;
 use crate::time::Tsc;
 
@@ -35,6 +36,8 @@ pub struct Own {
     /// may be negative.
     outstanding: Single,
     halt_depth: Single,
+    /// Instruction and address of the last #PF that the host did not explain.
+    unexplained: (AtomicU64, Single),
     /// A [`Waits`].
     waits: Single,
     /// Longest wait by halt in cycles.
@@ -111,6 +114,16 @@ impl Own {
     #[inline]
     fn outstanding(&self) -> u32 {
         self.outstanding.get().cast_signed().max(0).cast_unsigned()
+    }
+
+    /// Notes a #PF of the instruction at `rip` that the host did not explain, with the address `token`.
+    /// Returns true if the last one was the same.
+    pub fn is_last_unexplained(&self, rip: u64, token: Token) -> bool {
+        let (last_rip, last_token) = &self.unexplained;
+        let is_same = (last_rip.load(Relaxed), last_token.get()) == (rip, token.0);
+        last_rip.store(rip, Relaxed);
+        last_token.set(token.0);
+        is_same
     }
 
     /// Returns whether a context that may wait by schedule should halt ([`Policy::halts`]).

@@ -31,6 +31,9 @@ pub const QUEUE: usize = SLOTS;
 pub const NEAR_LIMIT: u64 = 57;
 const _: () = assert!(NEAR_LIMIT < OUTSTANDING_PER_VCPU as u64);
 
+/// The service thread is called for each so many interrupts without a token: some are ordinary.
+pub const MANY_EMPTY: u64 = 1024;
+
 /// The machine around a handler, and around the service thread.
 pub trait Machine {
     /// Reads the time-stamp counter.
@@ -153,47 +156,79 @@ impl Core {
     /// Handles a #PF. The caller has read CR2 before anything could fault.
     pub fn page_fault(&self, cr2: u64, context: Context, machine: &impl Machine) -> PageFault {
         // The token is the lower half; KVM leaves the upper one 0.
-        let token = Token(cr2 as u32);
+        let (token, is_token) = (Token(cr2 as u32), cr2 <= u32::MAX.into());
         match self.host.area.take_reason() {
-            Reason::Ordinary => return PageFault::NotOurs,
-            Reason::Unknown(_) => {
+            Reason::NotPresent if is_token => {}
+            Reason::LegacyReady if is_token => return PageFault::Return(self.take_ready(token, machine)),
+            Reason::Ordinary => return self.unexplained(is_token.then_some(token), context),
+            Reason::NotPresent | Reason::LegacyReady | Reason::Unknown(_) => {
                 self.stats.unknown_reason.count();
-                return PageFault::NotOurs;
+                return self.unexplained(is_token.then_some(token), context);
             }
-            Reason::LegacyReady => return PageFault::Return(self.take_ready(token, machine)),
-            Reason::NotPresent => {}
         }
         if !context.interrupts_enabled {
             // Nothing could interrupt this context when the page is ready, so
             // it would wait forever. A correct host never injects here.
             return PageFault::BrokenHost(token);
         }
-        match self.not_present(token, self.wait(context, machine), context.rip, machine) {
+        let Some(wait) = self.wait(context, machine) else {
+            self.arrived(machine);
+            self.stats.no_room_retries.count();
+            return PageFault::Return(Work::Nothing);
+        };
+        match self.not_present(token, wait, context.rip, machine) {
             NotPresent::Wait(ticket, wait) => PageFault::Wait(ticket, wait),
             NotPresent::Retry => PageFault::Return(Work::Nothing),
         }
     }
 
-    /// Chooses how an interrupted context waits.
-    fn wait(&self, context: Context, machine: &impl Machine) -> Wait {
-        if self.own.waits() == Waits::Halt {
-            return Wait::Halt;
+    /// Handles a #PF that has no reason, or an unknown one. It is the program's own fault, or the
+    /// host has lost or damaged the reason of a not-present. So an access whose address could
+    /// be a token is tried once more: for a page that is under way, the host now stops the core
+    /// until it is there. The program's own fault comes again, and is the kernel's.
+    #[cold]
+    fn unexplained(&self, token: Option<Token>, context: Context) -> PageFault {
+        let Some(token) = token.filter(|token| token.names_a_fault() && context.interrupts_enabled) else {
+            return PageFault::NotOurs;
+        };
+        if self.own.is_last_unexplained(context.rip, token) {
+            return PageFault::NotOurs;
         }
-        let mut is_alone = false;
+        self.stats.unexplained_retries.count();
+        PageFault::Return(Work::Nothing)
+    }
+
+    /// Chooses how an interrupted context waits; `None` if its stack has no room for a wait, so
+    /// that it is to retry its access: the host then stops the core until the page is there.
+    fn wait(&self, context: Context, machine: &impl Machine) -> Option<Wait> {
+        if self.own.waits() == Waits::Halt {
+            return Some(Wait::Halt);
+        }
+        let (mut is_alone, mut has_room) = (false, true);
         let task = || {
             let task = machine.task();
-            is_alone = task.is_alone;
+            (is_alone, has_room) = (task.is_alone, task.has_room(context.rsp));
             task
         };
-        if let Some(reason) = must_halt(context, &machine.kernel_text(), task) {
-            self.stats.halted(reason);
-            Wait::Halt
-        } else if self.own.prefers_halt(is_alone) {
-            self.stats.halt_cheaper.count();
-            Wait::HaltFirst
-        } else {
-            Wait::Schedule
-        }
+        let reason = must_halt(context, &machine.kernel_text(), task);
+        has_room.then(|| {
+            if let Some(reason) = reason {
+                self.stats.halted(reason);
+                Wait::Halt
+            } else if self.own.prefers_halt(is_alone) {
+                self.stats.halt_cheaper.count();
+                Wait::HaltFirst
+            } else {
+                Wait::Schedule
+            }
+        })
+    }
+
+    /// Counts a not-present.
+    #[inline]
+    fn arrived(&self, machine: &impl Machine) {
+        self.stats.not_present.count();
+        self.count_outstanding(machine);
     }
 
     /// Handles a not-present for `token`: enters token and waiter into the table.
@@ -283,6 +318,10 @@ impl Core {
                 None => {
                     if taken == 0 {
                         self.stats.spurious_interrupts.count();
+                        if self.stats.spurious_interrupts.get().is_multiple_of(MANY_EMPTY) {
+                            // It reports them.
+                            machine.call_service();
+                        }
                         machine.acknowledge();
                     }
                     break;

@@ -73,7 +73,7 @@ macro_rules! for_each_counter {
     ($($callback:ident)::+) => {
         $($callback)::+! {
             /// Page-not-present exceptions delivered by the host. Each is counted once more, in
-            /// `schedule_waits`, `halt_waits`, `early_ready`, `overflow_retries` or
+            /// `schedule_waits`, `halt_waits`, `early_ready`, `overflow_retries`, `no_room_retries` or
             /// `impossible_token`.
             sum not_present;
             /// Ready tokens delivered by the host, wake-alls not counted.
@@ -92,11 +92,17 @@ macro_rules! for_each_counter {
             sum overflow_halts;
             /// Faults retried at once because there was no slot at all.
             sum overflow_retries;
+            /// Faults retried at once because the task's stack had no room for a wait. Each stops the
+            /// core until its page is there.
+            sum no_room_retries;
             /// Ready tokens that found the queue to the service thread full. It releases
             /// all waiters by schedule instead.
             sum deferred_ready;
-            /// #PFs with unknown reason bits, left to the kernel.
+            /// #PFs whose reason has unknown bits, or is of the protocol although the address is no token.
             sum unknown_reason;
+            /// #PFs without a known reason that were tried again at once, since the host may have lost
+            /// the reason. One that comes again is left to the kernel.
+            sum unexplained_retries;
             /// Ready tokens that released a halting waiter, in the interrupt itself.
             sum halt_released;
             /// Ready tokens that released a halting waiter of another core.

@@ -16,6 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use tracing::level_filters::LevelFilter;
 
 use apf_core::abi::ArmError;
+use apf_core::classify::WAIT_ROOM;
 use apf_core::event::CoreId;
 use apf_core::protocol::OUTSTANDING_PER_VCPU;
 use apf_core::record::Fault;
@@ -47,6 +48,12 @@ pub enum News {
     Lost { reason: ArmError },
     /// Waits by halt were retried; the count since the program started.
     OverdueHalt { core: CoreId, count: u64 },
+    /// The host did not explain faults; the count since the program started.
+    Unexplained { core: CoreId, count: u64 },
+    /// Stacks had no room for a wait; the count since the program started.
+    NoRoom { core: CoreId, count: u64 },
+    /// The host raises many interrupts without a token; the count since the program started.
+    ManyEmpty { core: CoreId, count: u64 },
     /// A core comes near the host's limit.
     NearLimit { core: CoreId, most_outstanding: u64 },
 }
@@ -126,6 +133,9 @@ impl News {
             Self::Decision(Report::Overflow { .. } | Report::Overdue { .. })
             | Self::OverdueHalt { .. }
             | Self::Lost { .. }
+            | Self::Unexplained { .. }
+            | Self::NoRoom { .. }
+            | Self::ManyEmpty { .. }
             | Self::NearLimit { .. } => LevelFilter::WARN,
         }
     }
@@ -147,6 +157,29 @@ impl News {
                     core = core.0,
                     count,
                     "overdue, retried; the core halted until then: the host is slow, or has lost a ready event"
+                );
+            }
+            Self::Unexplained { core, count } => {
+                tracing::warn!(
+                    core = core.0,
+                    count,
+                    "page faults without a valid reason, retried: the host damages its messages, or the program \
+                     touches low addresses"
+                );
+            }
+            Self::NoRoom { core, count } => {
+                tracing::warn!(
+                    core = core.0,
+                    count,
+                    needed = WAIT_ROOM,
+                    "a stack had no room for a wait, so the core stopped for its page: give the task a larger stack"
+                );
+            }
+            Self::ManyEmpty { core, count } => {
+                tracing::warn!(
+                    core = core.0,
+                    count,
+                    "the host raises many ready interrupts without an event: they take the guest's time"
                 );
             }
             Self::NearLimit { core, most_outstanding } => {

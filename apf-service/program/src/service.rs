@@ -1,5 +1,6 @@
 //! Starting, pausing and stopping.
 
+use alloc::collections::VecDeque;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 
@@ -100,7 +101,7 @@ fn start_first(config: &Config) -> Result<Service, StartError> {
         return Err(no_task);
     };
     let service = Service { thread, logger };
-    match on_every_core(arm_this_core) {
+    match arm_every_core() {
         Ok(()) => {
             log::prepare_faults();
             Ok(service)
@@ -130,10 +131,11 @@ impl Service {
     /// and delivers none to it. Until [`resume`](Self::resume) a fault stops its core. The
     /// service thread stays; a service that is quiesced already stays so.
     ///
-    /// Cores are disarmed one after the other. On each, one MSR write with interrupts off lasts until the
-    /// host has finished the page-ins that it had begun for the faults of that core, at most 64 of them
-    /// (`kvm_clear_async_pf_completion_queue` waits for its workers): about as long as its slowest page takes.
-    /// A core that has nothing outstanding does not wait.
+    /// On each core, one MSR write with interrupts off lasts until the host has finished the page-ins that it
+    /// had begun for the faults of that core, at most 64 of them (`kvm_clear_async_pf_completion_queue` waits
+    /// for its workers): about as long as its slowest page takes. A core that has nothing outstanding does
+    /// not wait. The cores do this at the same time, as far as there is memory for a task on each, so that
+    /// all of it lasts about as long as the slowest page of any core.
     ///
     /// ```text
     ///   quiesce()  ──►  snapshot … restore, here or elsewhere  ──►  resume()
@@ -152,7 +154,7 @@ impl Service {
     /// [`StartError::NoTask`] if memory was short for the task that disarms a core; the
     /// others are disarmed.
     pub fn quiesce(&self) -> Result<(), StartError> {
-        match on_every_core(disarm_this_core) {
+        match disarm_every_core() {
             // It was off already.
             Ok(()) | Err(StartError::Arm(ArmError::NotArmed)) => {
                 status::set(Status::Quiesced);
@@ -169,7 +171,7 @@ impl Service {
     /// # Errors
     /// Says what is missing; the service is then quiesced as before.
     pub fn resume(&self) -> Result<(), StartError> {
-        match on_every_core(arm_this_core) {
+        match arm_every_core() {
             Ok(()) | Err(StartError::Arm(ArmError::AlreadyArmed)) => {
                 status::set(Status::Running { cores: ffi::cores() });
                 Ok(())
@@ -190,7 +192,7 @@ impl Service {
 
     fn end(&self) {
         // Cores that were never armed report that, which does not matter here.
-        let _ = on_every_core(disarm_this_core);
+        let _ = disarm_every_core();
         thread::stop();
         ffi::join(self.thread);
         // Last, so that everything is reported.
@@ -209,21 +211,43 @@ static RECORD: AtomicUsize = AtomicUsize::new(0);
 /// The last failure of [`on_every_core`]'s tasks.
 static FAILURE: AtomicI32 = AtomicI32::new(0);
 
-/// Calls `visit` on every core, in a task there, since only a core can arm itself. A
-/// failure on one core does not keep the others from being visited.
-fn on_every_core(visit: extern "C" fn(usize)) -> Result<(), StartError> {
+/// Arms every core, one after the other: the first one installs what all use.
+fn arm_every_core() -> Result<(), StartError> {
     /// A core's state is built on the stack before it moves to the heap.
     const STACK: usize = 256 * 1024;
-    let mut missed = false;
+    on_every_core(arm_this_core, STACK, 1)
+}
+
+/// Disarms every core, as many at once as there are: each may wait for its page-ins.
+fn disarm_every_core() -> Result<(), StartError> {
+    const STACK: usize = 64 * 1024;
+    on_every_core(disarm_this_core, STACK, usize::MAX)
+}
+
+/// Calls `visit` on every core, in a task there, since only a core can arm itself; on up to `at_once`
+/// cores at once, fewer if there is no memory. A failure on one core does not keep the others from being
+/// visited.
+fn on_every_core(visit: extern "C" fn(usize), stack: usize, at_once: usize) -> Result<(), StartError> {
+    let (mut missed, mut tasks) = (false, VecDeque::new());
     FAILURE.store(0, Ordering::Release);
-    for core in (0..ffi::cores()).map(CoreId) {
-        match ffi::spawn(visit, ffi::SERVICE_PRIORITY, STACK, core) {
-            Some(task) => ffi::join(task),
-            None => missed = true,
+    // This core last: while it is visited, no task of it starts another.
+    let here = ffi::core();
+    let others = (0..ffi::cores()).map(CoreId).filter(|&core| core != here);
+    for core in others.chain([here]) {
+        let spawn = || ffi::spawn(visit, ffi::SERVICE_PRIORITY, stack, core);
+        let task = spawn().or_else(|| {
+            tasks.drain(..).for_each(ffi::join);
+            spawn()
+        });
+        tasks.extend(task);
+        missed |= task.is_none();
+        while tasks.len() >= at_once {
+            tasks.pop_front().into_iter().for_each(ffi::join);
         }
     }
+    tasks.into_iter().for_each(ffi::join);
     if missed {
-        return Err(StartError::no_task(STACK));
+        return Err(StartError::no_task(stack));
     }
     Ok(ArmError::decode(FAILURE.load(Ordering::Acquire))?)
 }

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use apf_core::event::CoreId;
-use apf_core::per_core::NEAR_LIMIT;
+use apf_core::per_core::{MANY_EMPTY, NEAR_LIMIT};
 use apf_core::stats::{CoreStats, Counter};
 use apf_core::time::Tsc;
 
@@ -85,18 +85,30 @@ impl Watchdog {
 const CORES: usize = 64;
 
 /// Reports what a core's counts show: once that it came near the host's limit of
-/// outstanding faults, beyond which the host stops the core for a fault; and each wake-all
-/// and overdue halt.
+/// outstanding faults, beyond which the host stops the core for a fault; and whenever others of
+/// its counts have grown.
 pub struct Observer {
     warned: [bool; CORES],
     wake_alls: [u64; CORES],
     overdue_halts: [u64; CORES],
+    unexplained: [u64; CORES],
+    no_room: [u64; CORES],
+    /// In groups of [`MANY_EMPTY`].
+    empty: [u64; CORES],
 }
 
 impl Observer {
     /// Nothing has been reported.
     pub const fn new() -> Self {
-        Self { warned: [false; CORES], wake_alls: [0; CORES], overdue_halts: [0; CORES] }
+        const NONE: [u64; CORES] = [0; CORES];
+        Self {
+            warned: [false; CORES],
+            wake_alls: NONE,
+            overdue_halts: NONE,
+            unexplained: NONE,
+            no_room: NONE,
+            empty: NONE,
+        }
     }
 
     /// Looks at one core.
@@ -111,14 +123,25 @@ impl Observer {
             *warned = true;
             log::post(News::NearLimit { core, most_outstanding });
         }
-        let has_changed = |counter: &Counter, seen: &mut u64| replace(seen, counter.get()) != counter.get();
-        if has_changed(&stats.overdue_halts, &mut self.overdue_halts[at]) {
-            log::post(News::OverdueHalt { core, count: stats.overdue_halts.get() });
-        }
-        if has_changed(&stats.wake_all, &mut self.wake_alls[at]) {
-            let count = stats.wake_all.get();
-            log::post(News::WakeAll { core, count, waiters: stats.woken.get() });
-        }
+        let grown = |counter: &Counter, group: u64, seen: &mut u64| {
+            let count = counter.get();
+            (replace(seen, count / group) != count / group).then_some(count)
+        };
+        let news = [
+            grown(&stats.overdue_halts, 1, &mut self.overdue_halts[at])
+                .map(|count| News::OverdueHalt { core, count }),
+            grown(&stats.unexplained_retries, 1, &mut self.unexplained[at])
+                .map(|count| News::Unexplained { core, count }),
+            grown(&stats.no_room_retries, 1, &mut self.no_room[at]).map(|count| News::NoRoom { core, count }),
+            grown(&stats.spurious_interrupts, MANY_EMPTY, &mut self.empty[at])
+                .map(|count| News::ManyEmpty { core, count }),
+            grown(&stats.wake_all, 1, &mut self.wake_alls[at]).map(|count| News::WakeAll {
+                core,
+                count,
+                waiters: stats.woken.get(),
+            }),
+        ];
+        news.into_iter().flatten().for_each(log::post);
     }
 }
 
@@ -137,9 +160,12 @@ mod tests {
         stats.most_outstanding.raise(NEAR_LIMIT);
         stats.wake_all.count();
         stats.overdue_halts.count();
+        stats.unexplained_retries.count();
+        stats.spurious_interrupts.add(2 * MANY_EMPTY - 1);
         observer.look(CoreId(1), &stats);
         assert_eq!((observer.warned[1], observer.warned[0]), (true, false));
         assert_eq!((observer.wake_alls[1], observer.overdue_halts[1]), (1, 1));
+        assert_eq!((observer.unexplained[1], observer.no_room[1], observer.empty[1]), (1, 0, 1));
     }
 
     #[test]

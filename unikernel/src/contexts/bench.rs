@@ -28,13 +28,11 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Fills the memory and starts the service.
-    pub fn new(seed: u64) -> Result<Self, StartError> {
+    /// Fills the memory.
+    pub fn new(seed: u64) -> Self {
         let region = Region::filled(PAGES, seed);
         let (next, service, played) = (AtomicUsize::new(0), Mutex::default(), Sign::default());
-        let bench = Self { seed, region, next, service, played };
-        bench.start(config())?;
-        Ok(bench)
+        Self { seed, region, next, service, played }
     }
 
     /// Calls `act` with the running service.

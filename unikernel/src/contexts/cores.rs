@@ -1,4 +1,4 @@
-//! Checks across cores: wake-ups, and a ready event on another core than its fault.
+//! Checks across cores: wake-ups, quiescing, and a ready event on another core than its fault.
 //!
 //! KVM raises a ready event on the core that faulted. So a task on the second core plays the
 //! host: it writes the token of a fault of the first core to its own core's area, and raises
@@ -8,13 +8,14 @@ use std::sync::{Condvar, Mutex};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use apf_service::{CoreId, CoreStats, NonPreemptible, StageHistograms, this_core};
+use apf_service::{CoreId, CoreStats, NonPreemptible, Service, StageHistograms, this_core};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::bench::{Bench, Verdict, demand};
 use super::hostile::{raise, state};
 use super::tasks::{Sign, spawn};
+use crate::host;
 
 /// The first core, which runs the program's first task, and another.
 const HERE: CoreId = CoreId(0);
@@ -90,6 +91,47 @@ pub fn schedule_ready_elsewhere(bench: &Bench) -> Verdict {
     demand(matched() > before, || "the service thread did not match the ready event with its fault".into())?;
     demand(late == 0, || "the wait ended only with its own core's ready event".into())?;
     Ok("matched by the service thread, long before its page was in".into())
+}
+
+/// Checks that cores are quiesced at the same time. The write of the register waits for the page-ins of its
+/// core. That of the other core takes longer, and a task on this one reads another page as soon as it has
+/// its first: the host does not tell of it if this core is quiesced by then.
+pub fn quiesce_together(bench: &Bench) -> Verdict {
+    let (go, wrong) = (Sign::default(), Sign::default());
+    let read = || {
+        if !bench.read(bench.page()) {
+            wrong.give();
+        }
+    };
+    let before = host::counters();
+    let counts = || host::counters().since(&before);
+    let begin = |waits| {
+        go.give();
+        while counts().schedule_waits < waits {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        on_core(scope, HERE, || {
+            go.wait_for(1);
+            read();
+            read();
+        });
+        on_core(scope, THERE, || {
+            go.wait_for(2);
+            read();
+        });
+        bench.evict(Some(LATENCY));
+        begin(1);
+        thread::sleep(LATENCY / 2);
+        begin(2);
+        bench.service(Service::quiesce).expect("there is memory for a task on each core");
+    });
+    let told = counts().not_present;
+    bench.service(Service::resume).expect("the host still offers async page faults");
+    demand(wrong.count() == 0, || format!("{} pages have wrong data", wrong.count()))?;
+    demand(told == 2, || format!("the host told of {told} faults, not 2: one core waited for the other"))?;
+    Ok("with a page under way on both, neither waited for the other".into())
 }
 
 /// Reads a page on this core, while a task on the other core plays the host. Returns the

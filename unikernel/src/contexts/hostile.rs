@@ -14,8 +14,10 @@ use super::bench::{Bench, Verdict, demand};
 use super::tasks::Sign;
 use crate::host;
 
-/// An address that is never mapped.
+/// An address that is never mapped, and no token.
 const NOWHERE: usize = 0x3000_0000_0000;
+/// Another that could be a token.
+const TOKEN: usize = 0xf000_1000;
 
 /// Returns a core's state, which ordinary programs do not access.
 pub fn state(core: CoreId) -> &'static Core {
@@ -72,7 +74,7 @@ pub fn interrupts_off(_: &Bench) -> Verdict {
     // two instructions; the fault does not return.
     unsafe {
         asm!("cli", "mov dword ptr [{flags}], 1", "mov {word}, [{nowhere}]",
-            flags = in(reg) flags(), nowhere = in(reg) NOWHERE, word = out(reg) _);
+            flags = in(reg) flags(), nowhere = in(reg) TOKEN, word = out(reg) _);
     }
     Err("the access to an unmapped address returned".into())
 }

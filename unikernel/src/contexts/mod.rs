@@ -12,7 +12,8 @@
 //! | `lives` | quiesce, resume and restores while tasks wait; waits ended by the watchdog |
 //! | `limits` | halts for a page that takes longer than a halt may |
 //! | `cores` | wake-ups and ready events across cores |
-//! | `hostile` | events that only a broken host causes |
+//! | `hostile` | events that only a broken host causes; the program plays it |
+//! | `attacks` | events that a hostile host causes, at the program's request |
 //! | `registers`, `machine` | every register, bit for bit; the assembly |
 //! | `own_stack` | a task whose own stack is evicted; a stack that is not the task's |
 //! | `bench`, `stack`, `tasks` | shared parts |
@@ -22,6 +23,7 @@
 //! only the fault under test, so that counters can be compared exactly.
 
 mod application;
+mod attacks;
 mod bench;
 mod cores;
 mod crowd;
@@ -49,7 +51,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// Checks of one core, in the order in which they run.
-const CONTEXTS: [(&str, Run); 20] = [
+const CONTEXTS: [(&str, Run); 21] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -57,6 +59,7 @@ const CONTEXTS: [(&str, Run); 20] = [
     ("nested", nested::check),
     ("own_stack", own_stack::check),
     ("foreign_stack", own_stack::foreign),
+    ("end_of_stack", own_stack::end_of_stack),
     ("registers_schedule", registers::schedule),
     ("registers_halt", registers::halt),
     ("registers_mixed", registers::mixed),
@@ -72,12 +75,28 @@ const CONTEXTS: [(&str, Run); 20] = [
     ("lost_vector", lives::lost_vector),
 ];
 
-/// Checks that run only by name, because they end the guest.
-const LAST_WORDS: [(&str, Run); 1] = [("interrupts_off", hostile::interrupts_off)];
+/// Checks on a host that attacks.
+const HOSTILE: [(&str, Run); 9] = [
+    ("lose", attacks::lose),
+    ("withhold", attacks::withhold),
+    ("reorder", attacks::reorder),
+    ("repeat", attacks::repeat),
+    ("invent", attacks::invent),
+    ("flags", attacks::flags),
+    ("hide", attacks::hide),
+    ("empty", attacks::empty),
+    ("flood", attacks::flood),
+];
+
+/// Checks that run only by name: the first ends the guest, the other needs a host that refuses.
+const BY_NAME: [(&str, Run); 2] = [("interrupts_off", hostile::interrupts_off), (REFUSED, attacks::refused)];
+/// The check in which the service does not start.
+const REFUSED: &str = "refused";
 
 /// Checks of several cores.
-const CORES: [(&str, Run); 3] = [
+const CORES: [(&str, Run); 4] = [
     ("wake_ups", cores::wake_ups),
+    ("quiesce_together", cores::quiesce_together),
     ("halt_elsewhere", cores::halt_ready_elsewhere),
     ("schedule_elsewhere", cores::schedule_ready_elsewhere),
 ];
@@ -90,21 +109,29 @@ const CORES: [(&str, Run); 3] = [
 pub fn run(seed: u64, names: &[String]) -> Result<(), apf_service::StartError> {
     host::hello(bench::PAGES);
     let one_core = thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
-    let (group, checks) = if one_core { ("contexts", &CONTEXTS[..]) } else { ("cores", &CORES[..]) };
-    let last_words = if one_core { &LAST_WORDS[..] } else { &[] };
+    let hostile = names.iter().any(|name| name == "hostile" || HOSTILE.iter().any(|check| check.0 == name));
+    let (group, checks) = match (hostile, one_core) {
+        (true, _) => ("hostile", &HOSTILE[..]),
+        (false, true) => ("contexts", &CONTEXTS[..]),
+        (false, false) => ("cores", &CORES[..]),
+    };
+    let by_name = if one_core { &BY_NAME[..] } else { &[] };
     let is_group = |name: &String| name == "all" || name == group;
     let is_named = |check: &&(&str, Run)| names.iter().any(|name| name == check.0);
     let is_chosen = |check: &&(&str, Run)| names.iter().any(is_group) || is_named(check);
 
-    let bench = Bench::new(seed)?;
-    let known = || checks.iter().chain(last_words).map(|check| check.0);
+    let bench = Bench::new(seed);
+    if names.iter().all(|name| name != REFUSED) {
+        bench.start(bench::config())?;
+    }
+    let known = || checks.iter().chain(by_name).map(|check| check.0);
     for name in names.iter().filter(|name| !is_group(name) && !known().any(|known| known == **name)) {
         let there_are = known().collect::<Vec<_>>().join(", ");
         let detail =
             format!("no check of {group}, the group for this number of cores; its checks are {there_are}");
         host::send(&Message::Check(Check { name: name.clone(), detail, ..Check::default() }));
     }
-    let counted = checks.iter().filter(is_chosen).chain(last_words.iter().filter(is_named));
+    let counted = checks.iter().filter(is_chosen).chain(by_name.iter().filter(is_named));
     counted.for_each(|check| run_one(&bench, check));
     bench.stop();
     host::send(&Message::Counted { counters: host::counters(), played: bench.played.count() });

@@ -4,6 +4,7 @@ use std::hint::black_box;
 use std::ops::Range;
 use std::thread;
 
+use apf_core::classify::WAIT_ROOM;
 use apf_vocabulary::Counters;
 
 use super::bench::{Bench, Verdict, demand};
@@ -19,6 +20,10 @@ const MIDDLE: usize = WORDS / 2;
 const STACK: usize = 256 * 1024;
 /// Bytes that a wait may need below the stack pointer, as the README of `apf-service` promises.
 const WAIT: usize = 1024;
+/// Bytes that are too few for a wait and a fault inside it.
+const TOO_FEW: usize = WAIT_ROOM as usize / 2;
+/// Pages that stacks end with.
+const PAGE: usize = 4096;
 
 /// Checks a fault on an evicted stack. The handler's entry on the interrupted stack touches
 /// an absent page with interrupts off, and the wait runs on that stack. The task's data
@@ -74,6 +79,31 @@ pub fn foreign(bench: &Bench) -> Verdict {
     demand(counts.schedule_waits == 0, || "the fault waited by schedule".into())?;
     demand(counts.halt_waits > 0, || "the fault did not wait".into())?;
     Ok(format!("{} halt wait(s)", counts.halt_waits))
+}
+
+/// Checks a fault whose stack has too little room for a wait: it does not wait there, and the task
+/// continues once its page is in.
+pub fn end_of_stack(bench: &Bench) -> Verdict {
+    bench.evict(None);
+    let (right, counts) = thread::scope(|scope| {
+        let task = spawn_with_stack(scope, STACK, || {
+            // The stack starts at its upper end, which is the end of a page.
+            let here = 0_u8;
+            let top = (black_box(&raw const here).addr() + 1).next_multiple_of(PAGE);
+            let stack = black_box(&raw const here).with_addr(top - STACK + TOO_FEW).cast_mut();
+            let (address, right) = bench.word();
+            let before = host::counters();
+            // SAFETY: a word of the region. The stack pointer is in this task's stack, and what is
+            // below it is enough for an interrupt, which has a stack of its own.
+            let word = unsafe { read_with(stack, address) };
+            (word == right, host::counters().since(&before))
+        });
+        task.join().expect("the task does not panic")
+    });
+    demand(right, || "the page has wrong data".into())?;
+    demand(counts.no_room_retries == 1, || format!("{} retries for want of room", counts.no_room_retries))?;
+    demand(counts.schedule_waits + counts.halt_waits == 0, || "the fault waited on that stack".into())?;
+    Ok(format!("{TOO_FEW} bytes are too few for a wait: retried at once"))
 }
 
 const fn pattern(n: u64) -> u64 {

@@ -4,6 +4,7 @@
 //! VMM's own. That covers RAM of any size and in any number of pieces. Slots come and go while
 //! firmware remaps the first megabyte, so what counts is every writable slot ever made.
 
+use crate::hostile;
 use crate::ram::{GuestRam, Piece};
 use std::cell::Cell;
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -76,9 +77,11 @@ fn note_vcpu() {
 pub unsafe extern "C" fn ioctl(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
     if request == RUN {
         note_vcpu();
+        hostile::note_vcpu(fd);
     } else if SET_MEMORY.contains(&request) && !argument.is_null() {
         // SAFETY: the caller passes KVM a pointer to this structure, or to one that begins with it.
         note(unsafe { argument.cast::<MemoryRegion>().read_unaligned() });
+        hostile::note_vm(fd);
     }
     // SAFETY: the caller's arguments and obligations. Sets `errno` as `ioctl` does.
     unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) as c_int }

@@ -22,11 +22,13 @@
 //! One thread owns everything and multiplexes faults, due times and connections with `ppoll`:
 //! there is no lock, and an eviction never runs beside the serving of a fault.
 
+mod attack; // attacks on the guest, for tests
 mod choice; // the pages that an eviction takes
 mod due; // due times of faults
 mod error; // errors, with messages that tell the user what to do
 mod handles; // files and descriptors from the kernel
 mod hook; // interposed `ioctl`, which shows the guest's RAM and virtual CPUs
+mod hostile; // the host turned hostile, for tests
 mod latency; // latency of page-ins
 mod mappings; // the kind of memory that RAM is
 mod pagemap; // the pages that are present

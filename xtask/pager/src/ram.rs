@@ -120,6 +120,12 @@ impl GuestRam {
         self.find(|piece| guest.checked_sub(piece.guest).map(|offset| offset as usize))
     }
 
+    /// Returns the address in this process of a guest-physical address, if it is RAM.
+    pub fn pointer(&self, guest: u64) -> Option<*mut u8> {
+        let offset = guest as usize % PAGE_BYTES;
+        self.page_at(guest).map(|page| (self.address(page) + offset) as *mut u8)
+    }
+
     /// Returns the pages of a range of guest-physical bytes.
     pub fn pages_of(&self, bytes: &Range<u64>) -> Result<Range<usize>, Error> {
         let bad = || Error::BadRange { start: bytes.start, end: bytes.end, ram_bytes: self.bytes() };

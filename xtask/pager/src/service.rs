@@ -1,11 +1,13 @@
 //! Requests and their answers.
 
+use crate::attack::Attacker;
 use crate::error::Error;
 use crate::handles::Handles;
-use crate::hook;
 use crate::latency::Sampler;
 use crate::pager::Pager;
+use crate::{hook, hostile};
 use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::attack::Attack;
 use apf_vocabulary::pager::{Eviction, Request, Response, Stats, Status};
 
 /// The pager, and its state before there is guest RAM.
@@ -17,12 +19,13 @@ pub struct Service {
     latency: Sampler,
     /// Error of the last eviction or restore.
     failure: Option<String>,
+    attacker: Option<Attacker>,
 }
 
 impl Service {
     pub fn new(handles: Result<Handles, Error>) -> Self {
         let handles = handles.map(Some).map_err(|error| error.to_string());
-        Self { handles, pager: None, latency: Sampler::default(), failure: None }
+        Self { handles, pager: None, latency: Sampler::default(), failure: None, attacker: None }
     }
 
     /// Returns the pager, once there is guest RAM.
@@ -65,6 +68,7 @@ impl Service {
             Request::Stats {} => {
                 Ok(Response::Stats(self.pager.as_ref().map_or_else(Stats::default, Pager::stats)))
             }
+            Request::Attack { attack } => self.attack(attack),
             Request::Evict { ack, only, eviction, seed } => {
                 check(&eviction)?;
                 self.attach()?;
@@ -87,6 +91,15 @@ impl Service {
                 self.page(|pager, _| pager.restore(ack).map(Response::Restored))
             }
         }
+    }
+
+    fn attack(&mut self, attack: Attack) -> Result<Response, String> {
+        if !hostile::attacks() {
+            return Err(format!("attacks need {}=attacks in the VMM's environment", hostile::VARIABLE));
+        }
+        let hits = self.attacker.take().map_or(0, Attacker::end);
+        self.attacker = Attacker::start(attack, &hook::guest_ram())?;
+        Ok(Response::Attacking { hits })
     }
 
     fn page(

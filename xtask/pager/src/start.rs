@@ -1,6 +1,7 @@
 //! Start of the pager when the library is loaded, before the VMM's `main`.
 
 use crate::handles::Handles;
+use crate::hostile;
 use crate::server;
 use crate::service::Service;
 use std::ffi::OsString;
@@ -21,8 +22,11 @@ static START: extern "C" fn() = start;
 extern "C" fn start() {
     let started = catch_unwind(|| match env::var_os(SOCKET_VARIABLE) {
         Some(path) => {
+            let how = env::var(hostile::VARIABLE);
+            let own = ["LD_PRELOAD", SOCKET_VARIABLE, hostile::VARIABLE];
+            how.iter().for_each(|how| hostile::turn(how));
             // SAFETY: the process has one thread. Children of the VMM must not be paged.
-            ["LD_PRELOAD", SOCKET_VARIABLE].iter().for_each(|name| unsafe { env::remove_var(name) });
+            own.iter().for_each(|name| unsafe { env::remove_var(name) });
             listen(path)
         }
         None => Ok(()),

@@ -12,7 +12,7 @@ use clap::Args;
 
 use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Moves, Spec, System, Vmm};
+use crate::drive::spec::{Host, Moves, Spec, System, Vmm};
 use crate::options::{GuestOptions, HostOptions, LatencyOption};
 use crate::output;
 use crate::place::Place;
@@ -31,8 +31,9 @@ const READ: u32 = 3000;
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Checks by name, or of a group: contexts (each context that a fault can interrupt, on one
-    /// core), cores (what passes between cores) [default: all that fit the number of cores]
-    #[arg(value_name = "contexts|cores|NAME")]
+    /// core), cores (what passes between cores), hostile (a host that attacks), refused (a host that
+    /// refuses to turn async page faults on) [default: all contexts or cores, by the number of cores]
+    #[arg(value_name = "contexts|cores|hostile|refused|NAME")]
     names: Vec<String>,
     #[command(flatten)]
     latency: LatencyOption,
@@ -72,6 +73,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         cores,
         evict: Evict::default(),
         moves: Moves::default(),
+        host: args.host_behaviour(),
         swap: false,
         seed: args.guest.seed,
         work: (page_latency.mean() + Duration::from_millis(5)) * READ * 6,
@@ -95,17 +97,36 @@ pub fn run(args: &CheckArgs) -> Result<()> {
 }
 
 impl CheckArgs {
+    fn asks_for(&self, name: &str) -> bool {
+        self.names.iter().any(|asked| asked == name)
+    }
+
+    /// Returns the behaviour of the host that the checks need.
+    fn host_behaviour(&self) -> Host {
+        if self.asks_for("hostile") {
+            Host::Attacks
+        } else if self.asks_for("refused") {
+            Host::Refuses
+        } else {
+            Host::Honest
+        }
+    }
+
     /// Returns the guest's virtual CPUs.
     fn cores(&self) -> Result<u32> {
-        let asks_for = |group| self.names.iter().any(|name| name == group);
-        let cores = self.guest.cores(if asks_for("cores") { 2 } else { 1 }, self.host.exact)?;
-        if asks_for("contexts") && cores > 1 {
+        let cores = self.guest.cores(if self.asks_for("cores") { 2 } else { 1 }, self.host.exact)?;
+        if self.asks_for("contexts") && cores > 1 {
             bail!(
                 "--smp {cores} is more than the checks of contexts can judge: they watch who runs on one \
                  core; check contexts without cores, and without --smp"
             );
         }
-        if asks_for("cores") && cores == 1 {
+        if self.host_behaviour() != Host::Honest && cores > 1 {
+            bail!(
+                "--smp {cores} is more than a hostile host attacks: check hostile and refused without --smp"
+            );
+        }
+        if self.asks_for("cores") && cores == 1 {
             bail!("--smp 1 leaves nothing to check between cores: it needs two at least");
         }
         Ok(cores)
@@ -138,6 +159,7 @@ mod tests {
         for (args, named) in [
             (&["contexts", "--smp", "2"][..], "--smp 2"),
             (&["contexts", "cores"], "without cores"),
+            (&["hostile", "--smp", "2"], "without --smp"),
             (&["cores", "--smp", "1"], "two at least"),
             (&["cores", "--exact"], "one core, not 2"),
         ] {

@@ -156,6 +156,7 @@ impl Vm<'_> {
                 self.evict(only, page_latency_us, seed, request)?;
             }
             Message::Restore { request } => self.restore(request)?,
+            Message::Attack { request, attack } => self.memory.attack(attack, request)?,
             Message::Samples { total } => {
                 let samples = Samples::start(self.spec, self.out, self.tsc_mhz, total)?;
                 self.activity = Activity::Sampling(Box::new(samples));

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use apf_vocabulary::attack::Attack;
 use apf_vocabulary::pager::{Eviction, Latency, Parts, Stats};
 
 use super::pager::Pager;
@@ -31,13 +32,15 @@ pub struct Memory {
     earlier: Stats,
     /// Latency of page-ins, and its seed, since the last eviction.
     latency: Option<(Latency, u64)>,
+    /// The attack under way.
+    attack: Attack,
 }
 
 impl Memory {
     /// Memory of the VMM whose pager listens on `socket`, or will.
     pub fn new(socket: PathBuf, swap: Option<Swap>, trace: Option<Trace>, vmm: u32) -> Self {
         let (pager, earlier) = (Pager::new(socket), Stats::default());
-        Self { pager, swap, trace, vmm, earlier, latency: None }
+        Self { pager, swap, trace, vmm, earlier, latency: None, attack: Attack::None }
     }
 
     /// Returns true if the host's own swap takes the pager's place.
@@ -110,6 +113,19 @@ impl Memory {
             }
             None => self.pager.restore(Some(request)).map(drop),
         }
+    }
+
+    /// Attacks the guest from now on, and acknowledges `request`.
+    ///
+    /// # Errors
+    /// The attack that ends has never hit.
+    pub fn attack(&mut self, attack: Attack, request: u64) -> Result<()> {
+        self.pager.attach()?;
+        let hits = self.pager.attack(attack)?;
+        if std::mem::replace(&mut self.attack, attack) != Attack::None && hits == 0 {
+            bail!("the attack that the guest has asked for has never hit");
+        }
+        self.acknowledge(request)
     }
 
     /// Ends periodic evictions.

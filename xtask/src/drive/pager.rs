@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use apf_vocabulary::attack::Attack;
 use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 
 /// A VMM maps its guest's memory before the guest can say anything.
@@ -79,6 +80,14 @@ impl Pager {
     pub fn acknowledge(&mut self, request: u64) -> Result<bool> {
         match self.ask(&Request::Acknowledge { ack: request })? {
             Response::Acknowledged { mailboxes } => Ok(mailboxes > 0),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    /// Attacks the guest from now on; returns how often the attack that ends has hit.
+    pub fn attack(&mut self, attack: Attack) -> Result<u64> {
+        match self.ask(&Request::Attack { attack })? {
+            Response::Attacking { hits } => Ok(hits),
             other => bail!("the pager answered {other:?}"),
         }
     }

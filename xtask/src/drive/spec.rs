@@ -69,6 +69,19 @@ pub struct Moves {
     pub way: Way,
 }
 
+/// Behaviour of the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Host {
+    /// As KVM is.
+    #[default]
+    Honest,
+    /// It attacks the guest in the ways that the guest asks for.
+    Attacks,
+    /// It refuses the register that turns async page faults on.
+    Refuses,
+}
+
 /// One VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -93,6 +106,7 @@ pub struct Spec {
     pub evict: Evict,
     /// Moves of the guest to another VMM in each sample; under QEMU only.
     pub moves: Moves,
+    pub host: Host,
     /// True if the host's own swap takes the pager's place, on a disk with `page_latency`.
     pub swap: bool,
     /// Of latencies and evictions.

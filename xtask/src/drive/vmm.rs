@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use super::sockets::Sockets;
-use super::spec::{Spec, System, Vmm};
+use super::spec::{Host, Spec, System, Vmm};
 use crate::process::Cmd;
 
 /// A guest that a VMM does not boot.
@@ -20,6 +20,11 @@ pub enum Incoming<'a> {
 /// listen on `sockets`.
 pub fn command(spec: &Spec, sockets: &Sockets, incoming: Option<Incoming>) -> Cmd {
     let cmd = Cmd::new(&spec.program).env("LD_PRELOAD", &spec.pager).env("APF_PAGER_SOCKET", &sockets.pager);
+    let cmd = match spec.host {
+        Host::Honest => cmd,
+        Host::Attacks => cmd.env("APF_PAGER_HOSTILE", "attacks"),
+        Host::Refuses => cmd.env("APF_PAGER_HOSTILE", "refuses"),
+    };
     match spec.vmm {
         Vmm::Uhyve => cmd
             .args([

@@ -74,8 +74,14 @@ fn of_sample(sample: &Sample) -> Vec<String> {
                 });
             }
             // The parts that the counter `not_present` names in `apf-service/core/src/stats.rs`.
-            let parts =
-                ["schedule_waits", "halt_waits", "early_ready", "overflow_retries", "impossible_token"];
+            let parts = [
+                "schedule_waits",
+                "halt_waits",
+                "early_ready",
+                "overflow_retries",
+                "no_room_retries",
+                "impossible_token",
+            ];
             let waits: u64 = parts.map(count).iter().sum();
             demand(waits == not_present, &|| {
                 format!("{not_present} not-present, but {waits} of them waited or retried")

@@ -11,7 +11,7 @@ use super::boots::{self, Boot};
 use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
 use super::options::Options;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Spec, System, Vmm, Way};
+use crate::drive::spec::{Host, Spec, System, Vmm, Way};
 use crate::guest_memory;
 use crate::options::MOST_MIB;
 use crate::place::Place;
@@ -161,6 +161,7 @@ impl Plan {
             page_latency: self.page_latency.clone(),
             evict: options.paging.evict.clone(),
             moves: options.paging.moves(),
+            host: Host::Honest,
             swap: self.definition.paged_by == PagedBy::Swap,
             seed: options.guest.seed,
             work: each * samples as u32,

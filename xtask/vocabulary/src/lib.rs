@@ -9,6 +9,7 @@
 //!     └──────────────── Mailbox, a page of the guest's memory ───────────────┘
 //! ```
 //!
+//! - [`attack`]: attacks of a hostile host, for tests
 //! - [`counters`]: counts of the service, by one list
 //! - [`fault`]: one recorded fault
 //! - [`grid`]: parameters and the points that they span
@@ -21,6 +22,7 @@
 //! - [`sample`]: one measurement
 #![forbid(unsafe_code)]
 
+pub mod attack;
 pub mod counters;
 pub mod fault;
 pub mod grid;

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attack::Attack;
 use crate::counters::Counters;
 use crate::fault::Row;
 use crate::grid::Point;
@@ -56,6 +57,13 @@ pub enum Message {
     Restore {
         /// Request number.
         request: u64,
+    },
+    /// Request to the host to attack the guest in this way from now on.
+    Attack {
+        /// Request number.
+        request: u64,
+        /// The attack.
+        attack: Attack,
     },
     /// Start of an experiment.
     Samples {

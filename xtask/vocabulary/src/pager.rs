@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attack::Attack;
+
 /// Request of a controller.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
@@ -55,6 +57,12 @@ pub enum Request {
     },
     /// Asks for the counts since the start of the VMM. Answered by [`Response::Stats`].
     Stats {},
+    /// Starts an attack on the guest and ends the one before. Refused unless the pager was started for
+    /// such tests. Answered by [`Response::Attacking`].
+    Attack {
+        /// The new attack.
+        attack: Attack,
+    },
 }
 
 /// Parts of the guest's RAM, by guest-physical addresses, in whole pages.
@@ -161,6 +169,11 @@ pub enum Response {
     },
     /// To [`Request::Stats`].
     Stats(Stats),
+    /// To [`Request::Attack`].
+    Attacking {
+        /// Hits of the attack that has ended.
+        hits: u64,
+    },
     /// The request is malformed or failed.
     Error {
         /// Cause and remedy.

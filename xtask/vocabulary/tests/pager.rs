@@ -1,6 +1,7 @@
 //! The pager's protocol as its JSON. Broken by: a renamed field or request, or a response that does
 //! not survive the way through JSON.
 
+use apf_vocabulary::attack::Attack;
 use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats, Status};
 use serde_json::{from_str, to_string};
 
@@ -11,6 +12,7 @@ fn requests_have_fixed_names_in_json() {
     for (request, json) in [
         (Request::Status {}, r#"{"request":"status"}"#),
         (Request::Stats {}, r#"{"request":"stats"}"#),
+        (Request::Attack { attack: Attack::Lose }, r#"{"request":"attack","attack":"lose"}"#),
         (Request::Acknowledge { ack: 5 }, r#"{"request":"acknowledge","ack":5}"#),
         (Request::EndEvictions {}, r#"{"request":"end_evictions"}"#),
         (
@@ -78,6 +80,7 @@ fn responses_survive_json() {
         Response::Evicted(evicted),
         Response::Restored(restored),
         Response::Stats(Stats { served_pages: 9, vcpu_page_ins: 2, ..Stats::default() }),
+        Response::Attacking { hits: 3 },
         Response::Error { error: "no".into() },
     ] {
         let line = to_string(&response).unwrap();

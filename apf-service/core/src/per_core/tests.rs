@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::num::NonZeroU64;
 
+use crate::classify::WAIT_ROOM;
 use crate::report::Report;
 use crate::serve::{retry_overdue, serve};
 use crate::sleeper::Announced;
@@ -134,8 +135,12 @@ impl Cores {
     }
 
     fn page_fault(&self, flags: u32, rip: u64, interrupts_enabled: bool) -> PageFault {
+        self.page_fault_at(5, flags, rip, interrupts_enabled)
+    }
+
+    fn page_fault_at(&self, cr2: u64, flags: u32, rip: u64, interrupts_enabled: bool) -> PageFault {
         self.cores[0].host.area.host_writes_reason(flags);
-        self.cores[0].page_fault(5, Context { rip, rsp: 0x8800, interrupts_enabled }, self)
+        self.cores[0].page_fault(cr2, Context { rip, rsp: 0x8800, interrupts_enabled }, self)
     }
 
     fn reports(&self) -> Vec<Report> {
@@ -480,9 +485,32 @@ fn a_token_used_twice_frees_the_older_waiter() {
 #[test]
 fn only_faults_of_the_protocol_are_ours() {
     let m = machine(1);
-    assert_eq!(m.page_fault(0, 0x5000, true), PageFault::NotOurs);
-    assert_eq!(m.page_fault(4, 0x5000, true), PageFault::NotOurs);
-    assert_eq!((m.first().stats.unknown_reason.get(), m.first().stats.not_present.get()), (1, 0));
+    // With addresses that are no token: the half above is not empty, or they name no fault.
+    for cr2 in [0x1_0000_0005, 0x4000_0000_0000] {
+        for flags in [0, 1, 2, 4] {
+            assert_eq!(m.page_fault_at(cr2, flags, 0x5000, true), PageFault::NotOurs);
+        }
+    }
+    assert_eq!(m.page_fault_at(0, 0, 0x5000, true), PageFault::NotOurs, "a null pointer");
+    assert_eq!(m.page_fault(0, 0x5000, false), PageFault::NotOurs, "nothing is injected there");
+    let s = &m.first().stats;
+    assert_eq!((s.unknown_reason.get(), s.unexplained_retries.get(), s.not_present.get()), (6, 0, 0));
+}
+
+/// Would fail if a host that loses or damages the reason of a fault ended the task, or if a fault of
+/// the program itself were tried for ever.
+#[test]
+fn a_fault_without_a_reason_is_tried_once_more() {
+    for flags in [0, 4] {
+        let m = machine(1);
+        let retried = PageFault::Return(Work::Nothing);
+        assert_eq!(m.page_fault(flags, 0x5000, true), retried);
+        assert_eq!(m.page_fault(flags, 0x5000, true), PageFault::NotOurs, "again");
+        assert_eq!(m.page_fault(flags, 0x5001, true), retried, "another instruction");
+        assert_eq!(m.page_fault_at(6, flags, 0x5001, true), retried, "another address");
+        assert_eq!(m.first().stats.unexplained_retries.get(), 3);
+        assert_eq!(m.first().stats.unknown_reason.get(), if flags == 0 { 0 } else { 4 });
+    }
 }
 
 #[test]
@@ -494,6 +522,20 @@ fn a_fault_waits_as_its_context_may() {
     m.deliver(5);
     m.deliver(5);
     assert_eq!(m.page_fault(1, 0x5000, true), PageFault::Return(Work::Nothing));
+}
+
+/// Would fail if a wait ran over the end of a stack.
+#[test]
+fn a_fault_at_the_end_of_a_stack_does_not_wait_there() {
+    let m = machine(1);
+    let at = |rsp| {
+        m.cores[0].host.area.host_writes_reason(1);
+        m.cores[0].page_fault(5, Context { rip: 0x5000, rsp, interrupts_enabled: true }, &m)
+    };
+    assert_eq!(at(0x8000 + WAIT_ROOM - 1), PageFault::Return(Work::Nothing));
+    assert!(matches!(at(0x8000 + WAIT_ROOM), PageFault::Wait(_, Wait::Schedule)));
+    let s = &m.cores[0].stats;
+    assert_eq!((s.no_room_retries.get(), s.not_present.get(), s.most_outstanding.get()), (1, 2, 2));
 }
 
 #[test]
@@ -509,6 +551,16 @@ fn the_reason_for_a_halt_is_counted() {
 #[test]
 fn injecting_with_interrupts_off_is_the_hosts_fault() {
     assert_eq!(machine(1).page_fault(1, 0x1500, false), PageFault::BrokenHost(Token(5)));
+}
+
+/// Would fail if a host that floods the guest were never reported.
+#[test]
+fn many_empty_interrupts_call_the_service_thread() {
+    let m = machine(1);
+    (1..MANY_EMPTY).for_each(|_| assert_eq!(m.first().drain(&m), Work::Nothing));
+    assert_eq!(m.called.get(), 0);
+    m.first().drain(&m);
+    assert_eq!((m.called.get(), m.first().stats.spurious_interrupts.get()), (1, MANY_EMPTY));
 }
 
 #[test]

@@ -135,6 +135,7 @@ impl World {
                 + s.halt_waits.get()
                 + s.early_ready.get()
                 + s.overflow_retries.get()
+                + s.no_room_retries.get()
                 + s.impossible_token.get();
             ensure(s.not_present.get() == begun, || format!("core {id}: faults do not add up: {begun}"))?;
             let ended = resumes + (scheduled.len() + halting.len()) as u64;

@@ -142,16 +142,31 @@ impl View {
                 NotPresent::Retry => PageFault::Return(Work::Nothing),
             };
         }
-        let context = Context {
+        core.page_fault(token.0.into(), self.context(interrupts), self)
+    }
+
+    /// Delivers a #PF of the program itself, at an address that is no token.
+    pub fn other_fault(&self, flags: u32) -> PageFault {
+        let core = &self.cores[self.this];
+        core.host.area.host_writes_reason(flags);
+        core.page_fault(0x4000_0000_0005, self.context(true), self)
+    }
+
+    fn context(&self, interrupts_enabled: bool) -> Context {
+        Context {
             rip: if self.place == Place::Kernel { KERNEL_TEXT.start } else { KERNEL_TEXT.end },
-            rsp: if self.place == Place::ForeignStack { STACK.end } else { STACK.start },
-            interrupts_enabled: interrupts,
-        };
-        core.page_fault(token.0.into(), context, self)
+            rsp: match self.place {
+                Place::ForeignStack => STACK.end,
+                Place::EndOfStack => STACK.start,
+                _ => STACK.end - 8,
+            },
+            interrupts_enabled,
+        }
     }
 }
 
-/// Retries that need no ready: no slot, or a token that can name no fault.
+/// Retries that need no ready: no slot, no room on the stack, or a token that can name no fault.
 pub fn retries(core: &Core) -> u64 {
-    core.stats.overflow_retries.get() + core.stats.impossible_token.get()
+    let s = &core.stats;
+    s.overflow_retries.get() + s.no_room_retries.get() + s.impossible_token.get()
 }

@@ -8,6 +8,7 @@
 //! | `guest` | one core, its waits, and the machine around it |
 //! | `world` | all cores and the service thread, driven step by step |
 //! | `remote` | ready tokens that arrive on another core |
+//! | `unusual` | page faults that are no ordinary not-presents |
 //! | `check` | invariants, after each step and in the end |
 
 mod check;
@@ -15,6 +16,7 @@ mod guest;
 mod host;
 mod remote;
 pub mod step;
+mod unusual;
 pub mod world;
 
 use step::{Rules, Step};

@@ -11,17 +11,26 @@ pub enum Place {
     Kernel,
     Idle,
     ForeignStack,
+    /// A task whose stack has no room for a wait.
+    EndOfStack,
     /// An application that the policy lets halt.
     Alone,
 }
 
 impl Place {
-    const ALL: [Self; 6] =
-        [Self::App, Self::Guarded, Self::Kernel, Self::Idle, Self::ForeignStack, Self::Alone];
+    const ALL: [Self; 7] = [
+        Self::App,
+        Self::Guarded,
+        Self::Kernel,
+        Self::Idle,
+        Self::ForeignStack,
+        Self::EndOfStack,
+        Self::Alone,
+    ];
 
     /// Returns whether a task runs its own code there.
     pub fn is_application(self) -> bool {
-        matches!(self, Self::App | Self::Alone)
+        matches!(self, Self::App | Self::EndOfStack | Self::Alone)
     }
 }
 
@@ -124,7 +133,7 @@ pub enum Step {
     HaltLimit {
         core: u8,
     },
-    /// An ordinary fault, or one with reason bits unknown.
+    /// An ordinary fault, or one with reason bits unknown, at an address that is no token.
     OtherFault {
         core: u8,
         unknown: bool,
@@ -156,6 +165,12 @@ pub enum Step {
     MaskedFault {
         core: u8,
     },
+    /// A not-present whose reason is lost, or damaged.
+    HiddenFault {
+        core: u8,
+        place: Place,
+        damaged: bool,
+    },
     /// An interrupt without cause.
     SpuriousInterrupt {
         core: u8,
@@ -166,7 +181,7 @@ impl Step {
     /// The step that a random word stands for.
     pub fn decode(word: u32, hostile: bool) -> Self {
         let [kind, core, a, b] = word.to_le_bytes();
-        let place = Place::ALL[if a < 160 { 0 } else { a as usize % 6 }];
+        let place = Place::ALL[if a < 160 { 0 } else { a as usize % Place::ALL.len() }];
         let token = match b % 8 {
             0 => Forged::None,
             1 => Forged::WakeAll,
@@ -205,7 +220,8 @@ impl Step {
             234..241 => Self::ForgeReady { core, token },
             241..246 => Self::OverwriteReady { core, token },
             246..251 => Self::ForgeFault { core, place, token },
-            251..253 => Self::MaskedFault { core },
+            251 => Self::MaskedFault { core },
+            252 => Self::HiddenFault { core, place, damaged: b % 2 == 0 },
             253.. => Self::SpuriousInterrupt { core },
         }
     }

@@ -158,6 +158,7 @@ impl World {
                 let token = self.forge(at(core), token);
                 self.inject(at(core), token, place)?;
             }
+            Step::HiddenFault { core, place, damaged } => self.hidden_fault(at(core), place, damaged)?,
             Step::MaskedFault { core } => self.masked_fault(at(core))?,
         }
         self.check_step()
@@ -347,18 +348,6 @@ impl World {
             }
             other => Err(format!("a not-present became {other:?}")),
         }
-    }
-
-    fn masked_fault(&mut self, core: usize) -> Result<(), String> {
-        let fault = self.view(core, Place::App).page_fault(1, Token(5), false);
-        // The guest stops here, with a diagnosis; the schedule may go on.
-        (fault == PageFault::BrokenHost(Token(5))).then_some(()).ok_or(format!("IF=0 became {fault:?}"))
-    }
-
-    fn other_fault(&mut self, core: usize, unknown: bool) -> Result<(), String> {
-        let flags = if unknown { 0x8000_0001 } else { 0 };
-        let fault = self.view(core, Place::App).page_fault(flags, Token(5), true);
-        (fault == PageFault::NotOurs).then_some(()).ok_or(format!("flags {flags:#x} became {fault:?}"))
     }
 
     /// The core takes its interrupt, or a legacy ready.

@@ -1,0 +1,124 @@
+//! Attacks of a hostile host, which the guest asks for: whatever it does to events and to the area, each
+//! wait ends within a bounded time, and every page is right.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use apf_core::abi::ArmError;
+use apf_service::{Config, NonPreemptible, Off, StartError, Status};
+use apf_vocabulary::Counters;
+use apf_vocabulary::attack::Attack;
+
+use super::bench::{Bench, PAGES, Verdict, config, demand};
+use super::tasks::spawn;
+use crate::host;
+
+/// Limit of each wait during an attack.
+const LIMIT: Duration = Duration::from_millis(100);
+const LATENCY: Duration = Duration::from_millis(10);
+/// Tasks that wait by schedule; the first task waits by halt.
+const TASKS: usize = 4;
+const PAGES_EACH: usize = 4;
+/// Bound of all waits together: one after the other is retried, in intervals of up to eight limits.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// The host's [`Attack::Lose`].
+pub fn lose(bench: &Bench) -> Verdict {
+    under(bench, Attack::Lose, |counts| counts.spurious_interrupts)
+}
+
+/// The host's [`Attack::Withhold`].
+pub fn withhold(bench: &Bench) -> Verdict {
+    under(bench, Attack::Withhold, |counts| counts.overdue_halts)
+}
+
+/// The host's [`Attack::Reorder`].
+pub fn reorder(bench: &Bench) -> Verdict {
+    under(bench, Attack::Reorder, |counts| counts.spurious_interrupts)
+}
+
+/// The host's [`Attack::Repeat`].
+pub fn repeat(bench: &Bench) -> Verdict {
+    under(bench, Attack::Repeat, |counts| counts.ready.saturating_sub(counts.not_present))
+}
+
+/// The host's [`Attack::Invent`].
+pub fn invent(bench: &Bench) -> Verdict {
+    under(bench, Attack::Invent, |counts| counts.ready.saturating_sub(counts.not_present))
+}
+
+/// The host's [`Attack::Flags`].
+pub fn flags(bench: &Bench) -> Verdict {
+    under(bench, Attack::Flags, |counts| counts.unknown_reason)
+}
+
+/// The host's [`Attack::Hide`].
+pub fn hide(bench: &Bench) -> Verdict {
+    under(bench, Attack::Hide, |counts| counts.unexplained_retries)
+}
+
+/// The host's [`Attack::Empty`].
+pub fn empty(bench: &Bench) -> Verdict {
+    under(bench, Attack::Empty, |counts| counts.spurious_interrupts)
+}
+
+/// The host's [`Attack::Flood`].
+pub fn flood(bench: &Bench) -> Verdict {
+    under(bench, Attack::Flood, |counts| counts.spurious_interrupts)
+}
+
+/// A host that offers async page faults, and refuses the register that turns them on: the service stays
+/// off with this reason, and the program runs on without it.
+pub fn refused(bench: &Bench) -> Verdict {
+    let expected = StartError::Arm(ArmError::Refused);
+    let started = bench.start(config());
+    demand(started == Err(expected), || format!("the start ended with {started:?}"))?;
+    let status = apf_service::status();
+    demand(status == Status::Off(Off::Failed(expected)), || format!("its status is {status:?}"))?;
+    bench.evict(Some(LATENCY));
+    let wrong = (0..PAGES_EACH).filter(|_| !bench.read(bench.page())).count();
+    demand(wrong == 0, || format!("{wrong} pages have wrong data"))?;
+    demand(!apf_service::has_delivered(), || "the host delivered a fault".into())?;
+    Ok(expected.to_string())
+}
+
+/// Reads pages in several tasks under an attack. `effect` is the count that shows it.
+fn under(bench: &Bench, attack: Attack, effect: fn(&Counters) -> u64) -> Verdict {
+    bench.restart(Config { watchdog: Some(LIMIT), ..config() })?;
+    bench.evict(Some(LATENCY));
+    let pages: Vec<Vec<usize>> =
+        (0..=TASKS).map(|_| (0..PAGES_EACH).map(|_| bench.page()).collect()).collect();
+    let retried = || apf_service::service_stats().overdue.get();
+    let before = (host::counters(), retried());
+    host::attack(attack);
+    let start = Instant::now();
+    let wrong_of = |pages: &[usize]| pages.iter().filter(|&&page| !bench.read(page)).count();
+    let mut wrong: usize = thread::scope(|scope| {
+        let tasks: Vec<_> = pages[1..].iter().map(|pages| spawn(scope, || wrong_of(pages))).collect();
+        let own = {
+            let _guard = NonPreemptible::enter();
+            wrong_of(&pages[0])
+        };
+        own + tasks.into_iter().map(|task| task.join().expect("a reader does not panic")).sum::<usize>()
+    });
+    let took = start.elapsed();
+    host::attack(Attack::None);
+    let counts = host::counters().since(&before.0);
+    let retried = retried() - before.1;
+    host::restore();
+    wrong += (0..PAGES).filter(|&page| !bench.read(page)).count();
+    bench.restart(config())?;
+    demand(wrong == 0, || format!("{wrong} pages have wrong data"))?;
+    demand(took < BOUND, || format!("{} pages took {took:?}", (TASKS + 1) * PAGES_EACH))?;
+    demand(effect(&counts) > 0, || "the guest has not felt the attack".into())?;
+    Ok(format!(
+        "{} ms; {} not present, {} ready, {} empty interrupts, {} + {} waits retried, {} faults unexplained",
+        took.as_millis(),
+        counts.not_present,
+        counts.ready,
+        counts.spurious_interrupts,
+        retried,
+        counts.overdue_halts,
+        counts.unexplained_retries
+    ))
+}

@@ -1,0 +1,227 @@
+//! Attacks on the guest's async page faults, each in a thread of its own.
+//!
+//! ```text
+//!   KVM, in the virtual CPU's thread        this thread                guest
+//!   token → area, interrupt ──────────────► sees it, takes it away
+//!                                                                      interrupt: no token there
+//! ```
+//!
+//! KVM writes the area and then enters the guest. This thread looks at the area all the time, so it
+//! mostly comes between the two.
+
+use crate::hostile::Target;
+use crate::ram::GuestRam;
+use apf_vocabulary::attack::Attack;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::hint::spin_loop;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// KVM's token that wakes all; it is left alone.
+const WAKE_ALL: u32 = u32::MAX;
+/// Reason of a fault that KVM injects.
+const NOT_PRESENT: u32 = 1;
+/// Time for which tokens are held back.
+const HELD: Duration = Duration::from_millis(50);
+/// Time between invented events.
+const PAUSE: Duration = Duration::from_millis(2);
+const FLOOD: Duration = Duration::from_micros(30);
+
+/// A running attack.
+#[derive(Debug)]
+pub struct Attacker {
+    stop: Arc<AtomicBool>,
+    hits: Arc<AtomicU64>,
+    thread: JoinHandle<()>,
+}
+
+impl Attacker {
+    /// Starts `attack` on the guest with this RAM, unless it is [`Attack::None`].
+    ///
+    /// # Errors
+    /// The guest has not turned async page faults on, or there is no thread.
+    pub fn start(attack: Attack, ram: &GuestRam) -> Result<Option<Self>, String> {
+        if attack == Attack::None {
+            return Ok(None);
+        }
+        let target = Target::find(ram).ok_or("the guest has not turned async page faults on")?;
+        let (stop, hits) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
+        let mut way =
+            Way { target, hits: hits.clone(), stop: stop.clone(), random: SmallRng::seed_from_u64(1) };
+        let thread = thread::Builder::new().name("apf-attack".into()).spawn(move || way.go(attack));
+        let thread = thread.map_err(|error| format!("no thread for the attack: {error}"))?;
+        Ok(Some(Self { stop, hits, thread }))
+    }
+
+    /// Ends the attack, and returns how often it has hit.
+    pub fn end(self) -> u64 {
+        /// A thread that waits for a page waits for the caller.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        self.stop.store(true, SeqCst);
+        let started = Instant::now();
+        while !self.thread.is_finished() && started.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.hits.load(SeqCst)
+    }
+}
+
+/// The thread of an attack.
+struct Way {
+    target: Target,
+    stop: Arc<AtomicBool>,
+    hits: Arc<AtomicU64>,
+    random: SmallRng,
+}
+
+impl Way {
+    fn go(&mut self, attack: Attack) {
+        match attack {
+            Attack::None => {}
+            Attack::Lose => self.watch(|way| {
+                way.take();
+            }),
+            Attack::Withhold => self.watch(|way| {
+                let invented = way.invented();
+                way.hit(way.put(invented));
+            }),
+            Attack::Reorder => self.reorder(),
+            Attack::Repeat => self.repeat(),
+            Attack::Invent => self.every(PAUSE, |way| {
+                let invented = way.invented();
+                way.deliver(invented);
+            }),
+            Attack::Flags => self.garbage(),
+            Attack::Hide => self.watch(|way| {
+                way.hit(way.target.flags.compare_exchange(NOT_PRESENT, 0, SeqCst, SeqCst).is_ok());
+            }),
+            Attack::Empty => self.every(PAUSE, |way| {
+                way.target.interrupt();
+                way.hit(true);
+            }),
+            Attack::Flood => self.flood(),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.load(SeqCst)
+    }
+
+    fn hit(&self, has_hit: bool) {
+        self.hits.fetch_add(u64::from(has_hit), SeqCst);
+    }
+
+    /// Does `act` all the time.
+    fn watch(&mut self, mut act: impl FnMut(&mut Self)) {
+        while !self.is_over() {
+            act(self);
+            spin_loop();
+        }
+    }
+
+    fn every(&mut self, pause: Duration, mut act: impl FnMut(&mut Self)) {
+        while !self.is_over() {
+            act(self);
+            thread::sleep(pause);
+        }
+    }
+
+    /// Takes the ready token out of the area, if there is one.
+    fn take(&self) -> Option<u32> {
+        let token = self.target.token.load(SeqCst);
+        let is_one = token != 0 && token != WAKE_ALL;
+        let taken = is_one && self.target.token.compare_exchange(token, 0, SeqCst, SeqCst).is_ok();
+        self.hit(taken);
+        taken.then_some(token)
+    }
+
+    /// Puts `token` into the area if that is empty.
+    fn put(&self, token: u32) -> bool {
+        self.target.token.compare_exchange(0, token, SeqCst, SeqCst).is_ok()
+    }
+
+    /// Delivers `token` as soon as the area is empty.
+    fn deliver(&self, token: u32) {
+        while !self.is_over() {
+            if self.put(token) {
+                self.target.interrupt();
+                return self.hit(true);
+            }
+            spin_loop();
+        }
+    }
+
+    /// Makes up a token. KVM's have the virtual CPU's number, here 0, in the lower 12 bits.
+    fn invented(&mut self) -> u32 {
+        self.random.random_range(1..WAKE_ALL) | 0xfff
+    }
+
+    fn reorder(&mut self) {
+        let (mut held, mut since) = (Vec::new(), Instant::now());
+        while !self.is_over() {
+            if held.is_empty() {
+                since = Instant::now();
+            }
+            held.extend(self.take());
+            if since.elapsed() > HELD {
+                while let Some(token) = held.pop() {
+                    self.deliver(token);
+                    // The guest takes it, or this thread would.
+                    while self.target.token.load(SeqCst) == token && !self.is_over() {
+                        spin_loop();
+                    }
+                }
+            }
+            spin_loop();
+        }
+    }
+
+    fn repeat(&mut self) {
+        let mut last = 0;
+        self.watch(|way| {
+            let token = way.target.token.load(SeqCst);
+            if token != 0 && token != WAKE_ALL && token != last {
+                last = token;
+                thread::sleep(PAUSE);
+                way.deliver(token);
+            }
+        });
+    }
+
+    /// Looks at the reason all the time, since the guest reads it soon; now and then it writes one where
+    /// there is none.
+    fn garbage(&mut self) {
+        const LOOKS: u32 = 1 << 16;
+        let mut looks = 0_u32;
+        let mut garbage = self.reason();
+        self.watch(|way| {
+            let flags = way.target.flags;
+            looks = looks.wrapping_add(1);
+            if flags.load(SeqCst) == NOT_PRESENT {
+                way.hit(flags.compare_exchange(NOT_PRESENT, garbage, SeqCst, SeqCst).is_ok());
+                garbage = way.reason();
+            } else if looks.is_multiple_of(LOOKS) {
+                flags.store(garbage, SeqCst);
+            }
+        });
+    }
+
+    /// Makes up a reason that is none.
+    fn reason(&mut self) -> u32 {
+        self.random.random_range(3..=u32::MAX)
+    }
+
+    fn flood(&mut self) {
+        let mut next = Instant::now();
+        self.watch(|way| {
+            if Instant::now() >= next {
+                way.target.interrupt();
+                way.hit(true);
+                next = Instant::now() + FLOOD;
+            }
+        });
+    }
+}

@@ -1,0 +1,169 @@
+//! The host turned hostile, for tests: what the interposed `ioctl` learns and changes, and the ways
+//! from there to the guest.
+//!
+//! Only with the variable `APF_PAGER_HOSTILE` in the VMM's environment, and for one virtual CPU.
+
+use crate::ram::GuestRam;
+use libc::{c_int, c_ulong, c_void};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+/// Variable that says what the host does: `attacks`, when it is asked to, or `refuses`, which makes
+/// KVM refuse the register that turns async page faults on.
+pub const VARIABLE: &str = "APF_PAGER_HOSTILE";
+
+/// Registers of the protocol (Linux, virt/kvm/x86/msr.rst): the area's address, the ready vector.
+const ASYNC_PF_EN: u32 = 0x4b56_4d02;
+const ASYNC_PF_INT: u32 = 0x4b56_4d06;
+
+/// `KVM_GET_MSRS`, `KVM_SIGNAL_MSI` and `KVM_X86_SET_MSR_FILTER` (linux/kvm.h).
+const GET_MSRS: c_ulong = 0xc008_ae88;
+const SIGNAL_MSI: c_ulong = 0x4020_aea5;
+const SET_MSR_FILTER: c_ulong = 0x4188_aec6;
+/// Flag of a filter's range: it is for writes.
+const FILTER_WRITE: u32 = 1 << 1;
+
+static ATTACKS: AtomicBool = AtomicBool::new(false);
+static REFUSES: AtomicBool = AtomicBool::new(false);
+/// The VM's descriptor, by which KVM was given memory.
+static VM: AtomicI32 = AtomicI32::new(-1);
+/// The two registers, as the virtual CPU had them when it last entered the guest.
+static ENABLED: AtomicU64 = AtomicU64::new(0);
+static VECTOR: AtomicU64 = AtomicU64::new(0);
+
+/// Turns the host hostile, in the way that the variable's value says.
+pub fn turn(how: &str) {
+    ATTACKS.store(how == "attacks", Ordering::Release);
+    REFUSES.store(how == "refuses", Ordering::Release);
+}
+
+/// Returns whether attacks may be asked for.
+pub fn attacks() -> bool {
+    ATTACKS.load(Ordering::Acquire)
+}
+
+/// Notes the descriptor of the VM, and makes KVM refuse the register if that is wanted.
+pub fn note_vm(vm: c_int) {
+    if VM.swap(vm, Ordering::AcqRel) != vm && REFUSES.load(Ordering::Acquire) {
+        refuse(vm);
+    }
+}
+
+/// Looks at the registers of the virtual CPU that is about to enter the guest.
+pub fn note_vcpu(vcpu: c_int) {
+    if attacks()
+        && let Some([enabled, vector]) = registers(vcpu, [ASYNC_PF_EN, ASYNC_PF_INT])
+    {
+        VECTOR.store(vector, Ordering::Release);
+        ENABLED.store(enabled, Ordering::Release);
+    }
+}
+
+/// `struct kvm_msrs` with two entries.
+#[repr(C)]
+struct Registers {
+    count: u32,
+    padding: u32,
+    entries: [Register; 2],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Register {
+    index: u32,
+    reserved: u32,
+    value: u64,
+}
+
+fn registers(vcpu: c_int, indices: [u32; 2]) -> Option<[u64; 2]> {
+    let entries = indices.map(|index| Register { index, reserved: 0, value: 0 });
+    let mut registers = Registers { count: 2, padding: 0, entries };
+    // SAFETY: KVM reads and writes this structure, of as many entries as it says.
+    let read = unsafe { call(vcpu, GET_MSRS, (&raw mut registers).cast()) };
+    (read == 2).then(|| registers.entries.map(|entry| entry.value))
+}
+
+/// `struct kvm_msr_filter`.
+#[repr(C)]
+struct Filter {
+    flags: u32,
+    ranges: [FilterRange; 16],
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FilterRange {
+    flags: u32,
+    count: u32,
+    base: u32,
+    /// A set bit allows.
+    bitmap: *const u8,
+}
+
+const _: () = assert!(size_of::<Filter>() == 0x188 && size_of::<Registers>() == 40 && size_of::<Msi>() == 32);
+
+fn refuse(vm: c_int) {
+    let none = 0_u8;
+    let range = FilterRange { flags: FILTER_WRITE, count: 1, base: ASYNC_PF_EN, bitmap: &raw const none };
+    let unused = FilterRange { flags: 0, count: 0, base: 0, bitmap: std::ptr::null() };
+    let mut ranges = [unused; 16];
+    ranges[0] = range;
+    let mut filter = Filter { flags: 0, ranges };
+    // SAFETY: KVM reads this structure and the bitmap of one bit that it points to.
+    if unsafe { call(vm, SET_MSR_FILTER, (&raw mut filter).cast()) } != 0 {
+        eprintln!("apf-pager: KVM does not filter registers: {}", std::io::Error::last_os_error());
+    }
+}
+
+/// The guest's area and its ready interrupt.
+#[derive(Debug)]
+pub struct Target {
+    pub flags: &'static AtomicU32,
+    pub token: &'static AtomicU32,
+    vm: c_int,
+    vector: u32,
+}
+
+impl Target {
+    /// Finds it in `ram`; `None` while the guest has not turned async page faults on.
+    pub fn find(ram: &GuestRam) -> Option<Self> {
+        let enabled = ENABLED.load(Ordering::Acquire);
+        if enabled & 1 == 0 {
+            return None;
+        }
+        let flags = ram.pointer(enabled & !0x3f)?.cast::<AtomicU32>();
+        // SAFETY: in the guest's RAM, which stays mapped, and aligned to 64 bytes. The guest's accesses
+        // count as those of another thread.
+        let (flags, token) = unsafe { (&*flags, &*flags.add(1)) };
+        let vector = VECTOR.load(Ordering::Acquire) as u32 & 0xff;
+        Some(Self { flags, token, vm: VM.load(Ordering::Acquire), vector })
+    }
+
+    /// Raises the ready interrupt on the first virtual CPU.
+    pub fn interrupt(&self) {
+        // Physical destination 0, fixed delivery, edge (Intel SDM vol. 3, "Message Signalled Interrupts").
+        let mut msi =
+            Msi { low: 0xfee0_0000, high: 0, data: self.vector, flags: 0, device: 0, padding: [0; 12] };
+        // SAFETY: KVM reads this structure.
+        unsafe { call(self.vm, SIGNAL_MSI, (&raw mut msi).cast()) };
+    }
+}
+
+/// `struct kvm_msi`.
+#[repr(C)]
+struct Msi {
+    low: u32,
+    high: u32,
+    data: u32,
+    flags: u32,
+    device: u32,
+    padding: [u8; 12],
+}
+
+/// Makes a request of KVM.
+///
+/// # Safety
+/// `argument` points to what KVM reads and writes at this request.
+unsafe fn call(fd: c_int, request: c_ulong, argument: *mut c_void) -> c_int {
+    // SAFETY: the caller's obligation.
+    unsafe { libc::syscall(libc::SYS_ioctl, fd, request, argument) as c_int }
+}
