@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
 /// if its context were handled wrongly.
-const CHECKS: [&str; 20] = [
+const CHECKS: [&str; 21] = [
     "application",
     "two_at_once",
     "guard",
@@ -25,6 +25,7 @@ const CHECKS: [&str; 20] = [
     "restored",
     "lost_enable",
     "lost_vector",
+    "heap",
 ];
 
 #[test]
