@@ -4,7 +4,7 @@ use tests::{Xtask, number};
 
 /// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
 /// if its context were handled wrongly.
-const CHECKS: [&str; 21] = [
+const CHECKS: [&str; 22] = [
     "application",
     "two_at_once",
     "guard",
@@ -26,6 +26,7 @@ const CHECKS: [&str; 21] = [
     "restored",
     "lost_enable",
     "lost_vector",
+    "heap",
 ];
 
 #[test]

@@ -7,10 +7,12 @@
 //! - [`experiments`]: samples at the points of a grid
 //! - [`contexts`]: one check for each context that a fault can interrupt, and for each
 //!   thing that passes between cores
+//! - [`alone`]: work for a host that takes no part
 //! - [`compute`]: a task that only computes
 //! - [`region`]: memory in which every page can be recognised
 //! - [`host`]: messages to the host, and its answers
 
+mod alone;
 mod compute;
 mod contexts;
 mod experiments;
@@ -19,6 +21,7 @@ mod platform;
 mod region;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use apf_vocabulary::Message;
 use clap::Parser;
@@ -33,6 +36,9 @@ struct Options {
     /// Run checks in place of an experiment: all, contexts, cores, or some by name
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     check: Vec<String>,
+    /// Read pages for this many seconds, and ask the host for nothing
+    #[arg(long, value_name = "SECONDS")]
+    alone: Option<u64>,
     /// Show the service's events of this level and above: error, warn, info, debug, trace
     #[arg(long, default_value = "info")]
     log: Level,
@@ -57,6 +63,9 @@ fn work() -> ExitCode {
         .without_time()
         .with_writer(std::io::stdout)
         .init();
+    if let Some(seconds) = options.alone {
+        return alone::run(options.plan.seed, Duration::from_secs(seconds));
+    }
     if options.check.is_empty() {
         experiments::run(&options.plan);
     } else if let Err(error) = contexts::run(options.plan.seed, &options.check) {

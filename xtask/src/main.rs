@@ -17,7 +17,7 @@
 //! - [`options`]: options that verbs share
 //! - [`place`]: the place where VMs run, with everything that is booted
 //! - [`experiment`]: experiments of many samples, and their documents
-//! - [`run`]: the experiment of one point
+//! - [`run`]: the experiment of one point, or any program
 //! - [`check`]: the guest's own checks of the service
 //! - [`submit`]: documents packed to be sent in, and the page of such files
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
@@ -76,7 +76,8 @@ enum Verb {
     Build(build::BuildArgs),
     /// Makes boot images of a Hermit application: for uhyve, for QEMU, as one file, as a disk
     Image(image::ImageArgs),
-    /// Boots the guest, evicts its memory, and reports the gain from async page faults
+    /// Boots the guest, evicts its memory, and reports the gain from async page faults; with --app any
+    /// Hermit program
     Run(run::RunArgs),
     /// Runs the guest's own checks: of each context that a fault can interrupt, and across cores
     Check(check::CheckArgs),
@@ -139,7 +140,7 @@ impl Verb {
             Self::Setup(args) => setup::run(&args).map(|()| 0),
             Self::Build(args) => build::run(&args).map(|()| 0),
             Self::Image(args) => image::run(&args).map(|()| 0),
-            Self::Run(args) => run::run(&args).map(|()| 0),
+            Self::Run(args) => run::run(&args),
             Self::Check(args) => check::run(&args).map(|()| 0),
             Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
             Self::Report(args) => draw::run(&args).map(|()| 0),

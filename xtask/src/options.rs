@@ -78,8 +78,8 @@ pub struct GuestOptions {
     /// Show the guest's console
     #[arg(long)]
     pub console: bool,
-    /// Folder for the results [default: target/apf/check, or target/apf/experiments with a folder
-    /// for each experiment]
+    /// Folder for the results [default: target/apf/check, with --app target/apf/app-run, or
+    /// target/apf/experiments with a folder for each experiment]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// More arguments for the VMM, before the image (may be repeated)
@@ -136,7 +136,7 @@ impl GuestOptions {
 pub struct LatencyOption {
     /// Time from a fault to its page, or its distribution: 20ms, uniform:1ms..5ms,
     /// exponential:20ms, lognormal:20ms,0.5, bimodal:1ms,50ms,0.1, replay:FILE [default: 20ms; for
-    /// checks 3ms; of experiments their own values]
+    /// checks 3ms, with --app 5ms; of experiments their own values]
     #[arg(long, value_name = "LATENCY")]
     pub page_latency: Option<PageLatency>,
 }

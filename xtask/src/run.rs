@@ -1,4 +1,10 @@
-//! `cargo xtask run`: the experiment of one point, from nothing to its report.
+//! `cargo xtask run`: the experiment of one point, from nothing to its report; or any program.
+//!
+//! - [`app`]: any Hermit program, with `--app`
+//! - [`report`]: that run's document
+
+mod app;
+mod report;
 
 use anyhow::{Result, ensure};
 use apf_vocabulary::grid::Axis;
@@ -21,6 +27,8 @@ pub struct RunArgs {
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
     region_mib: u16,
     #[command(flatten)]
+    app: app::AppOptions,
+    #[command(flatten)]
     paging: PagingOptions,
     #[command(flatten)]
     host: HostOptions,
@@ -28,8 +36,11 @@ pub struct RunArgs {
     guest: GuestOptions,
 }
 
-/// `cargo xtask run`
-pub fn run(args: &RunArgs) -> Result<()> {
+/// `cargo xtask run`: returns the exit code.
+pub fn run(args: &RunArgs) -> Result<u8> {
+    if let Some(app) = &args.app.app {
+        return app::run(app, &args.app, &args.paging, &args.host, &args.guest);
+    }
     let region_pages = u32::from(args.region_mib) * PAGES_PER_MIB;
     ensure!(
         args.pages <= region_pages,
@@ -51,5 +62,6 @@ pub fn run(args: &RunArgs) -> Result<()> {
         paging: args.paging.clone(),
         host: args.host.clone(),
         guest,
-    })
+    })?;
+    Ok(0)
 }

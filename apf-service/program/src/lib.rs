@@ -16,6 +16,7 @@
 //! | `prefetch` | tasks that touch announced memory |
 //! | `restore` | what follows a restore: each core is checked, and the program is told |
 //! | `ask` | figures and places that a program may ask for |
+//! | `heap` | an allocator whose faults wait by schedule (feature `heap`) |
 //! | `metrics` | all figures as OpenMetrics text (feature `openmetrics`) |
 //! | `thread` | the service thread |
 //! | `watch` | the watchdog, and what counts show: a core near the host's limit, wake-alls |
@@ -32,6 +33,8 @@ mod ask;
 mod error;
 mod ffi;
 mod guard;
+#[cfg(feature = "heap")]
+mod heap;
 mod log;
 #[cfg(feature = "openmetrics")]
 mod metrics;
@@ -54,6 +57,8 @@ pub use apf_core::time::Tsc;
 pub use ask::{has_delivered, physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
 pub use error::StartError;
 pub use guard::NonPreemptible;
+#[cfg(feature = "heap")]
+pub use heap::Heap;
 #[cfg(feature = "openmetrics")]
 pub use metrics::{Metrics, metrics};
 pub use prefetch::Prefetcher;

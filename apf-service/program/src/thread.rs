@@ -1,7 +1,6 @@
 //! The service thread. It calls the decisions in the archive ([`apf_core::serve`]), counts
 //! the reports and passes them to the log.
 
-use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use apf_core::abi::BATCH;
@@ -41,10 +40,11 @@ pub fn stop() {
 /// ```
 ///
 /// The thread's own faults wait by halt: it holds a guard while it runs, since
-/// others wait for it.
+/// others wait for it. For the same reason it allocates nothing: who holds the lock of the
+/// program's heap may wait for a page that only this thread can release.
 extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
-    let mut reports = Box::new([Report::NONE; BATCH]);
+    let mut reports = [Report::NONE; BATCH];
     let mut watchdog = Watchdog::new(watch::limit());
     let mut observer = Observer::new();
     let mut checks = Checks::default();

@@ -8,6 +8,7 @@
 //! | `guard` | inside `NonPreemptible` guards |
 //! | `kernel` | a system call that reads evicted memory |
 //! | `service` | the service thread itself |
+//! | `heap` | the program's heap: speed, page-ins, tasks that share its lock |
 //! | `crowd` | more faults at once than the host's limit |
 //! | `lives` | quiesce, resume and restores while tasks wait; waits ended by the watchdog |
 //! | `limits` | halts for a page that takes longer than a halt may |
@@ -28,6 +29,7 @@ mod bench;
 mod cores;
 mod crowd;
 mod guard;
+mod heap;
 mod hostile;
 mod kernel;
 mod limits;
@@ -51,7 +53,7 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// Checks of one core, in the order in which they run.
-const CONTEXTS: [(&str, Run); 21] = [
+const CONTEXTS: [(&str, Run); 22] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
@@ -73,6 +75,8 @@ const CONTEXTS: [(&str, Run); 21] = [
     ("restored", lives::restored),
     ("lost_enable", lives::lost_enable),
     ("lost_vector", lives::lost_vector),
+    // Last: with its memory each later eviction would take longer.
+    ("heap", heap::check),
 ];
 
 /// Checks on a host that attacks.

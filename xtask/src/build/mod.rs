@@ -14,7 +14,7 @@ pub mod kernel;
 pub mod linux;
 pub mod loader;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
@@ -72,5 +72,11 @@ pub fn run(args: &BuildArgs) -> Result<()> {
 pub fn all(tools: &Tools) -> Result<Built> {
     let archive = kernel::build(tools, &[])?;
     let (image, symbols) = app::build(tools, &archive)?;
+    Ok(Built { image, symbols, ..for_app(tools, Path::new(""))? })
+}
+
+/// Builds what the run of a finished program needs.
+pub fn for_app(tools: &Tools, app: &Path) -> Result<Built> {
+    let [image, symbols] = [app; 2].map(Path::to_path_buf);
     Ok(Built { image, symbols, loader: loader::build(tools)?, pager: host::pager()? })
 }

@@ -83,6 +83,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
         vmm_args: args.guest.vmm_arg.clone(),
         kernel_args: vec![],
         guest_args: own.into_iter().chain(args.guest.guest_args.iter().cloned()).collect(),
+        app: None,
     };
     // An old report must not be taken for this call's.
     let file = out.join(report::FILE);

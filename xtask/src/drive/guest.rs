@@ -69,6 +69,14 @@ impl Guest {
         Self::start_with(vmm, console).map(|(guest, _)| guest)
     }
 
+    /// Starts `vmm` with this program's standard input.
+    pub fn start_with_input(mut vmm: Cmd, console: &Path) -> Result<Self> {
+        vmm.std().stdin(Stdio::piped());
+        let mut guest = Self::start(vmm, console)?;
+        guest.vmm.pass_input_on();
+        Ok(guest)
+    }
+
     /// Starts `vmm` for a guest that will leave it ([`start_next`](Self::start_next)).
     pub fn start_to_move(vmm: Cmd, console: &Path) -> Result<Self> {
         let (guest, writer) = Self::start_with(vmm, console)?;
@@ -121,6 +129,16 @@ impl Guest {
         self.heard.load(Ordering::Relaxed)
     }
 
+    /// Returns whether the VMM has ended, or is about to.
+    pub fn has_ended(&mut self) -> bool {
+        self.vmm.wait(Some(GRACE)).is_ok_and(|status| status.is_some())
+    }
+
+    /// Describes the VMM's end: how, and its last line.
+    pub fn obituary(&self, status: ExitStatus) -> String {
+        obituary(status, out_of_memory_kills() > self.out_of_memory, &self.last_line)
+    }
+
     fn remember(&mut self, line: &str) {
         // After a panic's message comes a note that says nothing of its cause.
         let is_note = line.starts_with("note: run with `RUST_BACKTRACE=");
@@ -135,8 +153,7 @@ impl Guest {
         while let Ok(line) = self.lines.recv_timeout(GRACE) {
             self.remember(&line);
         }
-        let out_of_memory = out_of_memory_kills() > self.out_of_memory;
-        anyhow!("{error:#} ({})", obituary(status, out_of_memory, &self.last_line))
+        anyhow!("{error:#} ({})", self.obituary(status))
     }
 
     /// Returns the guest's next line within `patience`.
@@ -165,7 +182,7 @@ impl Guest {
 
 /// Starts `vmm` with the console as its output.
 fn spawn(mut vmm: Cmd, console: PipeWriter) -> Result<Running> {
-    vmm.std().stderr(console.try_clone()?).stdout(console).stdin(Stdio::null());
+    vmm.std().stderr(console.try_clone()?).stdout(console);
     vmm.quiet().spawn()
 }
 

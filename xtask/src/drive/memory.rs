@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use apf_vocabulary::attack::Attack;
-use apf_vocabulary::pager::{Eviction, Latency, Parts, Stats};
+use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Stats};
 
 use super::pager::Pager;
 use super::samples::Counts;
-use super::spec::HostCounts;
+use super::spec::{HostCounts, Spec};
 use super::swap::{Swap, SwapCounts};
 use super::trace::Trace;
 
@@ -89,6 +89,13 @@ impl Memory {
         let (latency, seed) = self.latency.as_ref().context("nothing was evicted before")?;
         self.pager.set_latency(latency, *seed)?;
         self.pager.evict(None, Eviction::All, *seed, None).map(drop)
+    }
+
+    /// Evicts memory of a program that did not ask for it, as `spec` says.
+    pub fn evict_at_will(&mut self, spec: &Spec) -> Result<Evicted> {
+        self.pager.attach()?;
+        self.pager.set_latency(&spec.page_latency.model, spec.seed)?;
+        self.pager.evict(None, spec.evict.kind.clone(), spec.seed, None)
     }
 
     /// Swaps out all that goes, and acknowledges `request`. Swap then reads groups of

@@ -2,9 +2,11 @@
 //!
 //! - [`latency`]: times of page-ins, as text
 //! - [`evict`]: kinds of evictions, as text
+//! - [`forward`]: ports of a guest's network, as text
 //! - [`spec`]: description and outcome of a VM, as files
 //! - [`vmm`]: the VMM's command line
 //! - [`guest`]: the guest's console, line by line
+//! - [`app`]: a program that sends no messages, and its end
 //! - [`follow`]: the guest's messages, and what each makes the host do
 //! - [`memory`]: the guest's memory as the host sees it
 //! - [`moving`], [`instants`]: a guest that moves to another VMM while it works, and when
@@ -14,8 +16,10 @@
 //! - [`trace`]: the host kernel's own count of async page faults
 //! - [`samples`], [`record`]: an experiment's samples while they come, and as a file
 
+mod app;
 pub mod evict;
 mod follow;
+pub mod forward;
 pub mod guest;
 mod instants;
 pub mod latency;
@@ -37,7 +41,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
+pub use app::CONSOLE_PREFIX;
 pub use follow::PROGRESS_PREFIX;
+use spec::Spec;
 
 /// `cargo xtask drive`, called by other verbs only.
 #[derive(Debug, Args)]
@@ -53,8 +59,12 @@ pub struct DriveArgs {
 /// # Errors
 /// Anything that keeps the guest from reaching its end, in one line.
 pub fn run(args: &DriveArgs) -> Result<()> {
-    let spec = spec::read_json(&args.spec)?;
-    spec::write_json(&follow::follow(&spec, &args.out)?, &args.out.join(spec::OUTCOME))
+    let spec: Spec = spec::read_json(&args.spec)?;
+    let outcome = match &spec.app {
+        Some(app) => app::follow(&spec, app, &args.out)?,
+        None => follow::follow(&spec, &args.out)?,
+    };
+    spec::write_json(&outcome, &args.out.join(spec::OUTCOME))
 }
 
 /// Removes what an earlier run left, so that nothing old is taken for new.

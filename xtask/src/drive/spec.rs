@@ -8,9 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use apf_vocabulary::Counters;
 use apf_vocabulary::message::Check;
+use apf_vocabulary::pager::{Evicted, Stats};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::evict::Evict;
+use super::forward::Forward;
 use super::latency::PageLatency;
 
 /// The outcome's file.
@@ -82,6 +84,28 @@ pub enum Host {
     Refuses,
 }
 
+/// Treatment of a program.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct App {
+    /// Time from the VMM's start to the eviction; `None` evicts nothing.
+    pub evict_after: Option<Duration>,
+    /// A network card, and its forwarded ports.
+    pub network: Option<Vec<Forward>>,
+}
+
+/// End of a program.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Ended {
+    pub exit_code: u8,
+    pub elapsed: Duration,
+    /// Result of the first eviction.
+    pub evicted: Option<Evicted>,
+    /// Counts of the host's kernel, where its tracing is accessible.
+    pub host: Option<HostCounts>,
+    /// Counts of the pager at the last look before the end.
+    pub pager: Stats,
+}
+
 /// One VM.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -120,6 +144,8 @@ pub struct Spec {
     /// Words for the kernel, before those for its program.
     pub kernel_args: Vec<String>,
     pub guest_args: Vec<String>,
+    /// The program sends no messages.
+    pub app: Option<App>,
 }
 
 impl Spec {
@@ -189,6 +215,8 @@ pub struct Outcome {
     pub checks: Vec<Check>,
     /// All that guest and host counted during it, without what the guest itself raised.
     pub counted: Option<(Counters, HostCounts)>,
+    /// End of a program that sends no messages.
+    pub app: Option<Ended>,
 }
 
 /// Reads a specification or an outcome.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitStatus;
 
+use super::forward::Forward;
 use super::sockets::Sockets;
 use super::spec::{Host, Spec, System, Vmm};
 use crate::process::Cmd;
@@ -43,6 +44,7 @@ pub fn command(spec: &Spec, sockets: &Sockets, incoming: Option<Incoming>) -> Cm
         Vmm::Qemu => cmd
             .args(["-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-m", &format!("{}M", spec.memory_mib), "-smp", &spec.cores.to_string()])
+            .args(network(spec))
             .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .args(if spec.moves.number > 0 { monitor(sockets) } else { vec![] })
             .args(incoming.map(words).unwrap_or_default())
@@ -66,6 +68,15 @@ fn words(incoming: Incoming) -> Vec<String> {
     }
 }
 
+/// Arguments for a network card with a network of its own, and its forwarded ports.
+fn network(spec: &Spec) -> Vec<String> {
+    let Some(forwards) = spec.app.as_ref().and_then(|app| app.network.as_ref()) else { return vec![] };
+    let forward = |forward: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest);
+    let forwards: String = forwards.iter().map(forward).collect();
+    let card = "virtio-net-pci,netdev=net,disable-legacy=on";
+    ["-netdev", &format!("user,id=net{forwards}"), "-device", card].map(str::to_owned).into()
+}
+
 /// Joins the kernel's words and the program's, with dashes between them.
 fn command_line(kernel: &[String], program: &[String]) -> String {
     let words: Vec<&str> =
@@ -73,13 +84,25 @@ fn command_line(kernel: &[String], program: &[String]) -> String {
     words.join(" ")
 }
 
+/// Returns the exit code of a Hermit program by the VMM's exit status, if that is one. Under
+/// QEMU the kernel tells success from failure only: isa-debug-exit leaves with 2 × value + 1, and the
+/// kernel writes 1 for success and 0 for failure.
+pub fn exit_code(spec: &Spec, status: ExitStatus) -> Option<u8> {
+    let code = u8::try_from(status.code()?).ok()?;
+    match (spec.vmm, code) {
+        (Vmm::Uhyve, code) => Some(code),
+        (Vmm::Qemu, 3) => Some(0),
+        (Vmm::Qemu, 1) => Some(1),
+        (Vmm::Qemu, _) => None,
+    }
+}
+
 /// Returns true if the guest ended well, by the VMM's exit status.
 pub fn succeeded(spec: &Spec, status: ExitStatus) -> bool {
     match (spec.vmm, spec.system) {
         // Linux switches the machine off.
         (Vmm::Uhyve, _) | (Vmm::Qemu, System::Linux) => status.success(),
-        // isa-debug-exit leaves with 2 × value + 1, and the kernel writes 1 for success.
-        (Vmm::Qemu, System::Hermit) => status.code() == Some(3),
+        (Vmm::Qemu, System::Hermit) => exit_code(spec, status) == Some(0),
     }
 }
 

@@ -170,6 +170,7 @@ impl Plan {
             vmm_args: options.guest.vmm_arg.clone(),
             kernel_args,
             guest_args,
+            app: None,
         })
     }
 }

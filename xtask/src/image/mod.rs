@@ -6,7 +6,7 @@
 //! - [`manifest`]: the images with purpose, size and boot command
 //! - [`time`]: each image's time to the program's first line
 
-mod app;
+pub mod app;
 mod bundle;
 mod disk;
 mod manifest;

@@ -55,7 +55,11 @@ pub fn run(parts: &LabParts, job: &Job, on_line: &mut dyn FnMut(&str)) -> Result
     let exchange = exchange(parts, job, scratch.path())?;
     let mut command = machine::command(parts, job, &exchange).quiet();
     command.std().stdout(Stdio::piped()).stderr(File::create(&qemu_log)?);
+    if job.input {
+        command.std().stdin(Stdio::piped());
+    }
     let mut qemu = command.spawn()?;
+    qemu.pass_input_on();
     let lines = lines_of(qemu.child.stdout.take().context("no standard output")?)?;
     let stage = follow(job, &lines, on_line).and_then(|stage| {
         qemu.wait(Some(if matches!(job.time, Time::Host) { OFF_LIMIT } else { EXACT_OFF_LIMIT }))?;

@@ -29,6 +29,8 @@ pub struct Job {
     /// Limit from power-on to the exit code, by the host's clock.
     pub timeout: Duration,
     pub time: Time,
+    /// True if this program's standard input is the command's, without an end. Else it has none.
+    pub input: bool,
     /// File for the emulator's list of all blocks of code with their execution counts.
     pub profile: Option<PathBuf>,
 }
@@ -56,7 +58,9 @@ pub struct Files {
 impl Job {
     /// Writes the script.
     pub(super) fn write(&self) -> Result<()> {
-        let script = script(&self.argv, self.cwd.as_os_str())?;
+        // The port that carries the output as well (`images/lab/init`).
+        let redirection = if self.input { " </dev/ttyS1" } else { "" };
+        let script = script(&self.argv, self.cwd.as_os_str(), redirection)?;
         let _ = fs::remove_file(self.share.join(EXIT_CODE));
         let path = self.share.join(SCRIPT);
         fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))
@@ -68,7 +72,7 @@ impl Job {
     }
 }
 
-fn script(argv: &[OsString], cwd: &OsStr) -> Result<Vec<u8>> {
+fn script(argv: &[OsString], cwd: &OsStr, redirection: &str) -> Result<Vec<u8>> {
     if argv.is_empty() {
         bail!("no command to run in the lab");
     }
@@ -79,6 +83,7 @@ fn script(argv: &[OsString], cwd: &OsStr) -> Result<Vec<u8>> {
         text.push(b' ');
         quote(&mut text, word);
     }
+    text.extend(redirection.bytes());
     text.push(b'\n');
     Ok(text)
 }
@@ -105,13 +110,20 @@ mod tests {
     fn a_shell_reads_every_argument_unchanged() {
         let argv =
             strings(&["sh", "-c", r#"printf '%s|' "$PWD" "$@""#, "name", "a b", "it's", "", "$x\n*", "-n"]);
-        let text = script(&argv, OsStr::new("/")).unwrap();
+        let text = script(&argv, OsStr::new("/"), "").unwrap();
         let output = Cmd::new("sh").arg("-c").arg(OsStr::from_bytes(&text)).quiet().capture().unwrap();
         assert_eq!(output, "/|a b|it's||$x\n*|-n|");
     }
 
     #[test]
+    fn a_job_reads_its_input_from_a_file() {
+        let text = script(&strings(&["cat"]), OsStr::new("/"), " </proc/self/comm").unwrap();
+        let output = Cmd::new("sh").arg("-c").arg(OsStr::from_bytes(&text)).quiet().capture().unwrap();
+        assert_eq!(output, "cat\n");
+    }
+
+    #[test]
     fn a_job_without_a_command_is_refused() {
-        assert!(script(&[], OsStr::new("/")).is_err());
+        assert!(script(&[], OsStr::new("/"), "").is_err());
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use super::firmware;
 use crate::drive::spec::{CONSOLE, OUTCOME, Outcome, PROFILE, Spec, Vmm, read_json, write_json};
-use crate::drive::{self, PROGRESS_PREFIX};
+use crate::drive::{self, CONSOLE_PREFIX, PROGRESS_PREFIX};
 use crate::lab::{self, Files, Time};
 use crate::probe::Verdict;
 use crate::process::{Cmd, Step};
@@ -34,9 +34,10 @@ pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools, folder: &Path) -> Re
     output::own_folder(folder)?;
     drive::clean(folder);
     write_json(spec, &folder.join("spec.json"))?;
-    let mut listener = Listener { step: Step::start("starting the guest"), error: None };
+    let step = Some(Step::start("starting the guest"));
+    let mut listener = Listener { step, error: None };
     let ended = match verdict {
-        Verdict::Native => here(folder, &mut listener),
+        Verdict::Native => here(spec, folder, &mut listener),
         Verdict::Lab { .. } => in_lab(spec, tools, folder, &mut listener),
     };
     let code = ended.with_context(|| kept(folder))?;
@@ -49,29 +50,37 @@ pub fn drive(spec: &Spec, verdict: &Verdict, tools: &Tools, folder: &Path) -> Re
 
 /// Passes the driver's lines on.
 struct Listener {
-    step: Step,
+    /// Until a program's console begins.
+    step: Option<Step>,
     error: Option<String>,
 }
 
 impl Listener {
     fn line(&mut self, line: &str) {
         if let Some(text) = line.strip_prefix(PROGRESS_PREFIX) {
-            self.step.say(text);
+            self.step.iter().for_each(|step| step.say(text));
         } else if let Some(text) = line.strip_prefix(ERROR_PREFIX) {
             self.error = Some(text.to_owned());
+        } else if let Some(text) = line.strip_prefix(CONSOLE_PREFIX) {
+            self.step = None;
+            println!("{text}");
         } else {
-            self.step.println(line);
+            self.step.iter().for_each(|step| step.println(line));
         }
     }
 }
 
-fn here(folder: &Path, listener: &mut Listener) -> Result<i32> {
+fn here(spec: &Spec, folder: &Path, listener: &mut Listener) -> Result<i32> {
     let (reader, writer) = std::io::pipe().context("no pipe for the driver's output")?;
     let mut cmd = Cmd::new(own_program()?)
         .args(["drive".as_ref(), folder.join("spec.json").as_os_str(), folder.as_os_str()])
         .quiet();
     cmd.std().stderr(writer.try_clone()?).stdout(writer).stdin(Stdio::null());
-    let running = cmd.spawn()?;
+    if spec.app.is_some() {
+        cmd.std().stdin(Stdio::piped());
+    }
+    let mut running = cmd.spawn()?;
+    running.pass_input_on();
     for line in BufReader::new(reader).lines() {
         listener.line(&line.context("the driver's output")?);
     }
@@ -100,6 +109,7 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         cwd,
         timeout: limit + LAB_LIMIT,
         time,
+        input: spec.app.is_some(),
         profile: spec.profile.then(|| folder.join(PROFILE)),
     };
     lab::run(tools.lab.get()?, &job, &mut |line| listener.line(line))

@@ -28,6 +28,20 @@ pub struct Place {
 impl Place {
     /// Sets up what is missing and builds what is not up to date, for guests under `vmms`.
     pub fn prepare(host: &HostOptions, vmms: &[Vmm], linux: bool) -> Result<Self> {
+        Self::with(host, vmms, linux, build::all)
+    }
+
+    /// The same for a program that is there already.
+    pub fn for_app(host: &HostOptions, vmm: Vmm, app: &Path) -> Result<Self> {
+        Self::with(host, &[vmm], false, |tools| build::for_app(tools, app))
+    }
+
+    fn with(
+        host: &HostOptions,
+        vmms: &[Vmm],
+        linux: bool,
+        build: impl FnOnce(&Tools) -> Result<build::Built>,
+    ) -> Result<Self> {
         let verdict = host.verdict()?;
         let tools = setup::ensure(Needs {
             guest: true,
@@ -37,7 +51,7 @@ impl Place {
             linux,
             grub: false,
         })?;
-        let built = build::all(&tools)?;
+        let built = build(&tools)?;
         let linux = if linux {
             Some((build::linux::build(&tools)?, tools.linux.get()?.kernel.clone()))
         } else {

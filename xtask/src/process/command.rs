@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -185,6 +185,15 @@ impl Running {
         self.child.id()
     }
 
+    /// Copies this program's standard input to that of the command, if it is a pipe, in a thread. The
+    /// command is in a process group of its own, in which it may not read a terminal.
+    pub fn pass_input_on(&mut self) {
+        if let Some(mut pipe) = self.child.stdin.take() {
+            // Ends with either of them.
+            thread::spawn(move || copy_at_once(&mut io::stdin().lock(), &mut pipe));
+        }
+    }
+
     /// Waits up to `limit`, without one for ever. `Ok(None)`: it still runs.
     pub fn wait(&mut self, limit: Option<Duration>) -> Result<Option<ExitStatus>> {
         let started = Instant::now();
@@ -253,6 +262,17 @@ pub fn shell_quote(word: &str) -> String {
 /// Returns `path` if it exists.
 pub fn must_exist(path: PathBuf, what: &str) -> Result<PathBuf> {
     if path.exists() { Ok(path) } else { bail!("{what} is missing: {}", path.display()) }
+}
+
+/// Copies what is there as it comes; [`io::copy`] may wait for more.
+fn copy_at_once(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => to.write_all(&buffer[..read]).and_then(|()| to.flush())?,
+        }
+    }
 }
 
 fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {

@@ -1,0 +1,111 @@
+//! `cargo xtask run --app ELF`: any Hermit program, its memory evicted or not.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use super::report::{FILE, Report};
+use crate::drive::evict::Taken;
+use crate::drive::forward::Forward;
+use crate::drive::latency::PageLatency;
+use crate::drive::spec::{App, Host, Moves, Spec, System, Vmm};
+use crate::image;
+use crate::options::{GuestOptions, HostOptions, PagingOptions};
+use crate::output;
+use crate::place::Place;
+
+/// Time from a fault to its page, unless the user says otherwise.
+const PAGE_LATENCY: Duration = Duration::from_millis(5);
+const MEMORY_MIB: u32 = 256;
+/// A program ends when it wants to.
+const WORK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A program that is run in the place of the experiment.
+#[derive(Clone, Debug, Args)]
+pub struct AppOptions {
+    /// Run this Hermit program in place of the experiment, with this console as its own, until it ends;
+    /// its arguments follow `--`, and its exit code is returned
+    #[arg(
+        long,
+        value_name = "ELF",
+        conflicts_with_all = ["tasks", "pages", "region_mib", "exact", "log", "console", "restores", "migrations"]
+    )]
+    pub app: Option<PathBuf>,
+    /// With --app: evict memory this long after the VMM has started, as --evict says [default: never]
+    #[arg(long, value_name = "TIME", requires = "app", value_parser = humantime::parse_duration)]
+    evict_after: Option<Duration>,
+    /// With --app, under QEMU: a network card, with a network of its own that the VMM makes
+    #[arg(long, requires = "app")]
+    net: bool,
+    /// With --net: a TCP port of this machine, and the guest's port that it leads to (may be repeated)
+    #[arg(long, value_name = "HOST:GUEST", requires = "net")]
+    forward: Vec<Forward>,
+}
+
+/// Runs the program `app` and returns its exit code.
+///
+/// # Errors
+/// It is no Hermit program, cannot be run as asked, or ends without an exit code.
+pub fn run(
+    app: &Path,
+    options: &AppOptions,
+    paging: &PagingOptions,
+    host: &HostOptions,
+    guest: &GuestOptions,
+) -> Result<u8> {
+    let vmm = guest.vmm.unwrap_or(if options.net { Vmm::Qemu } else { Vmm::Uhyve });
+    // A user's mistake is reported before anything is installed, built or written.
+    image::app::App::read(app)?;
+    let app = app.canonicalize().with_context(|| format!("cannot find {}", app.display()))?;
+    ensure!(!options.net || vmm == Vmm::Qemu, "--net needs --vmm qemu: uhyve has no network");
+    options.forward.iter().try_for_each(|forward| forward.check())?;
+    let memory_mib = guest.memory_mib(MEMORY_MIB, 32, "a Hermit program")?;
+    let cores = guest.cores(1, false)?;
+    let page_latency = paging.latency.page_latency.clone();
+    let page_latency = page_latency.unwrap_or_else(|| PageLatency::constant(PAGE_LATENCY));
+    paging.evict.leaves_time_for(page_latency.mean(), Taken::Everything)?;
+    let out = guest.folder("app-run", "")?;
+    output::check(&out, &[FILE])?;
+    let place = Place::for_app(host, vmm, &app)?;
+    ensure!(
+        options.forward.is_empty() || !place.verdict.is_lab(),
+        "--forward needs this machine's KVM: the lab has no network to this machine"
+    );
+    let spec = Spec {
+        vmm,
+        exact: false,
+        profile: false,
+        system: System::Hermit,
+        program: place.vmm(vmm)?,
+        image: place.built.image.clone(),
+        loader: place.built.loader.clone(),
+        pager: place.built.pager.clone(),
+        memory_mib,
+        cores,
+        evict: paging.evict.clone(),
+        swap: false,
+        moves: Moves::default(),
+        host: Host::Honest,
+        seed: guest.seed,
+        work: WORK,
+        page_latency,
+        region_pages: 0,
+        show_console: true,
+        vmm_args: guest.vmm_arg.clone(),
+        kernel_args: vec![],
+        guest_args: guest.guest_args.clone(),
+        app: Some(App {
+            evict_after: options.evict_after,
+            network: options.net.then(|| options.forward.clone()),
+        }),
+    };
+    let outcome = place.drive(&spec, &out.join("run"))?;
+    let report =
+        Report::new(&spec, &place.verdict, outcome).context("the driver said nothing of the program")?;
+    report.write(&out)?;
+    // Standard output is the program's.
+    eprintln!("\n{}\n\nreport: {}", report.text(), out.join(FILE).display());
+    Ok(report.exit_code())
+}

@@ -1,0 +1,127 @@
+//! Document of a program's run, and the same for a person.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use apf_vocabulary::pager::Stats;
+use serde::Serialize;
+
+use crate::drive::spec::{Ended, HostCounts, Outcome, Spec};
+use crate::output::{self, Earlier};
+use crate::probe::Verdict;
+
+/// Name of the document's file.
+pub const FILE: &str = "report.json";
+
+/// Version of the document's layout.
+const SCHEMA: u32 = 1;
+
+/// The document.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    schema: u32,
+    /// "app".
+    experiment: &'static str,
+    /// The program's file and its arguments.
+    app: String,
+    arguments: Vec<String>,
+    vmm: &'static str,
+    /// "native" or "lab".
+    host: &'static str,
+    cores: u32,
+    memory_mib: u32,
+    page_latency: String,
+    evict: String,
+    /// Null if nothing was evicted.
+    evict_after_ms: Option<u128>,
+    seed: u64,
+    exit_code: u8,
+    elapsed_ms: u128,
+    /// The host's counts; null where its tracing is not accessible.
+    host_trace: Option<HostCounts>,
+    host_trace_unavailable: Option<String>,
+    /// Pages for which a virtual CPU waited, without the guest being told.
+    untold: u64,
+    /// Counts of the pager, a tenth of a second before the end at most.
+    pager: Stats,
+}
+
+impl Report {
+    /// Draws up the document; `None` if the outcome is of no program.
+    pub fn new(spec: &Spec, verdict: &Verdict, outcome: Outcome) -> Option<Self> {
+        let Ended { exit_code, elapsed, evicted: _, host, pager } = outcome.app?;
+        let evict_after = spec.app.as_ref().and_then(|app| app.evict_after);
+        Some(Self {
+            schema: SCHEMA,
+            experiment: "app",
+            app: spec.image.display().to_string(),
+            arguments: spec.guest_args.clone(),
+            vmm: spec.vmm.name(),
+            host: verdict.name(),
+            cores: spec.cores,
+            memory_mib: spec.memory_mib,
+            page_latency: spec.page_latency.to_string(),
+            evict: spec.evict.to_string(),
+            evict_after_ms: evict_after.map(|time| time.as_millis()),
+            seed: spec.seed,
+            exit_code,
+            elapsed_ms: elapsed.as_millis(),
+            host_trace: host,
+            host_trace_unavailable: outcome.host_trace_unavailable,
+            untold: pager.vcpu_page_ins,
+            pager,
+        })
+    }
+
+    /// The program's exit code.
+    pub const fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// Writes the document into `folder`, in one piece.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).context("plain data")? + "\n";
+        output::write(folder, &[(FILE.to_owned(), text.into_bytes())], Earlier::Keep).map(drop)
+    }
+
+    /// A line for each kind of count.
+    pub fn text(&self) -> String {
+        let seconds = Duration::from_millis(u64::try_from(self.elapsed_ms).unwrap_or(u64::MAX)).as_secs_f64();
+        let mut lines = vec![format!(
+            "exit code {} after {seconds:.1} s, under {}, {} host, {} core(s)",
+            self.exit_code, self.vmm, self.host, self.cores
+        )];
+        let mut add = |name: &str, text: String| lines.push(format!("  {name:<14}{text}"));
+        let Stats { evictions, dropped_pages, served_pages, .. } = self.pager;
+        if evictions == 0 {
+            add("evicted", "nothing".into());
+        } else {
+            add("evicted", format!("{dropped_pages} pages in {evictions} eviction(s): {}", self.evict));
+        }
+        match (&self.host_trace, &self.host_trace_unavailable) {
+            (Some(host), _) => {
+                let HostCounts { not_present, ready, synchronous, repeated } = host;
+                add(
+                    "not present",
+                    format!("{not_present} pages that the guest was told of; {ready} reported as ready"),
+                );
+                add("repeated", format!("{repeated} second touches of a page under way stopped a core"));
+                add("synchronous", format!("{synchronous} faults beyond the host's limit stopped a core"));
+            }
+            (None, reason) => add("host's trace", reason.clone().unwrap_or_else(|| "nothing".into())),
+        }
+        add("untold", format!("{} pages stopped a core, and the guest was not told", self.untold));
+        let mean = self.pager.lateness_total_us.checked_div(served_pages).unwrap_or(0);
+        add(
+            "pages",
+            format!(
+                "{served_pages} came in, each {} after its fault, {:.1} ms later in the mean, {:.1} at most",
+                self.page_latency,
+                mean as f64 / 1e3,
+                self.pager.lateness_max_us as f64 / 1e3
+            ),
+        );
+        lines.join("\n")
+    }
+}
