@@ -88,7 +88,9 @@ impl Task {
     /// Of another stack the end is not known.
     #[must_use]
     pub fn has_room(&self, rsp: u64) -> bool {
-        !self.user_stack.contains(&rsp) || rsp - self.user_stack.start >= WAIT_ROOM
+        // First what nearly always holds.
+        let Range { start, end } = self.user_stack;
+        (start + WAIT_ROOM..end).contains(&rsp) || !self.user_stack.contains(&rsp)
     }
 }
 

@@ -156,15 +156,9 @@ impl Core {
     /// Handles a #PF. The caller has read CR2 before anything could fault.
     pub fn page_fault(&self, cr2: u64, context: Context, machine: &impl Machine) -> PageFault {
         // The token is the lower half; KVM leaves the upper one 0.
-        let (token, is_token) = (Token(cr2 as u32), cr2 <= u32::MAX.into());
-        match self.host.area.take_reason() {
-            Reason::NotPresent if is_token => {}
-            Reason::LegacyReady if is_token => return PageFault::Return(self.take_ready(token, machine)),
-            Reason::Ordinary => return self.unexplained(is_token.then_some(token), context),
-            Reason::NotPresent | Reason::LegacyReady | Reason::Unknown(_) => {
-                self.stats.unknown_reason.count();
-                return self.unexplained(is_token.then_some(token), context);
-            }
+        let token = Token(cr2 as u32);
+        if cr2 > u32::MAX.into() || !self.host.area.take_not_present() {
+            return self.other_fault(cr2, context.rip, context.interrupts_enabled, machine);
         }
         if !context.interrupts_enabled {
             // Nothing could interrupt this context when the page is ready, so
@@ -172,9 +166,7 @@ impl Core {
             return PageFault::BrokenHost(token);
         }
         let Some(wait) = self.wait(context, machine) else {
-            self.arrived(machine);
-            self.stats.no_room_retries.count();
-            return PageFault::Return(Work::Nothing);
+            return self.retry_without_room(machine);
         };
         match self.not_present(token, wait, context.rip, machine) {
             NotPresent::Wait(ticket, wait) => PageFault::Wait(ticket, wait),
@@ -182,16 +174,28 @@ impl Core {
         }
     }
 
+    /// Handles a #PF that is no not-present of KVM's.
+    #[cold]
+    #[inline(never)]
+    fn other_fault(&self, cr2: u64, rip: u64, interrupts_enabled: bool, machine: &impl Machine) -> PageFault {
+        let token = u32::try_from(cr2).ok().map(Token);
+        match (self.host.area.take_reason(), token) {
+            (Reason::LegacyReady, Some(token)) => return PageFault::Return(self.take_ready(token, machine)),
+            (Reason::Ordinary, _) => {}
+            _ => self.stats.unknown_reason.count(),
+        }
+        self.unexplained(token, rip, interrupts_enabled)
+    }
+
     /// Handles a #PF that has no reason, or an unknown one. It is the program's own fault, or the
     /// host has lost or damaged the reason of a not-present. So an access whose address could
     /// be a token is tried once more: for a page that is under way, the host now stops the core
     /// until it is there. The program's own fault comes again, and is the kernel's.
-    #[cold]
-    fn unexplained(&self, token: Option<Token>, context: Context) -> PageFault {
-        let Some(token) = token.filter(|token| token.names_a_fault() && context.interrupts_enabled) else {
+    fn unexplained(&self, token: Option<Token>, rip: u64, interrupts_enabled: bool) -> PageFault {
+        let Some(token) = token.filter(|token| token.names_a_fault() && interrupts_enabled) else {
             return PageFault::NotOurs;
         };
-        if self.own.is_last_unexplained(context.rip, token) {
+        if self.own.is_last_unexplained(rip, token) {
             return PageFault::NotOurs;
         }
         self.stats.unexplained_retries.count();
@@ -224,11 +228,14 @@ impl Core {
         })
     }
 
-    /// Counts a not-present.
-    #[inline]
-    fn arrived(&self, machine: &impl Machine) {
+    /// Counts a not-present whose context has no room to wait.
+    #[cold]
+    #[inline(never)]
+    fn retry_without_room(&self, machine: &impl Machine) -> PageFault {
         self.stats.not_present.count();
         self.count_outstanding(machine);
+        self.stats.no_room_retries.count();
+        PageFault::Return(Work::Nothing)
     }
 
     /// Handles a not-present for `token`: enters token and waiter into the table.
@@ -277,6 +284,7 @@ impl Core {
         NotPresent::Wait(ticket, wait)
     }
 
+    #[inline]
     fn count_outstanding(&self, machine: &impl Machine) {
         let outstanding = self.own.add_outstanding().into();
         if self.stats.most_outstanding.raise(outstanding) && outstanding >= NEAR_LIMIT {

@@ -173,6 +173,16 @@ impl Area {
         reason
     }
 
+    /// Takes the reason if it is a not-present; returns whether it is.
+    #[inline]
+    pub fn take_not_present(&self) -> bool {
+        let is_not_present = self.flags.load(Ordering::Relaxed) == Reason::NOT_PRESENT;
+        if is_not_present {
+            self.flags.store(0, Ordering::Relaxed);
+        }
+        is_not_present
+    }
+
     /// Returns the token of a ready page, [`Token::NONE`] if there is none.
     #[must_use]
     #[inline]
@@ -287,7 +297,10 @@ mod tests {
         area.host_writes_reason(2);
         assert_eq!(area.take_reason(), Reason::LegacyReady);
         area.host_writes_reason(6);
+        assert!(!area.take_not_present());
         assert_eq!(area.take_reason(), Reason::Unknown(6));
+        area.host_writes_reason(1);
+        assert!(area.take_not_present() && !area.take_not_present());
     }
 
     #[test]

@@ -80,7 +80,7 @@ const CONTEXTS: [(&str, Run); 22] = [
 ];
 
 /// Checks on a host that attacks.
-const HOSTILE: [(&str, Run); 9] = [
+const HOSTILE: [(&str, Run); 10] = [
     ("lose", attacks::lose),
     ("withhold", attacks::withhold),
     ("reorder", attacks::reorder),
@@ -90,6 +90,7 @@ const HOSTILE: [(&str, Run); 9] = [
     ("hide", attacks::hide),
     ("empty", attacks::empty),
     ("flood", attacks::flood),
+    ("overrun", attacks::overrun),
 ];
 
 /// Checks that run only by name: the first ends the guest, the other needs a host that refuses.

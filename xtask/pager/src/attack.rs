@@ -9,7 +9,7 @@
 //! KVM writes the area and then enters the guest. This thread looks at the area all the time, so it
 //! mostly comes between the two.
 
-use crate::hostile::Target;
+use crate::hostile::{self, Target};
 use crate::ram::GuestRam;
 use apf_vocabulary::attack::Attack;
 use rand::rngs::SmallRng;
@@ -79,6 +79,7 @@ struct Way {
 
 impl Way {
     fn go(&mut self, attack: Attack) {
+        hostile::place_attack();
         match attack {
             Attack::None => {}
             Attack::Lose => self.watch(|way| {
@@ -103,6 +104,10 @@ impl Way {
                 way.hit(true);
             }),
             Attack::Flood => self.flood(),
+            Attack::Overrun => self.watch(|way| {
+                let invented = way.invented();
+                way.deliver(invented);
+            }),
         }
     }
 

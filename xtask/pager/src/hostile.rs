@@ -5,6 +5,7 @@
 
 use crate::ram::GuestRam;
 use libc::{c_int, c_ulong, c_void};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Variable that says what the host does: `attacks`, when it is asked to, or `refuses`, which makes
@@ -29,6 +30,9 @@ static VM: AtomicI32 = AtomicI32::new(-1);
 /// The two registers, as the virtual CPU had them when it last entered the guest.
 static ENABLED: AtomicU64 = AtomicU64::new(0);
 static VECTOR: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    static IS_PLACED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Turns the host hostile, in the way that the variable's value says.
 pub fn turn(how: &str) {
@@ -48,13 +52,38 @@ pub fn note_vm(vm: c_int) {
     }
 }
 
-/// Looks at the registers of the virtual CPU that is about to enter the guest.
+/// Looks at the registers of the virtual CPU that is about to enter the guest. Its thread leaves the
+/// last processor to the attack.
 pub fn note_vcpu(vcpu: c_int) {
+    if attacks() && !IS_PLACED.replace(true) {
+        run_on(|processor, last| processor != last);
+    }
     if attacks()
         && let Some([enabled, vector]) = registers(vcpu, [ASYNC_PF_EN, ASYNC_PF_INT])
     {
         VECTOR.store(vector, Ordering::Release);
         ENABLED.store(enabled, Ordering::Release);
+    }
+}
+
+/// Lets the attack's thread run on the last processor.
+pub fn place_attack() {
+    run_on(|processor, last| processor == last);
+}
+
+/// Restricts this thread to some processors, if there are several. An attack must see the area between
+/// KVM's write and the guest's read, which no thread on the same processor can.
+fn run_on(wanted: impl Fn(usize, usize) -> bool) {
+    let Ok(count) = std::thread::available_parallelism() else { return };
+    let last = count.get() - 1;
+    // SAFETY: a set of processors is plain bits, for which 0 is valid, and the numbers fit in it. The
+    // call reads it.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        (0..count.get().min(libc::CPU_SETSIZE as usize))
+            .filter(|&processor| last == 0 || wanted(processor, last))
+            .for_each(|processor| libc::CPU_SET(processor, &mut set));
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
     }
 }
 

@@ -12,6 +12,7 @@ mod child; // the "VMM"
 mod parent; // starts it, and controls the pager
 
 use apf_vocabulary::PAGE_BYTES;
+use apf_vocabulary::attack::Attack;
 use apf_vocabulary::pager::{Evicted, Eviction, Latency, Parts, Request, Response, Restored, Stats};
 use parent::Vmm;
 use std::time::Duration;
@@ -329,7 +330,7 @@ fn periodic_evictions_continue_until_they_are_ended() {
 }
 
 #[test]
-fn the_pager_survives_a_controller_that_disconnects_or_sends_no_request() {
+fn the_pager_survives_a_controller_that_disconnects_sends_no_request_or_wants_an_attack() {
     let Some(mut vmm) = Vmm::start("controllers") else { return };
     vmm.set_latency(20_000);
     vmm.evict(None);
@@ -339,6 +340,9 @@ fn the_pager_survives_a_controller_that_disconnects_or_sends_no_request() {
     assert!(waited >= 20_000, "served without a controller, and not early ({waited} us)");
     let Response::Error { error } = vmm.send("{\"request\":\"explode\"}\n\n") else { panic!("accepted") };
     assert!(error.contains("not a request"), "{error}");
+    let attack = Request::Attack { attack: Attack::Lose };
+    let Response::Error { error } = vmm.ask(&attack) else { panic!("an ordinary pager attacks") };
+    assert!(error.contains("APF_PAGER_HOSTILE=attacks"), "{error}");
     let Response::Status(status) = vmm.ask(&Request::Status {}) else { panic!("no status") };
     assert_eq!(status.latency, Latency::Constant { micros: 20_000 });
     assert_eq!((status.ram_bytes, status.error), ((child::PAGES * PAGE_BYTES) as u64, None));
