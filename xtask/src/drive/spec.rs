@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use apf_vocabulary::Counters;
 use apf_vocabulary::message::Check;
-use apf_vocabulary::pager::{Evicted, Stats};
+use apf_vocabulary::pager::Stats;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::evict::Evict;
@@ -98,8 +98,6 @@ pub struct App {
 pub struct Ended {
     pub exit_code: u8,
     pub elapsed: Duration,
-    /// Result of the first eviction.
-    pub evicted: Option<Evicted>,
     /// Counts of the host's kernel, where its tracing is accessible.
     pub host: Option<HostCounts>,
     /// Counts of the pager at the last look before the end.

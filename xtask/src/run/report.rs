@@ -41,16 +41,21 @@ pub struct Report {
     /// The host's counts; null where its tracing is not accessible.
     host_trace: Option<HostCounts>,
     host_trace_unavailable: Option<String>,
-    /// Pages for which a virtual CPU waited, without the guest being told.
-    untold: u64,
+    /// Pages that came in without the guest being told: `pager.served_pages` less
+    /// `host_trace.not_present`. Null without the host's counts.
+    untold: Option<u64>,
     /// Counts of the pager, a tenth of a second before the end at most.
     pager: Stats,
+}
+
+fn untold(host: Option<&HostCounts>, pager: &Stats) -> Option<u64> {
+    host.map(|host| pager.served_pages.saturating_sub(host.not_present))
 }
 
 impl Report {
     /// Draws up the document; `None` if the outcome is of no program.
     pub fn new(spec: &Spec, verdict: &Verdict, outcome: Outcome) -> Option<Self> {
-        let Ended { exit_code, elapsed, evicted: _, host, pager } = outcome.app?;
+        let Ended { exit_code, elapsed, host, pager } = outcome.app?;
         let evict_after = spec.app.as_ref().and_then(|app| app.evict_after);
         Some(Self {
             schema: SCHEMA,
@@ -69,7 +74,7 @@ impl Report {
             elapsed_ms: elapsed.as_millis(),
             host_trace: host,
             host_trace_unavailable: outcome.host_trace_unavailable,
-            untold: pager.vcpu_page_ins,
+            untold: untold(host.as_ref(), &pager),
             pager,
         })
     }
@@ -104,14 +109,23 @@ impl Report {
                 let HostCounts { not_present, ready, synchronous, repeated } = host;
                 add(
                     "not present",
-                    format!("{not_present} pages that the guest was told of; {ready} reported as ready"),
+                    format!(
+                        "{not_present} pages that the guest was told of; {ready} ready interrupts, one for each arming among them"
+                    ),
                 );
                 add("repeated", format!("{repeated} second touches of a page under way stopped a core"));
                 add("synchronous", format!("{synchronous} faults beyond the host's limit stopped a core"));
             }
             (None, reason) => add("host's trace", reason.clone().unwrap_or_else(|| "nothing".into())),
         }
-        add("untold", format!("{} pages stopped a core, and the guest was not told", self.untold));
+        if let Some(untold) = self.untold {
+            add("untold", format!("{untold} pages came in of which the guest was not told"));
+        }
+        let waited = self.pager.vcpu_page_ins;
+        add(
+            "core stopped",
+            format!("for {waited} pages a virtual CPU's own thread waited, as with interrupts off"),
+        );
         let mean = self.pager.lateness_total_us.checked_div(served_pages).unwrap_or(0);
         add(
             "pages",
@@ -123,5 +137,17 @@ impl Report {
             ),
         );
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn untold_pages_are_those_that_came_in_beside_the_told_ones() {
+        let pager = Stats { evictions: 1, served_pages: 10, vcpu_page_ins: 2, ..Stats::default() };
+        let host = HostCounts { not_present: 7, ready: 8, ..HostCounts::default() };
+        assert_eq!((untold(Some(&host), &pager), untold(None, &pager)), (Some(3), None));
     }
 }
