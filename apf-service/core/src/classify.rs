@@ -87,6 +87,7 @@ impl Task {
     /// Returns false if a wait at stack pointer `rsp` would leave this task's stack at its lower end.
     /// Of another stack the end is not known.
     #[must_use]
+    #[inline]
     pub fn has_room(&self, rsp: u64) -> bool {
         // First what nearly always holds.
         let Range { start, end } = self.user_stack;
