@@ -86,12 +86,11 @@ pub const WAIT_ROOM: u64 = 2048;
 impl Task {
     /// Returns false if a wait at stack pointer `rsp` would leave this task's stack at its lower end.
     /// Of another stack the end is not known.
-    #[must_use]
     #[inline]
+    #[must_use]
     pub fn has_room(&self, rsp: u64) -> bool {
-        // First what nearly always holds.
-        let Range { start, end } = self.user_stack;
-        (start + WAIT_ROOM..end).contains(&rsp) || !self.user_stack.contains(&rsp)
+        // Below the stack this wraps to a large number.
+        rsp.wrapping_sub(self.user_stack.start) >= WAIT_ROOM
     }
 }
 

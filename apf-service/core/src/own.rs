@@ -66,10 +66,11 @@ impl Own {
     }
 
     /// Starts the next generation, on what may be another host: nothing is known of its
-    /// latencies.
+    /// latencies, and its tokens start anew.
     pub fn begin(&self, now: Tsc) {
         self.generation.set(self.generation.get().wrapping_add(1));
         self.began.store(now.0, Relaxed);
+        self.unexplained.1.set(Token::NONE.0);
         self.forget_outstanding();
         self.policy.forget();
     }

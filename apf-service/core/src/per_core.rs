@@ -158,7 +158,8 @@ impl Core {
         // The token is the lower half; KVM leaves the upper one 0.
         let token = Token(cr2 as u32);
         if cr2 > u32::MAX.into() || !self.host.area.take_not_present() {
-            return self.other_fault(cr2, context.rip, context.interrupts_enabled, machine);
+            let work = self.other_fault(cr2, context.rip, context.interrupts_enabled, machine);
+            return work.map_or(PageFault::NotOurs, PageFault::Return);
         }
         if !context.interrupts_enabled {
             // Nothing could interrupt this context when the page is ready, so
@@ -166,7 +167,8 @@ impl Core {
             return PageFault::BrokenHost(token);
         }
         let Some(wait) = self.wait(context, machine) else {
-            return self.retry_without_room(machine);
+            self.retry_without_room(machine);
+            return PageFault::Return(Work::Nothing);
         };
         match self.not_present(token, wait, context.rip, machine) {
             NotPresent::Wait(ticket, wait) => PageFault::Wait(ticket, wait),
@@ -174,13 +176,20 @@ impl Core {
         }
     }
 
-    /// Handles a #PF that is no not-present of KVM's.
+    /// Handles a #PF that is no not-present of KVM's; `None` if it is not ours. It returns less than
+    /// a [`PageFault`], which would be packed into a register on the hot path as well.
     #[cold]
     #[inline(never)]
-    fn other_fault(&self, cr2: u64, rip: u64, interrupts_enabled: bool, machine: &impl Machine) -> PageFault {
+    fn other_fault(
+        &self,
+        cr2: u64,
+        rip: u64,
+        interrupts_enabled: bool,
+        machine: &impl Machine,
+    ) -> Option<Work> {
         let token = u32::try_from(cr2).ok().map(Token);
         match (self.host.area.take_reason(), token) {
-            (Reason::LegacyReady, Some(token)) => return PageFault::Return(self.take_ready(token, machine)),
+            (Reason::LegacyReady, Some(token)) => return Some(self.take_ready(token, machine)),
             (Reason::Ordinary, _) => {}
             _ => self.stats.unknown_reason.count(),
         }
@@ -191,15 +200,13 @@ impl Core {
     /// host has lost or damaged the reason of a not-present. So an access whose address could
     /// be a token is tried once more: for a page that is under way, the host now stops the core
     /// until it is there. The program's own fault comes again, and is the kernel's.
-    fn unexplained(&self, token: Option<Token>, rip: u64, interrupts_enabled: bool) -> PageFault {
-        let Some(token) = token.filter(|token| token.names_a_fault() && interrupts_enabled) else {
-            return PageFault::NotOurs;
-        };
+    fn unexplained(&self, token: Option<Token>, rip: u64, interrupts_enabled: bool) -> Option<Work> {
+        let token = token.filter(|token| token.names_a_fault() && interrupts_enabled)?;
         if self.own.is_last_unexplained(rip, token) {
-            return PageFault::NotOurs;
+            return None;
         }
         self.stats.unexplained_retries.count();
-        PageFault::Return(Work::Nothing)
+        Some(Work::Nothing)
     }
 
     /// Chooses how an interrupted context waits; `None` if its stack has no room for a wait, so
@@ -231,11 +238,10 @@ impl Core {
     /// Counts a not-present whose context has no room to wait.
     #[cold]
     #[inline(never)]
-    fn retry_without_room(&self, machine: &impl Machine) -> PageFault {
+    fn retry_without_room(&self, machine: &impl Machine) {
         self.stats.not_present.count();
         self.count_outstanding(machine);
         self.stats.no_room_retries.count();
-        PageFault::Return(Work::Nothing)
     }
 
     /// Handles a not-present for `token`: enters token and waiter into the table.

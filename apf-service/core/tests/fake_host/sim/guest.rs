@@ -43,6 +43,8 @@ pub struct Guest {
     pub overtaken: usize,
     /// Resumes, by a wait that ended or at once.
     pub resumes: u64,
+    /// The last not-present whose reason the guest did not get.
+    pub hidden: Option<Token>,
     /// The host has lost the registers, and the core has not noticed.
     pub lost: bool,
     /// The host lied, so that nobody can say what should be.

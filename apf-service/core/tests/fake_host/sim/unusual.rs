@@ -24,10 +24,12 @@ impl World {
         }
         let Some(token) = guest.host.borrow_mut().start() else { return Ok(()) };
         guest.deceived = true;
+        // Or one that recurs after a restore that the guest has not noticed yet.
+        let recurs = guest.hidden.replace(token) == Some(token);
         let flags = if damaged { 0x8000_0001 } else { 0 };
         let fault = self.view(index, place).page_fault(flags, token, true);
         self.guests[index].host(|host, area| host.complete_newest(area));
-        let retried = fault == PageFault::Return(Work::Nothing);
+        let retried = fault == PageFault::Return(Work::Nothing) || recurs;
         retried.then_some(()).ok_or(format!("a not-present with flags {flags:#x} became {fault:?}"))
     }
 

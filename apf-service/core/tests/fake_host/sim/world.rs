@@ -66,6 +66,7 @@ impl World {
             in_flight: None,
             overtaken: 0,
             resumes: 0,
+            hidden: None,
             lost: false,
             deceived: false,
         };
