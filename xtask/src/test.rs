@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -142,8 +142,12 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
 fn published(count: &mut Count) -> Result<()> {
     println!("\n== packages and documentation");
     let packages = PUBLISHED.into_iter().flat_map(|name| ["--package", name]);
-    let package = cargo().args(["package", "--locked", "--allow-dirty"]).args(packages.clone());
-    count.stage("packages", stream(package, |_| ())?);
+    // Cargo makes a registry in this folder, and keeps what it has unpacked from a registry of the same
+    // path, whatever is in it now: a folder used before would test the crates of then.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let folder = dirs::scratch(&format!("packages-{now}"))?;
+    let package = cargo().args(["package", "--locked", "--allow-dirty", "--target-dir"]).arg(folder.path());
+    count.stage("packages", stream(package.args(packages.clone()), |_| ())?);
     let doc = cargo().args(["doc", "--locked", "--no-deps"]).args(packages).env("RUSTDOCFLAGS", "-Dwarnings");
     count.stage("documentation", stream(doc, |_| ())?);
     Ok(())
