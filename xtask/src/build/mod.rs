@@ -72,11 +72,14 @@ pub fn run(args: &BuildArgs) -> Result<()> {
 pub fn all(tools: &Tools) -> Result<Built> {
     let archive = kernel::build(tools, &[])?;
     let (image, symbols) = app::build(tools, &archive)?;
-    Ok(Built { image, symbols, ..for_app(tools, Path::new(""))? })
+    with(tools, image, symbols)
 }
 
 /// Builds what the run of a finished program needs.
 pub fn for_app(tools: &Tools, app: &Path) -> Result<Built> {
-    let [image, symbols] = [app; 2].map(Path::to_path_buf);
+    with(tools, app.to_path_buf(), app.to_path_buf())
+}
+
+fn with(tools: &Tools, image: PathBuf, symbols: PathBuf) -> Result<Built> {
     Ok(Built { image, symbols, loader: loader::build(tools)?, pager: host::pager()? })
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 
-use crate::drive::evict::Evict;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Host, Moves, Spec, System, Vmm};
+use crate::drive::spec::{Host, Spec, Vmm};
 use crate::options::{GuestOptions, HostOptions, LatencyOption};
 use crate::output;
 use crate::place::Place;
@@ -60,30 +59,14 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let names = if args.names.is_empty() { "all".to_owned() } else { args.names.join(",") };
     let log = args.guest.log.as_deref().unwrap_or("info");
     let own = [format!("--check={names}"), format!("--seed={}", args.guest.seed), format!("--log={log}")];
+    let work = (page_latency.mean() + Duration::from_millis(5)) * READ * 6;
     let spec = Spec {
-        vmm,
         exact: args.host.exact,
-        profile: false,
-        system: System::Hermit,
-        program: place.vmm(vmm)?,
-        image: place.built.image.clone(),
-        loader: place.built.loader.clone(),
-        pager: place.built.pager.clone(),
-        memory_mib,
-        cores,
-        evict: Evict::default(),
-        moves: Moves::default(),
         host: args.host_behaviour(),
-        swap: false,
-        seed: args.guest.seed,
-        work: (page_latency.mean() + Duration::from_millis(5)) * READ * 6,
-        page_latency,
+        work,
         region_pages: REGION_PAGES,
-        show_console: args.guest.console,
-        vmm_args: args.guest.vmm_arg.clone(),
-        kernel_args: vec![],
         guest_args: own.into_iter().chain(args.guest.guest_args.iter().cloned()).collect(),
-        app: None,
+        ..place.spec(vmm, &args.guest, (memory_mib, cores), page_latency)?
     };
     // An old report must not be taken for this call's.
     let file = out.join(report::FILE);

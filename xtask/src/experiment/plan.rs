@@ -11,7 +11,7 @@ use super::boots::{self, Boot};
 use super::definition::{Definition, Effort, LATENCY, PAGES_TO_READ, PagedBy};
 use super::options::Options;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{Host, Spec, System, Vmm, Way};
+use crate::drive::spec::{Spec, System, Vmm, Way};
 use crate::guest_memory;
 use crate::options::MOST_MIB;
 use crate::place::Place;
@@ -147,30 +147,21 @@ impl Plan {
             (System::Linux, None) => bail!("internal: Linux is booted but was not prepared"),
             (System::Hermit, _) => (&place.built.image, &place.built.loader, vec![]),
         };
+        let machine = (self.memory_mib, self.cores);
         Ok(Spec {
-            vmm: self.vmm,
             exact: options.host.exact,
             profile: self.definition.profiled,
             system: boot.system,
-            program: place.vmm(self.vmm)?,
             image: image.clone(),
             loader: loader.clone(),
-            pager: place.built.pager.clone(),
-            memory_mib: self.memory_mib,
-            cores: self.cores,
-            page_latency: self.page_latency.clone(),
             evict: options.paging.evict.clone(),
             moves: options.paging.moves(),
-            host: Host::Honest,
             swap: self.definition.paged_by == PagedBy::Swap,
-            seed: options.guest.seed,
             work: each * samples as u32,
             region_pages: self.region_mib * PAGES_PER_MIB,
-            show_console: options.guest.console,
-            vmm_args: options.guest.vmm_arg.clone(),
             kernel_args,
             guest_args,
-            app: None,
+            ..place.spec(self.vmm, &options.guest, machine, self.page_latency.clone())?
         })
     }
 }

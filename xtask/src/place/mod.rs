@@ -7,12 +7,15 @@ mod driver;
 mod firmware;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::build;
-use crate::drive::spec::{Outcome, Spec, Vmm};
-use crate::options::HostOptions;
+use crate::drive::evict::Evict;
+use crate::drive::latency::PageLatency;
+use crate::drive::spec::{Host, Moves, Outcome, Spec, System, Vmm};
+use crate::options::{GuestOptions, HostOptions};
 use crate::probe::Verdict;
 use crate::setup::{self, Needs, Tools};
 
@@ -65,6 +68,42 @@ impl Place {
         Ok(match vmm {
             Vmm::Uhyve => self.tools.uhyve.get()?.clone(),
             Vmm::Qemu => self.tools.qemu.get()?.path.clone(),
+        })
+    }
+
+    /// A VM with the Hermit program of this place under `vmm`, of which nothing unusual is asked: all memory is
+    /// evicted at once, the host is honest, and no time is set for its work.
+    pub fn spec(
+        &self,
+        vmm: Vmm,
+        guest: &GuestOptions,
+        (memory_mib, cores): (u32, u32),
+        page_latency: PageLatency,
+    ) -> Result<Spec> {
+        Ok(Spec {
+            vmm,
+            exact: false,
+            profile: false,
+            system: System::Hermit,
+            program: self.vmm(vmm)?,
+            image: self.built.image.clone(),
+            loader: self.built.loader.clone(),
+            pager: self.built.pager.clone(),
+            memory_mib,
+            cores,
+            page_latency,
+            evict: Evict::default(),
+            moves: Moves::default(),
+            host: Host::Honest,
+            swap: false,
+            seed: guest.seed,
+            work: Duration::ZERO,
+            region_pages: 0,
+            show_console: guest.console,
+            vmm_args: guest.vmm_arg.clone(),
+            kernel_args: vec![],
+            guest_args: guest.guest_args.clone(),
+            app: None,
         })
     }
 

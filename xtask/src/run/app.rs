@@ -10,7 +10,7 @@ use super::report::{FILE, Report};
 use crate::drive::evict::Taken;
 use crate::drive::forward::Forward;
 use crate::drive::latency::PageLatency;
-use crate::drive::spec::{App, Host, Moves, Spec, System, Vmm};
+use crate::drive::spec::{App, Spec, Vmm};
 use crate::image;
 use crate::options::{GuestOptions, HostOptions, PagingOptions};
 use crate::output;
@@ -74,32 +74,14 @@ pub fn run(
         "--forward needs this machine's KVM: the lab has no network to this machine"
     );
     let spec = Spec {
-        vmm,
-        exact: false,
-        profile: false,
-        system: System::Hermit,
-        program: place.vmm(vmm)?,
-        image: place.built.image.clone(),
-        loader: place.built.loader.clone(),
-        pager: place.built.pager.clone(),
-        memory_mib,
-        cores,
         evict: paging.evict.clone(),
-        swap: false,
-        moves: Moves::default(),
-        host: Host::Honest,
-        seed: guest.seed,
         work: WORK,
-        page_latency,
-        region_pages: 0,
         show_console: true,
-        vmm_args: guest.vmm_arg.clone(),
-        kernel_args: vec![],
-        guest_args: guest.guest_args.clone(),
         app: Some(App {
             evict_after: options.evict_after,
             network: options.net.then(|| options.forward.clone()),
         }),
+        ..place.spec(vmm, guest, (memory_mib, cores), page_latency)?
     };
     let outcome = place.drive(&spec, &out.join("run"))?;
     let report =
