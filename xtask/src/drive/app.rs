@@ -11,7 +11,7 @@ use super::memory::Memory;
 use super::sockets::Sockets;
 use super::spec::{App, CONSOLE, Ended, Outcome, Spec};
 use super::trace::Trace;
-use super::vmm;
+use super::vmm::{self, Boots};
 use crate::dirs;
 
 /// Start of a line of the program's console, which may look like one of the driver's.
@@ -29,7 +29,7 @@ pub fn follow(spec: &Spec, app: &App, out: &Path) -> Result<Outcome> {
     let sockets = Sockets::new(scratch.path(), 0);
     let trace = Trace::start();
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
-    let mut guest = Guest::start_with_input(vmm::command(spec, &sockets, None), &out.join(CONSOLE))?;
+    let mut guest = Guest::start_with_input(vmm::command(spec, &sockets, Boots::Image), &out.join(CONSOLE))?;
     let mut memory = Memory::new(sockets.pager, None, trace.ok(), guest.id());
     let began = Instant::now();
     let mut due = app.evict_after;

@@ -17,7 +17,7 @@ use super::sockets::Sockets;
 use super::spec::{CONSOLE, Outcome, Spec};
 use super::swap::Swap;
 use super::trace::Trace;
-use super::vmm;
+use super::vmm::{self, Boots};
 use crate::dirs;
 
 /// Start of a line that reports progress.
@@ -37,7 +37,7 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let trace = Trace::start();
     let swap = spec.swap.then(|| Swap::start(spec.page_latency.mean(), spec.memory_mib * 2)).transpose()?;
     let start = if spec.moves.number > 0 { Guest::start_to_move } else { Guest::start };
-    let start = || start(vmm::command(spec, &sockets, None), &out.join(CONSOLE));
+    let start = || start(vmm::command(spec, &sockets, Boots::Image), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
     let moving = (spec.moves.number > 0).then(|| Moving::new(scratch.path(), &sockets)).transpose()?;

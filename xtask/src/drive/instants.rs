@@ -6,8 +6,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 const MOST_PAGES: u64 = 512;
 
 /// Instants spread over a sample, by the number of pages that have come in since it began. Random,
-/// and the same for the same seed.
-#[derive(Clone, Debug)]
+/// and the same for the same seed. By default there are none.
+#[derive(Clone, Debug, Default)]
 pub struct Instants {
     seed: u64,
     /// Pages between two instants at most.

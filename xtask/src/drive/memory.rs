@@ -58,10 +58,8 @@ impl Memory {
         seed: u64,
         request: u64,
     ) -> Result<(u64, Counts)> {
-        self.pager.attach()?;
-        self.pager.set_latency(latency, seed)?;
+        let evicted = self.page_out(only, eviction, latency, seed, Some(request))?;
         self.latency = Some((latency.clone(), seed));
-        let evicted = self.pager.evict(only, eviction, seed, Some(request))?;
         if evicted.mailboxes == 0 {
             bail!(NO_MAILBOX);
         }
@@ -85,17 +83,26 @@ impl Memory {
     /// `socket`. Page-ins take as long as before.
     pub fn enter(&mut self, socket: PathBuf, vmm: u32) -> Result<()> {
         (self.pager, self.vmm) = (Pager::new(socket), vmm);
-        self.pager.attach()?;
-        let (latency, seed) = self.latency.as_ref().context("nothing was evicted before")?;
-        self.pager.set_latency(latency, *seed)?;
-        self.pager.evict(None, Eviction::All, *seed, None).map(drop)
+        let (latency, seed) = self.latency.clone().context("nothing was evicted before")?;
+        self.page_out(None, Eviction::All, &latency, seed, None).map(drop)
     }
 
     /// Evicts memory of a program that did not ask for it, as `spec` says.
     pub fn evict_at_will(&mut self, spec: &Spec) -> Result<Evicted> {
+        self.page_out(None, spec.evict.kind.clone(), &spec.page_latency.model, spec.seed, None)
+    }
+
+    fn page_out(
+        &mut self,
+        only: Option<Parts>,
+        eviction: Eviction,
+        latency: &Latency,
+        seed: u64,
+        request: Option<u64>,
+    ) -> Result<Evicted> {
         self.pager.attach()?;
-        self.pager.set_latency(&spec.page_latency.model, spec.seed)?;
-        self.pager.evict(None, spec.evict.kind.clone(), spec.seed, None)
+        self.pager.set_latency(latency, seed)?;
+        self.pager.evict(only, eviction, seed, request)
     }
 
     /// Swaps out all that goes, and acknowledges `request`. Swap then reads groups of

@@ -68,8 +68,7 @@ impl Monitor {
     /// Waits for a guest that migrates to `socket`.
     pub fn listen(&mut self, socket: &Path) -> Result<()> {
         self.allow_postcopy()?;
-        let uri = Some(format!("unix:{}", socket.display()));
-        self.execute(&qmp::migrate_incoming { uri, channels: None, exit_on_error: None }).map(drop)
+        self.receive(format!("unix:{}", socket.display()))
     }
 
     /// Migrates the stopped guest to the QEMU that listens on `socket`: it goes on there as soon as
@@ -115,11 +114,20 @@ impl Monitor {
         })
     }
 
-    /// Waits until a QEMU that was started with a snapshot has read it.
-    pub fn wait_until_loaded(&mut self) -> Result<()> {
+    /// Reads the guest of `snapshot`, which stays stopped as it was saved.
+    ///
+    /// # Errors
+    /// QEMU cannot, or does not end.
+    pub fn load(&mut self, snapshot: &Path) -> Result<()> {
+        self.receive(format!("file:{}", snapshot.display()))?;
         wait("QEMU does not end reading the snapshot", || {
-            Ok(self.execute(&qmp::query_status {})?.status != RunState::inmigrate)
+            Ok(self.execute(&qmp::query_status {})?.status == RunState::paused)
         })
+    }
+
+    fn receive(&mut self, uri: String) -> Result<()> {
+        let uri = Some(uri);
+        self.execute(&qmp::migrate_incoming { uri, channels: None, exit_on_error: None }).map(drop)
     }
 
     /// Lets the virtual CPUs run.

@@ -2,18 +2,18 @@
 //!
 //! ```text
 //!   old QEMU                          new QEMU
-//!                  by a snapshot
 //!   stop
-//!   the pager brings all back
-//!   save ──── file ─────────────────► read, stopped
-//!   quit                              the pager evicts all
-//!                                     go on: each page is a fault again
+//!   the pager brings all back         starts, and waits for a guest
 //!
-//!                  by a migration (postcopy)
-//!   stop
-//!   the pager brings all back
-//!   migrate, and switch over ───────► go on: each page is a fault, until it has followed
-//!   quit, once all have followed      the pager evicts all
+//!   by a snapshot
+//!     save ──── file ───────────────► read
+//!     quit
+//!                                     the pager evicts all
+//!                                     go on: each page is a fault again
+//!   by a migration (postcopy)
+//!     migrate, and switch over ─────► go on: each page is a fault, until it has followed
+//!     quit, once all have followed
+//!                                     the pager evicts all
 //! ```
 //!
 //! The host's half of every fault that is under way is lost with the old QEMU: a fault is then one
@@ -31,7 +31,7 @@ use super::memory::Memory;
 use super::monitor::Monitor;
 use super::sockets::Sockets;
 use super::spec::{Spec, Way};
-use super::vmm::{self, Incoming};
+use super::vmm::{self, Boots};
 
 /// Pages over which the moves of a sample that reads no given number are spread.
 const PAGES: f64 = 1024.0;
@@ -52,7 +52,7 @@ impl Moving {
     /// Connects to the first VMM, whose sockets are in `folder`.
     pub fn new(folder: &Path, sockets: &Sockets) -> Result<Self> {
         let (folder, monitor) = (folder.to_path_buf(), Some(Monitor::connect(&sockets.monitor)?));
-        Ok(Self { folder, monitor, vmms: 1, instants: Instants::new(0, 1, 0), moves: 0 })
+        Ok(Self { folder, monitor, vmms: 1, instants: Instants::default(), moves: 0 })
     }
 
     /// Chooses the instants of the sample that is running, all of whose memory has been evicted and
@@ -64,7 +64,7 @@ impl Moving {
 
     /// Leaves the guest where it is, until [`begin`](Self::begin): it has read what it wanted.
     pub fn pause(&mut self) {
-        self.instants = Instants::new(0, 0, 0);
+        self.instants = Instants::default();
     }
 
     /// Returns true while moves are to come.
@@ -79,38 +79,33 @@ impl Moving {
 
     /// Moves the guest. It then goes on in another VMM, with all memory evicted.
     pub fn act(&mut self, spec: &Spec, guest: &mut Guest, memory: &mut Memory) -> Result<()> {
-        let old = self.monitor.take().expect("connected");
-        let sockets = Sockets::new(&self.folder, self.vmms);
-        let new = match spec.moves.way {
-            Way::Snapshot => self.restore(old, &sockets, spec, guest, memory)?,
-            Way::Postcopy => migrate(old, &sockets, spec, guest, memory)?,
-        };
-        (self.monitor, self.vmms, self.moves) = (Some(new), self.vmms + 1, self.moves + 1);
-        Ok(())
-    }
-
-    fn restore(
-        &self,
-        mut old: Monitor,
-        sockets: &Sockets,
-        spec: &Spec,
-        guest: &mut Guest,
-        memory: &mut Memory,
-    ) -> Result<Monitor> {
-        let snapshot = self.folder.join("snapshot");
+        let mut old = self.monitor.take().expect("connected");
+        // First: the instant is now.
         old.stop()?;
         memory.bring_back()?;
-        old.save(&snapshot)?;
+        let sockets = Sockets::new(&self.folder, self.vmms);
+        let next = guest.start_next(vmm::command(spec, &sockets, Boots::Nothing))?;
+        let mut new = Monitor::connect(&sockets.monitor)?;
+        let snapshot = self.folder.join("snapshot");
+        match spec.moves.way {
+            Way::Snapshot => {
+                old.save(&snapshot)?;
+                new.load(&snapshot)?;
+                fs::remove_file(&snapshot)?;
+            }
+            Way::Postcopy => {
+                new.listen(&sockets.migration)?;
+                old.migrate(&sockets.migration)?;
+            }
+        }
         memory.leave()?;
         old.quit()?;
-        let next = guest.start_next(vmm::command(spec, sockets, Some(Incoming::Snapshot(&snapshot))))?;
         guest.go_on_in(next)?;
-        let mut new = Monitor::connect(&sockets.monitor)?;
-        new.wait_until_loaded()?;
-        fs::remove_file(&snapshot)?;
-        memory.enter(sockets.pager.clone(), guest.id())?;
+        memory.enter(sockets.pager, guest.id())?;
+        // After a migration it runs already.
         new.go_on()?;
-        Ok(new)
+        (self.monitor, self.vmms, self.moves) = (Some(new), self.vmms + 1, self.moves + 1);
+        Ok(())
     }
 
     /// Checks that the guest of a sample was moved as often as it should be, and noticed: that each
@@ -133,24 +128,4 @@ impl Moving {
         );
         Ok(())
     }
-}
-
-fn migrate(
-    mut old: Monitor,
-    sockets: &Sockets,
-    spec: &Spec,
-    guest: &mut Guest,
-    memory: &mut Memory,
-) -> Result<Monitor> {
-    let next = guest.start_next(vmm::command(spec, sockets, Some(Incoming::Migration)))?;
-    let mut new = Monitor::connect(&sockets.monitor)?;
-    new.listen(&sockets.migration)?;
-    old.stop()?;
-    memory.bring_back()?;
-    old.migrate(&sockets.migration)?;
-    memory.leave()?;
-    old.quit()?;
-    guest.go_on_in(next)?;
-    memory.enter(sockets.pager.clone(), guest.id())?;
-    Ok(new)
 }

@@ -1,6 +1,5 @@
 //! The VMM's command line. VMMs run as they are; only the pager is preloaded.
 
-use std::path::Path;
 use std::process::ExitStatus;
 
 use super::forward::Forward;
@@ -8,18 +7,17 @@ use super::sockets::Sockets;
 use super::spec::{Host, Spec, System, Vmm};
 use crate::process::Cmd;
 
-/// A guest that a VMM does not boot.
-#[derive(Clone, Copy)]
-pub enum Incoming<'a> {
-    /// Of this file; stopped until the monitor lets it run.
-    Snapshot(&'a Path),
-    /// From where the monitor says.
-    Migration,
+/// What a VMM boots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Boots {
+    /// The image.
+    Image,
+    /// Nothing: it waits until the monitor says where its guest comes from.
+    Nothing,
 }
 
-/// The command that boots the guest, or waits for an `incoming` one, with a pager and a monitor that
-/// listen on `sockets`.
-pub fn command(spec: &Spec, sockets: &Sockets, incoming: Option<Incoming>) -> Cmd {
+/// The command of a VMM whose pager and monitor listen on `sockets`.
+pub fn command(spec: &Spec, sockets: &Sockets, boots: Boots) -> Cmd {
     let cmd = Cmd::new(&spec.program).env("LD_PRELOAD", &spec.pager).env("APF_PAGER_SOCKET", &sockets.pager);
     let cmd = match spec.host {
         Host::Honest => cmd,
@@ -47,7 +45,7 @@ pub fn command(spec: &Spec, sockets: &Sockets, incoming: Option<Incoming>) -> Cm
             .args(network(spec))
             .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .args(if spec.moves.number > 0 { monitor(sockets) } else { vec![] })
-            .args(incoming.map(words).unwrap_or_default())
+            .args(if boots == Boots::Nothing { &["-incoming", "defer"][..] } else { &[] })
             .args(&spec.vmm_args)
             .arg("-kernel")
             .arg(&spec.loader)
@@ -59,13 +57,6 @@ pub fn command(spec: &Spec, sockets: &Sockets, incoming: Option<Incoming>) -> Cm
 
 fn monitor(sockets: &Sockets) -> Vec<String> {
     vec!["-qmp".into(), format!("unix:{},server=on,wait=off", sockets.monitor.display())]
-}
-
-fn words(incoming: Incoming) -> Vec<String> {
-    match incoming {
-        Incoming::Snapshot(file) => vec!["-S".into(), "-incoming".into(), format!("file:{}", file.display())],
-        Incoming::Migration => vec!["-incoming".into(), "defer".into()],
-    }
 }
 
 /// Arguments for a network card with a network of its own, and its forwarded ports.
