@@ -44,9 +44,10 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
 pub const PATIENCE: u64 = 8;
 
 /// Retries one wait by schedule that has lasted longer than `limit` cycles; `None` if there
-/// is none, [`Report::Late`] if all of them are spared for now. If the page is there, the access goes through, and if not, it faults again, or
-/// the host stops the core: the page is under way already, and a second touch is no second
-/// async fault. So where a task could run, a wait is retried only after [`PATIENCE`] limits.
+/// is none, [`Report::Late`] if all of them are spared for now. If the page is there, the
+/// access goes through, and if not, it faults again, or the host stops the core: the page is
+/// under way already, and a second touch is no second async fault. So where a task could run,
+/// a wait is retried only after [`PATIENCE`] limits.
 /// Waits by halt have their own limit ([`Core::halt_limit`]).
 pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
     let now = machine.now();

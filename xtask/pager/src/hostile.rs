@@ -4,6 +4,7 @@
 //! Only with the variable `APF_PAGER_HOSTILE` in the VMM's environment, and for one virtual CPU.
 
 use crate::ram::GuestRam;
+use apf_core::protocol::msr::{ASYNC_PF_EN, ASYNC_PF_INT};
 use libc::{c_int, c_ulong, c_void};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
@@ -11,10 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// Variable that says what the host does: `attacks`, when it is asked to, or `refuses`, which makes
 /// KVM refuse the register that turns async page faults on.
 pub const VARIABLE: &str = "APF_PAGER_HOSTILE";
-
-/// Registers of the protocol (Linux, virt/kvm/x86/msr.rst): the area's address, the ready vector.
-const ASYNC_PF_EN: u32 = 0x4b56_4d02;
-const ASYNC_PF_INT: u32 = 0x4b56_4d06;
 
 /// `KVM_GET_MSRS`, `KVM_SIGNAL_MSI` and `KVM_X86_SET_MSR_FILTER` (linux/kvm.h).
 const GET_MSRS: c_ulong = 0xc008_ae88;

@@ -7,6 +7,7 @@
 //! | `host` | KVM's side |
 //! | `guest` | one core, its waits, and the machine around it |
 //! | `world` | all cores and the service thread, driven step by step |
+//! | `lives` | arming, disarming, a VMM that restores the guest |
 //! | `remote` | ready tokens that arrive on another core |
 //! | `unusual` | page faults that are no ordinary not-presents |
 //! | `check` | invariants, after each step and in the end |
@@ -14,6 +15,7 @@
 mod check;
 mod guest;
 mod host;
+mod lives;
 mod remote;
 pub mod step;
 mod unusual;
