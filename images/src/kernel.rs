@@ -17,7 +17,18 @@ pub const MORE_FEATURES: [&str; 8] = ["dhcpv4", "dns", "fuse", "mmap", "pci-ids"
 pub fn is_exported(symbol: &str) -> bool {
     matches!(symbol, "_start" | "__bss_start" | "runtime_entry")
         || symbol.starts_with("sys_")
-        || (symbol.starts_with("apf_") && !symbol.starts_with("apf_hook_"))
+        || (symbol.starts_with("apf_")
+            && !["apf_hook_", ENTRY].iter().any(|&inner| symbol.starts_with(inner)))
+}
+
+/// Start of the name of a system call's entry, before it gets the system call's name.
+const ENTRY: &str = "apf_entry_";
+/// Start of the name that the kernel's own function then gets.
+pub const INNER: &str = "kernel_";
+
+/// Returns the name of the entry of a system call, if it has one.
+pub fn entry(system_call: &str) -> String {
+    format!("{ENTRY}{system_call}")
 }
 
 #[cfg(test)]
@@ -28,7 +39,9 @@ mod tests {
     fn the_interface_is_exported_and_the_inside_is_not() {
         assert!(["_start", "sys_write", "apf_arm"].into_iter().all(is_exported));
         assert!(
-            ["memcpy", "apf_hook_task", "_RNvCs_4core", "__rust_alloc"].into_iter().all(|s| !is_exported(s))
+            ["memcpy", "apf_hook_task", "apf_entry_sys_write", "_RNvCs_4core", "__rust_alloc"]
+                .into_iter()
+                .all(|s| !is_exported(s))
         );
     }
 }

@@ -4,11 +4,12 @@ use tests::{Xtask, number};
 
 /// The guest's checks of one core (`unikernel/src/contexts`). Each would fail, or hang and be named,
 /// if its context were handled wrongly.
-const CHECKS: [&str; 22] = [
+const CHECKS: [&str; 23] = [
     "application",
     "two_at_once",
     "guard",
     "kernel",
+    "system_calls",
     "nested",
     "own_stack",
     "foreign_stack",

@@ -189,9 +189,11 @@ fn the_hosts_own_swap_raises_async_faults_and_reads_ahead() {
             "page-cluster {page_cluster}: {read} pages, {faults} faults"
         );
     }
-    // Without readahead nothing comes but what is asked for.
+    // Without readahead nothing comes but what is asked for. Some pages that are out are still in the
+    // host's memory, on their way to the disk, and come from there at once.
     let without =
         |sample: &&Value| number(sample, "parameters.page_cluster") == 0.0 && sample["mode"] == "async";
     let on = samples(&document).iter().find(without).expect("a sample");
-    assert!(count(on, "not_present") > 0.9 * number(on, "metrics.pages"), "{on}");
+    assert!(count(on, "host_major_faults") > number(on, "metrics.pages") / 2.0, "{on}");
+    assert!(count(on, "not_present") > 0.9 * count(on, "host_major_faults"), "{on}");
 }

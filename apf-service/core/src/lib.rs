@@ -41,6 +41,7 @@
 extern crate alloc;
 
 pub mod abi;
+pub mod bring_in;
 pub mod classify;
 pub mod early_ready;
 pub mod event;

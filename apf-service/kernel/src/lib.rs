@@ -16,6 +16,7 @@
 //! | `entry` | the two interrupt entries, in assembly |
 //! | `msr` | registers that the host may refuse, with the #GP entry |
 //! | `arm` | self-check, arming and disarming a core, and checking it after a restore |
+//! | `entries` | system calls, which bring the program's buffers in before the kernel uses them |
 //! | `exports` | functions that the program may call |
 //!
 //! The logic is `apf-core`'s. The archive is soft-float and built without red zone, so
@@ -29,6 +30,7 @@ extern crate alloc;
 
 mod arm;
 mod cores;
+mod entries;
 mod entry;
 mod exports;
 mod fault;

@@ -6,7 +6,8 @@
 //! | `nested` | a fault in the wait of another fault |
 //! | `application` | an ordinary task; two at once |
 //! | `guard` | inside `NonPreemptible` guards |
-//! | `kernel` | a system call that reads evicted memory |
+//! | `kernel` | a system call that reads the kernel's own memory |
+//! | `system_calls` | the buffers of system calls |
 //! | `service` | the service thread itself |
 //! | `heap` | the program's heap: speed, page-ins, tasks that share its lock |
 //! | `crowd` | more faults at once than the host's limit |
@@ -40,6 +41,7 @@ mod own_stack;
 mod registers;
 mod service;
 mod stack;
+mod system_calls;
 mod tasks;
 
 use std::thread;
@@ -53,11 +55,12 @@ use bench::{Bench, Verdict};
 type Run = fn(&Bench) -> Verdict;
 
 /// Checks of one core, in the order in which they run.
-const CONTEXTS: [(&str, Run); 22] = [
+const CONTEXTS: [(&str, Run); 23] = [
     ("application", application::check),
     ("two_at_once", application::two_at_once),
     ("guard", guard::check),
     ("kernel", kernel::check),
+    ("system_calls", system_calls::check),
     ("nested", nested::check),
     ("own_stack", own_stack::check),
     ("foreign_stack", own_stack::foreign),

@@ -29,6 +29,8 @@ const HELD: Duration = Duration::from_millis(50);
 /// Time between invented events.
 const PAUSE: Duration = Duration::from_millis(2);
 const FLOOD: Duration = Duration::from_micros(30);
+/// Time for which an overrun goes on, and pauses.
+const TURN: Duration = Duration::from_millis(100);
 
 /// A running attack.
 #[derive(Debug)]
@@ -104,7 +106,7 @@ impl Way {
                 way.hit(true);
             }),
             Attack::Flood => self.flood(),
-            Attack::Overrun => self.watch(|way| {
+            Attack::Overrun => self.in_turns(|way| {
                 let invented = way.invented();
                 way.deliver(invented);
             }),
@@ -124,6 +126,20 @@ impl Way {
         while !self.is_over() {
             act(self);
             spin_loop();
+        }
+    }
+
+    /// Does `act` all the time for a [`TURN`], and nothing for the next. Without an end, interrupts that
+    /// come faster than a slow guest can take them would be all that it does: that is every host's right,
+    /// and says nothing about the guest.
+    fn in_turns(&mut self, mut act: impl FnMut(&mut Self)) {
+        while !self.is_over() {
+            let began = Instant::now();
+            while began.elapsed() < TURN && !self.is_over() {
+                act(self);
+                spin_loop();
+            }
+            thread::sleep(TURN);
         }
     }
 

@@ -176,14 +176,29 @@ fn compile(tools: &Tools, tree: &Path, target_dir: &Path, more: &BTreeSet<&str>)
 
 fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -> Result<()> {
     let run = |program: &Path| Cmd::new(program).quiet().timeout(Duration::from_secs(120));
-    let (merged, object, keep) = (base.join("merged.o"), base.join("hermit.o"), base.join("keep.txt"));
+    let file = |name: &str| base.join(name);
+    let (merged, renamed, object) = (file("merged.o"), file("renamed.o"), file("hermit.o"));
+    let (keep, names) = (file("keep.txt"), file("names.txt"));
     let symbols = run(&build.nm).args(["-g", "--defined-only", "-j"]).arg(staticlib).capture()?;
-    let exported: Vec<&str> = symbols.lines().filter(|symbol| kernel::is_exported(symbol)).collect();
+    let defined: BTreeSet<&str> = symbols.lines().collect();
+    let exported: Vec<&str> = defined.iter().copied().filter(|symbol| kernel::is_exported(symbol)).collect();
+    // Which calls there are depends on the features.
+    let entries: Vec<(&str, String)> = exported
+        .iter()
+        .map(|&call| (call, kernel::entry(call)))
+        .filter(|(_, entry)| defined.contains(entry.as_str()))
+        .collect();
     run(&build.ld)
         .args(["-r", "--whole-archive", "--gc-sections", "-e", "_start", "-u", "runtime_entry", "-T"])
         .arg(base.join("link.ld"))
         // The interface keeps everything that it uses from being collected.
-        .args(exported.iter().flat_map(|symbol| ["-u", symbol]))
+        .args(
+            exported
+                .iter()
+                .copied()
+                .chain(entries.iter().map(|entry| &*entry.1))
+                .flat_map(|name| ["-u", name]),
+        )
         .arg("-o")
         .arg(&merged)
         .arg(staticlib)
@@ -194,13 +209,24 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
             exported.len()
         );
     }
-    fs::write(&keep, exported.join("\n") + "\n")
-        .with_context(|| format!("cannot write {}", keep.display()))?;
+    let write = |path: &Path, lines: &[String]| {
+        fs::write(path, lines.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))
+    };
+    let swap = |(call, entry): &(&str, String)| {
+        [format!("{call} {}{call}", kernel::INNER), format!("{entry} {call}")]
+    };
+    write(&names, &entries.iter().flat_map(swap).collect::<Vec<_>>())?;
+    run(&build.objcopy)
+        .arg(format!("--redefine-syms={}", names.display()))
+        .args([&merged, &renamed])
+        .capture()?;
+    write(&keep, &exported.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
     run(&build.objcopy)
         .arg(format!("--keep-global-symbols={}", keep.display()))
-        .args([&merged, &object])
+        .args([&renamed, &object])
         .capture()?;
     check_soft_float(build, &object)?;
+    check_entries(build, &object)?;
     // Renamed into place: an interrupted build leaves no partial archive.
     let (new, archive) = (base.join("new.a"), out.join("libhermit.a"));
     let _ = fs::remove_file(&new);
@@ -224,6 +250,28 @@ fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
                 "the kernel archive uses FPU registers, which interrupt context must not do: {}",
                 line.trim()
             )
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that the entries of the system calls refer to nothing but the kernel's functions of these
+/// calls: what else they called would be kernel text, or be taken for application code.
+fn check_entries(build: &BuildTools, object: &Path) -> Result<()> {
+    let relocations = Cmd::new(&build.objdump)
+        .args(["--reloc", "--section=.text.hermit_entries"])
+        .arg(object)
+        .quiet()
+        .timeout(Duration::from_secs(120))
+        .capture()?;
+    let mut targets = relocations.lines().filter(|line| line.contains("R_X86_64")).peekable();
+    if targets.peek().is_none() {
+        bail!("the kernel archive has no entries of system calls: {relocations}");
+    }
+    let inner = format!(" {}sys_", kernel::INNER);
+    match targets.find(|line| !line.contains(&inner)) {
+        Some(line) => {
+            bail!("an entry of a system call refers to more than the kernel's function: {}", line.trim())
         }
         None => Ok(()),
     }
@@ -306,5 +354,61 @@ mod tests {
         assert!(before[1] < after[1]);
         assert_eq!(fs::read(to.join("src/changed")).unwrap(), b"more");
         assert!(!to.join("src/removed").exists());
+    }
+
+    /// Would fail if a system call of another kernel version had a buffer that no entry brings in.
+    #[test]
+    fn each_system_call_with_a_pointer_has_an_entry_or_a_reason() {
+        const NONE: [(&str, &[&str]); 4] = [
+            (
+                "the heap's memory; `Heap` is for that",
+                &["sys_realloc", "sys_dealloc", "sys_free", "sys_munmap", "sys_mprotect"],
+            ),
+            (
+                "an object of the kernel's",
+                &[
+                    "sys_recmutex_destroy",
+                    "sys_recmutex_lock",
+                    "sys_recmutex_unlock",
+                    "sys_spinlock_destroy",
+                    "sys_spinlock_lock",
+                    "sys_spinlock_unlock",
+                    "sys_spinlock_irqsave_destroy",
+                    "sys_spinlock_irqsave_lock",
+                    "sys_spinlock_irqsave_unlock",
+                ],
+            ),
+            (
+                "not read",
+                &["sys_clock_settime", "sys_freeaddrinfo", "sys_getaddrinfo", "sys_setitimer", "sys_setprio"],
+            ),
+            ("a function's address", &["sys_spawn2"]),
+        ];
+        let entries = fs::read_to_string(dirs::root().join("apf-service/kernel/src/entries.rs")).unwrap();
+        let folder = pristine_source().unwrap().join("src/syscalls");
+        let mut calls = BTreeSet::new();
+        for file in fs::read_dir(folder).unwrap() {
+            let file = file.unwrap().path();
+            let text = if file.is_file() { fs::read_to_string(file).unwrap() } else { continue };
+            for function in text.split("extern \"C\" fn ").skip(1) {
+                let (name, rest) = function.split_once('(').unwrap();
+                let arguments =
+                    rest.split_once(") ->").map_or(rest, |parts| parts.0).split('{').next().unwrap();
+                // Two old interfaces take addresses as numbers.
+                let has_pointer = ["*mut ", "*const ", "&mut ", "ptr: usize", "fn("]
+                    .iter()
+                    .any(|kind| arguments.contains(kind));
+                if name.starts_with("sys_") && has_pointer {
+                    calls.insert(name.to_owned());
+                }
+            }
+        }
+        assert!(calls.len() > 60, "{calls:?}");
+        for call in &calls {
+            let has_entry = entries.contains(&format!("    {call}("));
+            let has_reason = NONE.iter().any(|(_, names)| names.contains(&call.as_str()));
+            assert!(has_entry != has_reason, "{call}");
+        }
+        assert!(NONE.iter().flat_map(|(_, names)| *names).all(|name| calls.contains(*name)));
     }
 }

@@ -27,6 +27,6 @@ pub enum Attack {
     Empty,
     /// Raises the ready interrupt every 30 µs, without a token.
     Flood,
-    /// Delivers tokens of no fault, each as soon as the guest has taken the one before.
+    /// Delivers tokens of no fault, each as soon as the guest has taken the one before, for half of the time.
     Overrun,
 }
