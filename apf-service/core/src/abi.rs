@@ -17,7 +17,7 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// Reports of one [`Exports::apf_serve`].
 pub const BATCH: usize = 64;
@@ -256,6 +256,7 @@ mod tests {
     use crate::for_each_counter;
     use crate::record::Fault;
     use crate::report::Report;
+    use crate::stall::{Stall, StateTime};
     use crate::stats::{CoreStats, StageHistograms};
     use core::mem::offset_of;
 
@@ -287,7 +288,9 @@ mod tests {
     fn fingerprint() -> u64 {
         let layouts = offsets! {
             Fault { core, halt, token, rip, fault, parked, ready, released, running }
-            CoreStats { not_present, schedule, halt }
+            CoreStats { not_present, schedule, halt, stall }
+            Stall { scheduled, idle, halting }
+            StateTime {}
             StageHistograms { fault_to_parked, host, ready_to_service, ready_to_running, total }
             Report {}
         };
@@ -306,7 +309,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (6, 9_844_607_730_031_419_520),
+            (7, 15_522_139_084_166_036_867),
             "raise VERSION, and write down both"
         );
     }

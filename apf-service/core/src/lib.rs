@@ -61,6 +61,7 @@ pub mod serve;
 pub mod sleeper;
 pub mod slot;
 pub mod slots;
+pub mod stall;
 pub mod stats;
 pub mod sync;
 pub mod time;

@@ -6,6 +6,9 @@
 
 mod page_fault;
 mod ready;
+mod stall;
+
+pub use stall::HaltStart;
 
 use core::ops::Range;
 use core::sync::atomic::{
@@ -78,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) events: ArrayQueue<Event>,
     /// An event found the queue full.
     overflowed: AtomicBool,
+    /// No task could run when the scheduler last looked.
+    is_idle: AtomicBool,
 }
 
 /// State of one core, grouped by owner.
@@ -105,6 +110,7 @@ impl Core {
             early: EarlyReady::default(),
             events: ArrayQueue::new(QUEUE),
             overflowed: AtomicBool::new(false),
+            is_idle: AtomicBool::new(false),
         };
         Self {
             host: HostSide::default(),
@@ -129,7 +135,7 @@ impl Core {
     /// The caller then arms the core, and the host answers with a wake-all.
     pub fn begin(&self, machine: &impl Machine) {
         self.release_everyone(machine);
-        self.own.begin(machine.now());
+        self.start_generation(machine.now());
         self.own.expect_wake_all();
         self.host.area.reset();
         self.host.end_of_interrupt.reset();
@@ -184,24 +190,14 @@ impl Core {
     pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
         let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);
+        if wait == Wait::Schedule {
+            self.end_schedule_wait(now);
+        }
         self.stats.finished(wait, stages, now);
         self.own.learn(wait, &stages, now);
         let Stages { fault, parked, ready, released } = stages;
         let halt = wait != Wait::Schedule;
         Fault { core: self.id, halt, token, rip, fault, parked, ready, released, running: now }
-    }
-
-    /// Notes that a context starts to halt: until it [stops](Self::stop_halting), nothing
-    /// but interrupts runs on this core.
-    #[inline]
-    pub fn start_halting(&self) {
-        self.own.start_halting();
-    }
-
-    /// Notes that the innermost halting context continues.
-    #[inline]
-    pub fn stop_halting(&self) {
-        self.own.stop_halting();
     }
 
     /// Returns how long a wait may halt, in cycles; [`u64::MAX`] is for ever.

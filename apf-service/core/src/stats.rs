@@ -1,4 +1,4 @@
-//! Counters and histograms of a core.
+//! Counters, histograms and stall times of a core.
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::classify::{HaltReason, Wait};
 use crate::histogram::Histogram;
 use crate::slot::Stages;
+use crate::stall::Stall;
 use crate::time::Tsc;
 
 /// A counter that only grows. One context at a time counts: interrupts are off, or
@@ -151,7 +152,7 @@ macro_rules! for_each_counter {
 
 macro_rules! core_stats {
     ($($(#[$doc:meta])* $kind:ident $name:ident;)*) => {
-        /// Counters and histograms of one core. Written by that core, readable from
+        /// Counters, histograms and stall times of one core. Written by that core, readable from
         /// anywhere at any time. The layout is fixed because program and archive share it.
         #[derive(Debug, Default)]
         #[repr(C)]
@@ -161,6 +162,9 @@ macro_rules! core_stats {
             pub schedule: StageHistograms,
             /// Stage times of waits by halt.
             pub halt: StageHistograms,
+            /// Stall time. A fault that the host does not report, for which it stops the core,
+            /// is no part of it.
+            pub stall: Stall,
         }
     };
 }

@@ -2,22 +2,12 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use apf_core::event::CoreId;
-use apf_core::per_core::Core;
-
 use crate::cores::{self, MAX_CORES};
 use crate::hooks;
+use crate::processor::now;
 
 /// A task switch was requested and withheld.
 static WITHHELD: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(false) }; MAX_CORES];
-
-/// A task could run when the scheduler last looked.
-static HAS_WORK: [AtomicBool; MAX_CORES] = [const { AtomicBool::new(true) }; MAX_CORES];
-
-/// Returns true if a task could run on `core` when its scheduler last looked.
-pub fn has_work(core: CoreId) -> bool {
-    HAS_WORK[usize::from(core.0) % MAX_CORES].load(Ordering::Relaxed)
-}
 
 /// Returns true if the running task must keep the core. The scheduler calls this before
 /// it switches. `is_preempted`: the task is still running, that is, has not blocked itself.
@@ -26,17 +16,31 @@ pub fn has_work(core: CoreId) -> bool {
 /// While a context halts, it may be anywhere in the kernel, so nothing else may run. A
 /// withheld switch is done at the end of the halt or guard.
 pub fn holds_core(is_preempted: bool, critical_depth: u32, is_alone: bool) -> bool {
-    HAS_WORK[cores::this_id() % MAX_CORES].store(is_preempted || !is_alone, Ordering::Relaxed);
-    let hold = cores::this().is_some_and(Core::is_halting) || (is_preempted && critical_depth > 0);
+    let id = cores::this_id();
+    let is_halting = cores::get(id).is_some_and(|core| {
+        core.note_work(is_preempted || !is_alone, now);
+        core.is_halting()
+    });
+    let hold = is_halting || (is_preempted && critical_depth > 0);
     if hold {
-        WITHHELD[cores::this_id()].store(true, Ordering::Relaxed);
+        WITHHELD[id].store(true, Ordering::Relaxed);
     }
     hold
 }
 
+/// Notes whether a task can run on this core. The scheduler calls this after its background tasks,
+/// which may have woken one since [`holds_core`].
+pub fn note_work(has_work: bool) {
+    if let Some(core) = cores::this() {
+        core.note_work(has_work, now);
+    }
+}
+
 /// Does a withheld switch once nothing holds the core any more.
 pub fn switch_if_withheld() {
-    if WITHHELD[cores::this_id()].swap(false, Ordering::Relaxed) {
+    // A load first: mostly there is none, and the exchange is a locked one.
+    let withheld = &WITHHELD[cores::this_id()];
+    if withheld.load(Ordering::Relaxed) && withheld.swap(false, Ordering::Relaxed) {
         // SAFETY: a hook, called in task context.
         unsafe { hooks::apf_hook_reschedule() };
     }

@@ -49,7 +49,7 @@ pub use apf_core::abi::Hooks;
 pub use apf_core::classify::Task;
 #[doc(hidden)]
 pub use apf_core::for_each_hook;
-pub use hold::holds_core;
+pub use hold::{holds_core, note_work};
 pub use timer::timer_was_set;
 
 /// Vector of the ready interrupt; Linux guests use the same one

@@ -12,7 +12,7 @@ use apf_core::sleeper::Sleeper;
 use apf_core::slot::Slot;
 use apf_core::time::Tsc;
 
-use crate::{cores, futex, hold, hooks, processor};
+use crate::{cores, futex, hooks, processor};
 
 /// Count of events for the service thread, which sleeps on this word.
 pub static SERVICE_WORK: AtomicU32 = AtomicU32::new(0);
@@ -58,7 +58,7 @@ impl Machine for ThisMachine {
             // SAFETY: a hook in task context; an interrupt would switch tasks under it.
             !processor::without_interrupts(|| unsafe { hooks::apf_hook_task() }).is_alone
         } else {
-            hold::has_work(core)
+            cores::get(core.0.into()).is_none_or(Core::has_work)
         }
     }
 

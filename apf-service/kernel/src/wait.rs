@@ -5,9 +5,7 @@
 
 use crate::hold::switch_if_withheld;
 use crate::machine::ThisMachine;
-use crate::processor::{
-    disable_interrupts, enable_interrupts, enable_interrupts_and_halt, now, without_interrupts,
-};
+use crate::processor::{disable_interrupts, enable_interrupts, enable_interrupts_and_halt, now};
 use crate::record::{LOG, RECORD};
 use crate::{cores, futex, hooks, timer};
 use apf_core::classify::Wait;
@@ -34,28 +32,40 @@ pub extern "C" fn wait(argument: u64) {
     let ticket = Ticket(argument as u32);
     let Some(core) = cores::this() else { return };
     let slot = core.slots.get(ticket);
-    let parked = now();
-    slot.park(parked);
-    let mut kind = Wait::Schedule;
+    let (mut kind, mut halt_start) = (Wait::Schedule, None);
     if argument & HALT != 0 {
         kind = if argument & FIRST != 0 { Wait::HaltFirst } else { Wait::Halt };
-        core.start_halting();
-        let past_limit = halt(core, ticket, kind, parked);
-        core.stop_halting();
-        if past_limit == PastLimit::Schedule {
-            kind = Wait::Schedule;
-            // Whoever became ready meanwhile has waited long enough.
-            switch_if_withheld();
+        disable_interrupts();
+        let parked = now();
+        slot.park(parked);
+        let start = core.start_halting(parked);
+        match halt(core, ticket, kind, parked) {
+            PastLimit::Over => halt_start = Some(start),
+            PastLimit::Schedule => {
+                kind = Wait::Schedule;
+                let now = now();
+                core.stop_halting(start, now);
+                core.start_schedule_wait(now);
+                enable_interrupts();
+                // Whoever became ready meanwhile has waited long enough.
+                switch_if_withheld();
+            }
         }
+    } else {
+        slot.park(now());
     }
     if kind == Wait::Schedule {
         schedule(slot, ticket);
+        disable_interrupts();
     }
-    without_interrupts(|| {
-        let fault = core.resumed(ticket, kind, now());
-        RECORD.keep(&fault);
-        LOG.keep(&fault);
-    });
+    let now = now();
+    if let Some(start) = halt_start {
+        core.stop_halting(start, now);
+    }
+    let fault = core.resumed(ticket, kind, now);
+    RECORD.keep(&fault);
+    LOG.keep(&fault);
+    enable_interrupts();
     if kind != Wait::Schedule && !core.is_halting() {
         switch_if_withheld();
     }
@@ -89,15 +99,15 @@ fn schedule(slot: &Slot, ticket: Ticket) {
 }
 
 /// Halts the core until the ready interrupt has set the word, or the limit of the halt
-/// is over.
+/// is over. Interrupts are off before and after.
 ///
 /// ```text
 ///   waiter                       ready interrupt (this core)
-///   cli
 ///   word ready? no
 ///   timer set for the limit?
 ///   sti; hlt  ◄── the interrupt shadow of `sti` covers the `hlt`: the
 ///                 interrupt comes before the check or wakes the halt
+///   cli
 ///   word ready? yes
 /// ```
 ///
@@ -106,20 +116,13 @@ fn schedule(slot: &Slot, ticket: Ticket) {
 fn halt(core: &Core, ticket: Ticket, kind: Wait, parked: Tsc) -> PastLimit {
     let slot = core.slots.get(ticket);
     let deadline = parked.after(core.halt_limit(kind));
-    loop {
-        disable_interrupts();
-        if slot.is_ready(ticket) {
-            enable_interrupts();
-            return PastLimit::Over;
-        }
+    while !slot.is_ready(ticket) {
         if timer::wake_by(core.id, deadline) {
             enable_interrupts_and_halt();
-        } else {
-            let past_limit = core.halt_past_limit(ticket, kind, &ThisMachine);
-            enable_interrupts();
-            if past_limit == PastLimit::Schedule {
-                return past_limit;
-            }
+            disable_interrupts();
+        } else if core.halt_past_limit(ticket, kind, &ThisMachine) == PastLimit::Schedule {
+            return PastLimit::Schedule;
         }
     }
+    PastLimit::Over
 }

@@ -2,7 +2,7 @@
 //!
 //! # Overview
 //!
-//! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`] and
+//! A program uses [`start`], [`NonPreemptible`], [`status`], [`stats`], [`stall()`] and
 //! [`Service::stop`]; [`Prefetcher`] to read ahead; around a snapshot,
 //! [`Service::quiesce`] and [`Service::resume`]; after one, [`wait_for_restore`]. How it works is [`apf-core`](apf_core)'s
 //! documentation.
@@ -16,6 +16,7 @@
 //! | `prefetch` | tasks that touch announced memory |
 //! | `restore` | what follows a restore: each core is checked, and the program is told |
 //! | `ask` | figures and places that a program may ask for |
+//! | `stall` | how much of the time each core waited for pages |
 //! | `heap` | an allocator whose faults wait by schedule (feature `heap`) |
 //! | `metrics` | all figures as OpenMetrics text (feature `openmetrics`) |
 //! | `thread` | the service thread |
@@ -41,6 +42,7 @@ mod metrics;
 mod prefetch;
 mod restore;
 mod service;
+mod stall;
 mod status;
 mod thread;
 mod watch;
@@ -64,4 +66,5 @@ pub use metrics::{Metrics, metrics};
 pub use prefetch::Prefetcher;
 pub use restore::{restores, wait_for_restore};
 pub use service::{Config, Service, start};
+pub use stall::{Pressure, Stall, stall};
 pub use status::{Off, Status, status};

@@ -21,6 +21,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::ask;
+use crate::stall::{Pressure, Stall, stall};
 use crate::status::{Off, Status, status};
 
 /// The service's figures for a program's own registry:
@@ -34,6 +35,8 @@ use crate::status::{Off, Status, status};
 /// | `apf_service_NAME_total` | | each counter of [`ServiceStats`] |
 /// | `apf_waiting` | `core` | faults that wait now |
 /// | `apf_wait_seconds` | `core`, `wait`, `stage` | histograms of [`StageHistograms`] |
+/// | `apf_stall_seconds_total` | `core`, `kind` | total of [`Stall::some`] and [`Stall::full`] |
+/// | `apf_stall_ratio` | `core`, `kind`, `window` | their averages, from 0 to 1; the window is in seconds |
 ///
 /// A histogram's sum is that of its buckets' middles: at most 1/64 off.
 #[derive(Debug)]
@@ -67,6 +70,7 @@ impl Collector for Metrics {
         let cores: Vec<_> = ask::stats().collect();
         encode_waiting(&mut encoder, &cores)?;
         encode_counters(&mut encoder, &cores)?;
+        encode_stall(&mut encoder, &stall().collect::<Vec<_>>())?;
         encode_waits(&mut encoder, &cores, f64::from(ask::tsc_mhz()) * 1e6)
     }
 }
@@ -215,6 +219,32 @@ fn encode_waits(encoder: &mut DescriptorEncoder, cores: &[Core], cycles_per_seco
     Ok(())
 }
 
+fn encode_stall(encoder: &mut DescriptorEncoder, cores: &[(CoreId, Stall)]) -> fmt::Result {
+    let by_kind = |stall: &Stall| [("some", stall.some), ("full", stall.full)];
+    let help =
+        "Time in which a context waited for a page (some), and in which besides no task could run (full)";
+    let mut metric =
+        encoder.encode_descriptor("apf_stall", help, Some(&Unit::Seconds), MetricType::Counter)?;
+    for (core, stall) in cores {
+        for (kind, Pressure { total, .. }) in by_kind(stall) {
+            let labels = [("core", &*format!("{}", core.0)), ("kind", kind)];
+            ConstCounter::new(total.as_secs_f64()).encode(metric.encode_family(&labels)?)?;
+        }
+    }
+    let unit = Unit::Other("ratio".into());
+    let help = "Recent share of that time, as an average that decays exponentially in the window";
+    let mut metric = encoder.encode_descriptor("apf_stall", help, Some(&unit), MetricType::Gauge)?;
+    for (core, stall) in cores {
+        for (kind, Pressure { avg10, avg60, avg300, .. }) in by_kind(stall) {
+            for (window, percent) in [("10", avg10), ("60", avg60), ("300", avg300)] {
+                let labels = [("core", &*format!("{}", core.0)), ("kind", kind), ("window", window)];
+                ConstGauge::new(percent / 100.0).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 fn by_stage(stages: &StageHistograms) -> [(&'static str, &Histogram); 5] {
     [
         ("fault_to_parked", &stages.fault_to_parked),
@@ -228,6 +258,7 @@ fn by_stage(stages: &StageHistograms) -> [(&'static str, &Histogram); 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::time::Duration;
     use std::println;
 
     /// Two cores whose figures are known.
@@ -274,6 +305,35 @@ mod tests {
             assert!(text.lines().any(|found| found.starts_with(line)), "no {line:?}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    /// Stall times of one core.
+    #[derive(Debug)]
+    struct Stalled(Stall);
+
+    impl Collector for Stalled {
+        fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
+            encode_stall(&mut encoder, &[(CoreId(1), self.0)])
+        }
+    }
+
+    #[test]
+    fn stall_times_are_in_the_text_in_seconds_and_shares() {
+        let some = Pressure { total: Duration::from_millis(1500), avg10: 12.5, avg60: 50.0, avg300: 100.0 };
+        let text = text(Stalled(Stall { some, full: Pressure::default() }));
+        println!("{text}");
+        for line in [
+            "# TYPE apf_stall_seconds counter",
+            "# UNIT apf_stall_seconds seconds",
+            "apf_stall_seconds_total{core=\"1\",kind=\"some\"} 1.5",
+            "apf_stall_seconds_total{core=\"1\",kind=\"full\"} 0.0",
+            "# TYPE apf_stall_ratio gauge",
+            "apf_stall_ratio{core=\"1\",kind=\"some\",window=\"10\"} 0.125",
+            "apf_stall_ratio{core=\"1\",kind=\"some\",window=\"300\"} 1.0",
+            "apf_stall_ratio{core=\"1\",kind=\"full\",window=\"60\"} 0.0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line:?}");
+        }
     }
 
     #[test]

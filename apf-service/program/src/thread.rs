@@ -12,6 +12,7 @@ use crate::ffi;
 use crate::guard::NonPreemptible;
 use crate::log::{self, News};
 use crate::restore::Checks;
+use crate::stall;
 use crate::watch::{self, Observer, Watchdog};
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -61,7 +62,10 @@ extern "C" fn run(_: usize) {
             checks.look(report);
             log::post(News::Decision(*report));
         }
-        ask::stats().for_each(|(core, stats)| observer.look(core, stats));
+        ask::stats().for_each(|(core, stats)| {
+            observer.look(core, stats);
+            stall::look(core, stats);
+        });
         checks.run();
         log::announce();
         if count == 0 {

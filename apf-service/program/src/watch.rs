@@ -82,7 +82,7 @@ impl Watchdog {
 }
 
 /// Cores that there can be ([`CoreId`] above it are not observed).
-const CORES: usize = 64;
+pub const CORES: usize = 64;
 
 /// Reports what a core's counts show: once that it came near the host's limit of
 /// outstanding faults, beyond which the host stops the core for a fault; and whenever others of

@@ -140,7 +140,10 @@ impl Core {
             return NotPresent::Retry;
         }
         match wait {
-            Wait::Schedule => self.stats.schedule_waits.count(),
+            Wait::Schedule => {
+                self.stats.schedule_waits.count();
+                self.start_schedule_wait(now);
+            }
             Wait::Halt | Wait::HaltFirst => self.stats.halt_waits.count(),
         }
         NotPresent::Wait(ticket, wait)

@@ -129,7 +129,7 @@ impl Core {
         self.stats.wake_all.count();
         self.stats.woken.add(self.release_everyone(machine) as u64);
         if !self.own.take_expected_wake_all() {
-            self.own.begin(machine.now());
+            self.start_generation(machine.now());
             self.stats.restored.count();
         }
         // The service thread reports it.

@@ -159,4 +159,5 @@ fn ticket(n: NotPresent) -> Ticket {
 
 mod page_fault;
 mod ready;
+mod stall;
 mod waits;

@@ -137,11 +137,11 @@ fn a_halt_by_policy_has_the_shorter_limit_of_two() {
 #[test]
 fn halts_nest() {
     let core = machine(1).first();
-    core.start_halting();
-    core.start_halting();
-    core.stop_halting();
+    let outer = core.start_halting(Tsc(1));
+    let inner = core.start_halting(Tsc(2));
+    core.stop_halting(inner, Tsc(3));
     assert!(core.is_halting());
-    core.stop_halting();
+    core.stop_halting(outer, Tsc(4));
     assert!(!core.is_halting());
 }
 

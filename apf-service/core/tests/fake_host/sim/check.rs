@@ -32,6 +32,7 @@ impl World {
             ensure(core.slots.in_use() == in_use, || "slots and waits differ in number".into())?;
             let undone = core.has_events() && !self.called.get();
             ensure(!undone, || "an event waits, and the service thread was not called".into())?;
+            guest.stalled.check(&guest.core.stats, self.clock)?;
         }
         let early: usize = self.guests.iter().map(|guest| guest.core.early()).sum();
         ensure(early == self.early.get() as usize, || {
@@ -70,7 +71,7 @@ impl World {
                 "wake-all or its limit left one halting".into()
             })?;
             self.check_counters()?;
-            self.clock += 1000;
+            self.advance(1000);
             self.watchdog(0);
             self.deliver_everything()?;
             self.check_nobody_waits("wake-all or limits, and watchdog")?;

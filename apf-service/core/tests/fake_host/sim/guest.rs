@@ -8,12 +8,13 @@ use apf_core::classify::{Context, Task, Wait};
 use apf_core::early_ready::EarlyCount;
 use apf_core::event::CoreId;
 use apf_core::outcome::{NotPresent, PageFault, Work};
-use apf_core::per_core::{Core, Machine};
+use apf_core::per_core::{Core, HaltStart, Machine};
 use apf_core::protocol::Token;
 use apf_core::slot::{Slot, Ticket};
 use apf_core::time::Tsc;
 
 use super::host::Host;
+use super::stall::Stalled;
 use super::step::Place;
 
 const KERNEL_TEXT: Range<u64> = 0x1000..0x2000;
@@ -25,6 +26,8 @@ pub struct Waiting {
     pub token: Token,
     pub ticket: Ticket,
     pub kind: Wait,
+    /// If it halts.
+    pub start: Option<HaltStart>,
     /// It was seen released.
     pub released: bool,
     /// Something other than its ready may release it.
@@ -49,6 +52,9 @@ pub struct Guest {
     pub lost: bool,
     /// The host lied, so that nobody can say what should be.
     pub deceived: bool,
+    /// No task could run at the scheduler's last decision.
+    pub is_idle: bool,
+    pub stalled: Stalled,
 }
 
 impl Guest {
@@ -59,6 +65,22 @@ impl Guest {
     pub fn excuse(&mut self, which: impl Fn(&Waiting) -> bool) {
         let waits = self.halting.iter_mut().chain(&mut self.scheduled);
         waits.filter(|wait| which(wait)).for_each(|wait| wait.excused = true);
+    }
+
+    /// Adds time in which nothing has changed to the stall times.
+    pub fn sum_up(&mut self, time: u64) {
+        if self.waits().next().is_some() {
+            self.stalled.some += time;
+            if self.is_idle || !self.halting.is_empty() {
+                self.stalled.full += time;
+            }
+        }
+    }
+
+    /// The scheduler chooses a task; without work it is the idle task.
+    pub fn choose(&mut self, has_work: bool, now: Tsc) {
+        self.is_idle = !has_work;
+        self.core.note_work(has_work, || now);
     }
 
     /// Makes the host do something that needs to see the area.

@@ -10,6 +10,7 @@
 //! | `lives` | arming, disarming, a VMM that restores the guest |
 //! | `remote` | ready tokens that arrive on another core |
 //! | `unusual` | page faults that are no ordinary not-presents |
+//! | `stall` | stall times, summed up independently |
 //! | `check` | invariants, after each step and in the end |
 
 mod check;
@@ -17,6 +18,7 @@ mod guest;
 mod host;
 mod lives;
 mod remote;
+mod stall;
 pub mod step;
 mod unusual;
 pub mod world;

@@ -133,6 +133,11 @@ pub enum Step {
     HaltLimit {
         core: u8,
     },
+    /// The scheduler chooses a task; without work it is the idle task.
+    Schedule {
+        core: u8,
+        has_work: bool,
+    },
     /// An ordinary fault, or one with reason bits unknown, at an address that is no token.
     OtherFault {
         core: u8,
@@ -198,7 +203,8 @@ impl Step {
             75..109 => Self::Complete { core, nth: a },
             109..115 => Self::CompleteElsewhere { core, nth: a, to: b },
             115..150 => Self::Interrupt { core },
-            150..178 => Self::Service { events: if a < 64 { b } else { b % 4 } },
+            150..170 => Self::Service { events: if a < 64 { b } else { b % 4 } },
+            170..178 => Self::Schedule { core, has_work: a % 2 == 0 },
             178..208 => Self::Run { core, nth: a },
             208..210 => Self::WakeAll { core },
             210..212 => Self::Restore { lost: (a % 4 == 0).then_some(core) },

@@ -16,6 +16,7 @@ use apf_core::time::Tsc;
 
 use super::guest::{Guest, Waiting, retries};
 use super::host::Host;
+use super::stall::Stalled;
 use super::step::{Forged, Place, Rules, Step};
 
 /// The lower bits of tokens of a core that there is not.
@@ -69,6 +70,8 @@ impl World {
             hidden: None,
             lost: false,
             deceived: false,
+            is_idle: false,
+            stalled: Stalled::default(),
         };
         let mut world = Self {
             rules,
@@ -85,8 +88,14 @@ impl World {
     }
 
     pub fn tick(&mut self) -> Tsc {
-        self.clock += 1;
+        self.advance(1);
         Tsc(self.clock)
+    }
+
+    /// Lets time go by, in which nothing changes.
+    pub fn advance(&mut self, time: u64) {
+        self.clock += time;
+        self.guests.iter_mut().for_each(|guest| guest.sum_up(time));
     }
 
     /// Does one step, and checks what must hold after it.
@@ -140,6 +149,10 @@ impl World {
             }
             Step::Watchdog { limit } => self.watchdog(limit.into()),
             Step::HaltLimit { core } => drop(self.halt_limit(at(core))?),
+            Step::Schedule { core, has_work } => {
+                let now = self.tick();
+                self.guests[at(core)].choose(has_work, now);
+            }
             Step::OtherFault { core, unknown } => self.other_fault(at(core), unknown)?,
             Step::Lose { core, nth } => {
                 let guest = &mut self.guests[at(core)];
@@ -235,6 +248,9 @@ impl World {
         let delivered = self.was_delivered(index, token);
         let view = self.view(index, place);
         let guest = &mut self.guests[index];
+        if place.is_application() {
+            guest.choose(true, view.now);
+        }
         let before = retries(&guest.core);
         let overflows = guest.core.stats.overflow_halts.get();
         // Whoever waits under a token used twice is let go.
@@ -256,12 +272,12 @@ impl World {
                 if kind != expected {
                     return Err(format!("a fault in {place:?} waits by {kind:?}"));
                 }
-                let wait = Waiting { token, ticket, kind, released: false, excused: false };
+                let mut wait = Waiting { token, ticket, kind, start: None, released: false, excused: false };
                 guest.core.slots.get(ticket).park(view.now);
                 match kind {
                     Wait::Schedule => guest.scheduled.push(wait),
                     Wait::Halt | Wait::HaltFirst => {
-                        guest.core.start_halting();
+                        wait.start = Some(guest.core.start_halting(view.now));
                         guest.halting.push(wait);
                     }
                 }
@@ -353,9 +369,12 @@ impl World {
         match (wait.kind, past_limit) {
             (Wait::Halt, PastLimit::Over) if slot.is_ready(wait.ticket) => wait.excused = true,
             (Wait::HaltFirst, PastLimit::Schedule) if !slot.is_ready(wait.ticket) => {
-                guest.core.stop_halting();
                 let wait = guest.halting.pop().expect("seen above");
-                guest.scheduled.push(Waiting { kind: Wait::Schedule, ..wait });
+                // A task is running.
+                guest.choose(true, view.now);
+                guest.core.stop_halting(wait.start.expect("it halts"), view.now);
+                guest.core.start_schedule_wait(view.now);
+                guest.scheduled.push(Waiting { kind: Wait::Schedule, start: None, ..wait });
             }
             other => return Err(format!("past its limit a wait became {other:?}")),
         }
@@ -371,7 +390,7 @@ impl World {
             if !innermost.released {
                 return Ok(false);
             }
-            guest.core.stop_halting();
+            guest.core.stop_halting(innermost.start.expect("it halts"), now);
             guest.halting.pop();
             innermost
         } else {
@@ -381,7 +400,9 @@ impl World {
             }
             let nth = nth as usize % released;
             let (at, _) = guest.scheduled.iter().enumerate().filter(|(_, w)| w.released).nth(nth).unwrap();
-            guest.scheduled.remove(at)
+            let wait = guest.scheduled.remove(at);
+            guest.choose(true, now);
+            wait
         };
         guest.core.resumed(wait.ticket, wait.kind, now);
         guest.resumes += 1;

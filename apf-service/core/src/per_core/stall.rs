@@ -1,0 +1,132 @@
+//! When a core is stalled: *some* while a context of it waits for a page, *full* while, besides,
+//! no task of it can run, as the core idles or halts.
+//!
+//! ```text
+//!   waits by schedule    0 → 1 → 2 ────────────→ 1 → 0
+//!   halts                            ├───────┤
+//!   no task can run              ├─────────────┤
+//!
+//!   scheduled            ├───────────┤       ├───────┤     some = scheduled + halting
+//!   idle                         ├───┤       ├─┤           full = idle + halting
+//!   halting                          ├───────┤
+//! ```
+//!
+//! A wait by schedule lasts until its task runs again, as in Linux, where a task that waits for a
+//! page is delayed until it has been scheduled (`folio_wait_bit_common` in `mm/filemap.c` then
+//! calls `psi_memstall_leave`). What a core halts is full: "nothing productive could run even if it
+//! were runnable" (`psi_group_change` in `kernel/sched/psi.c`).
+//!
+//! Each edge comes with interrupts off on its core, with a time that was read since they are.
+#![forbid(unsafe_code)]
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::Core;
+use crate::time::Tsc;
+
+/// Start of a halt, for its end.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct HaltStart {
+    /// Nobody waited by schedule then, and nobody halted. So nobody else does until its end.
+    is_alone: bool,
+}
+
+impl Core {
+    /// Notes that a context starts to wait by schedule, or goes on so.
+    #[inline]
+    pub fn start_schedule_wait(&self, now: Tsc) {
+        let scheduled = &self.stats.stall.scheduled;
+        if !scheduled.is_under_way() {
+            scheduled.begin(now);
+        }
+    }
+
+    /// Notes that a wait by schedule is over whose slot has just been freed.
+    #[inline]
+    pub(super) fn end_schedule_wait(&self, now: Tsc) {
+        if self.slots.in_use() == 0 {
+            self.stats.stall.scheduled.end(now);
+        }
+    }
+
+    /// Notes that a context starts to halt for its page: until it [stops](Self::stop_halting), nothing
+    /// but interrupts runs on this core.
+    #[inline]
+    pub fn start_halting(&self, now: Tsc) -> HaltStart {
+        let stall = &self.stats.stall;
+        let is_alone = !self.is_halting() && !stall.scheduled.is_under_way();
+        if is_alone {
+            stall.halting.begin(now);
+        } else if !self.is_halting() {
+            self.interrupt_waits(now);
+        }
+        self.own.start_halting();
+        HaltStart { is_alone }
+    }
+
+    /// Notes that the innermost halting context continues. Its slot is not free yet.
+    #[inline]
+    pub fn stop_halting(&self, start: HaltStart, now: Tsc) {
+        self.own.stop_halting();
+        if start.is_alone {
+            self.stats.stall.halting.end(now);
+        } else if !self.is_halting() {
+            self.continue_waits(now);
+        }
+    }
+
+    /// Lets a halt take the place of waits by schedule.
+    #[cold]
+    fn interrupt_waits(&self, now: Tsc) {
+        let stall = &self.stats.stall;
+        stall.scheduled.end(now);
+        if stall.idle.is_under_way() {
+            stall.idle.end(now);
+        }
+        stall.halting.begin(now);
+    }
+
+    /// Reverses it, unless nobody waits any more: a context may have resumed between the fault
+    /// that halts and its halt.
+    #[cold]
+    fn continue_waits(&self, now: Tsc) {
+        let stall = &self.stats.stall;
+        stall.halting.end(now);
+        if self.slots.in_use() > 1 {
+            stall.scheduled.begin(now);
+            if !self.has_work() {
+                stall.idle.begin(now);
+            }
+        }
+    }
+
+    /// Notes whether the scheduler, which is about to choose a task, has one that can run.
+    #[inline]
+    pub fn note_work(&self, has_work: bool, now: impl FnOnce() -> Tsc) {
+        if has_work == self.has_work() {
+            return;
+        }
+        self.shared.is_idle.store(!has_work, Relaxed);
+        let stall = &self.stats.stall;
+        if has_work {
+            if stall.idle.is_under_way() {
+                stall.idle.end(now());
+            }
+        } else if stall.scheduled.is_under_way() {
+            stall.idle.begin(now());
+        }
+    }
+
+    /// Returns whether a task could run when the scheduler last looked. To be asked on any core.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        !self.shared.is_idle.load(Relaxed)
+    }
+
+    /// Starts a new generation, on what may be another host with another time.
+    pub(super) fn start_generation(&self, now: Tsc) {
+        self.own.begin(now);
+        self.stats.stall.restart(now);
+    }
+}
