@@ -13,7 +13,7 @@ use crate::guard::NonPreemptible;
 use crate::log::{self, News};
 use crate::restore::Checks;
 use crate::stall;
-use crate::watch::{self, Observer, Watchdog};
+use crate::watch::{self, OBSERVER, Watchdog};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -47,7 +47,6 @@ extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
     let mut reports = [Report::NONE; BATCH];
     let mut watchdog = Watchdog::new(watch::limit());
-    let mut observer = Observer::new();
     let mut checks = Checks::default();
     loop {
         let seen = ffi::work();
@@ -63,7 +62,7 @@ extern "C" fn run(_: usize) {
             log::post(News::Decision(*report));
         }
         ask::stats().for_each(|(core, stats)| {
-            observer.look(core, stats);
+            OBSERVER.look(core, stats);
             stall::look(core, stats);
         });
         checks.run();

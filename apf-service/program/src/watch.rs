@@ -1,8 +1,7 @@
 //! Conditions that the service thread watches: overdue waits, cores near the host's limit,
 //! wake-alls.
 
-use core::mem::replace;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
 use apf_core::event::CoreId;
@@ -84,64 +83,76 @@ impl Watchdog {
 /// Cores that there can be ([`CoreId`] above it are not observed).
 pub const CORES: usize = 64;
 
+/// Observer of the running service. It outlives the service, as the cores' counts do: a service
+/// that is started again reports only what is new.
+pub static OBSERVER: Observer = Observer::new();
+
 /// Reports what a core's counts show: once that it came near the host's limit of
 /// outstanding faults, beyond which the host stops the core for a fault; and whenever others of
 /// its counts have grown.
 pub struct Observer {
-    warned: [bool; CORES],
-    wake_alls: [u64; CORES],
-    overdue_halts: [u64; CORES],
-    unexplained: [u64; CORES],
-    no_room: [u64; CORES],
+    warned: [AtomicBool; CORES],
+    wake_alls: [AtomicU64; CORES],
+    overdue_halts: [AtomicU64; CORES],
+    unexplained: [AtomicU64; CORES],
+    no_room: [AtomicU64; CORES],
     /// In groups of [`MANY_EMPTY`].
-    empty: [u64; CORES],
+    empty: [AtomicU64; CORES],
 }
 
 impl Observer {
     /// Nothing has been reported.
-    pub const fn new() -> Self {
-        const NONE: [u64; CORES] = [0; CORES];
+    const fn new() -> Self {
         Self {
-            warned: [false; CORES],
-            wake_alls: NONE,
-            overdue_halts: NONE,
-            unexplained: NONE,
-            no_room: NONE,
-            empty: NONE,
+            warned: [const { AtomicBool::new(false) }; CORES],
+            wake_alls: [const { AtomicU64::new(0) }; CORES],
+            overdue_halts: [const { AtomicU64::new(0) }; CORES],
+            unexplained: [const { AtomicU64::new(0) }; CORES],
+            no_room: [const { AtomicU64::new(0) }; CORES],
+            empty: [const { AtomicU64::new(0) }; CORES],
         }
     }
 
-    /// Looks at one core.
-    pub fn look(&mut self, core: CoreId, stats: &CoreStats) {
+    /// Looks at one core, and passes its news to the log.
+    pub fn look(&self, core: CoreId, stats: &CoreStats) {
+        self.news(core, stats).into_iter().flatten().for_each(log::post);
+    }
+
+    /// Returns what has not been reported yet. Called by the service thread only, and there is
+    /// one at a time.
+    fn news(&self, core: CoreId, stats: &CoreStats) -> [Option<News>; 6] {
         let at = usize::from(core.0);
         if at >= CORES {
-            return;
+            return [const { None }; 6];
         }
-        let warned = &mut self.warned[at];
         let most_outstanding = stats.most_outstanding.get();
-        if !*warned && most_outstanding >= NEAR_LIMIT {
-            *warned = true;
-            log::post(News::NearLimit { core, most_outstanding });
+        let near_limit = !self.warned[at].load(Ordering::Relaxed) && most_outstanding >= NEAR_LIMIT;
+        if near_limit {
+            self.warned[at].store(true, Ordering::Relaxed);
         }
-        let grown = |counter: &Counter, group: u64, seen: &mut u64| {
+        let grown = |counter: &Counter, group: u64, seen: &AtomicU64| {
             let count = counter.get();
-            (replace(seen, count / group) != count / group).then_some(count)
+            let grown = seen.load(Ordering::Relaxed) != count / group;
+            if grown {
+                seen.store(count / group, Ordering::Relaxed);
+            }
+            grown.then_some(count)
         };
-        let news = [
-            grown(&stats.overdue_halts, 1, &mut self.overdue_halts[at])
+        [
+            near_limit.then_some(News::NearLimit { core, most_outstanding }),
+            grown(&stats.overdue_halts, 1, &self.overdue_halts[at])
                 .map(|count| News::OverdueHalt { core, count }),
-            grown(&stats.unexplained_retries, 1, &mut self.unexplained[at])
+            grown(&stats.unexplained_retries, 1, &self.unexplained[at])
                 .map(|count| News::Unexplained { core, count }),
-            grown(&stats.no_room_retries, 1, &mut self.no_room[at]).map(|count| News::NoRoom { core, count }),
-            grown(&stats.spurious_interrupts, MANY_EMPTY, &mut self.empty[at])
+            grown(&stats.no_room_retries, 1, &self.no_room[at]).map(|count| News::NoRoom { core, count }),
+            grown(&stats.spurious_interrupts, MANY_EMPTY, &self.empty[at])
                 .map(|count| News::ManyEmpty { core, count }),
-            grown(&stats.wake_all, 1, &mut self.wake_alls[at]).map(|count| News::WakeAll {
+            grown(&stats.wake_all, 1, &self.wake_alls[at]).map(|count| News::WakeAll {
                 core,
                 count,
                 waiters: stats.woken.get(),
             }),
-        ];
-        news.into_iter().flatten().for_each(log::post);
+        ]
     }
 }
 
@@ -153,19 +164,27 @@ mod tests {
     #[test]
     fn the_observer_warns_once_for_each_core() {
         let stats: Box<CoreStats> = Box::default();
-        let mut observer = Observer::new();
+        let observer = Observer::new();
+        let near = |core| observer.news(CoreId(core), &stats)[0].is_some();
         stats.most_outstanding.raise(NEAR_LIMIT - 1);
-        observer.look(CoreId(1), &stats);
-        assert!(!observer.warned[1]);
+        assert!(!near(1));
+        stats.most_outstanding.raise(NEAR_LIMIT);
+        assert_eq!([near(1), near(1), near(0), near(0)], [true, false, true, false]);
+    }
+
+    #[test]
+    fn a_service_that_is_started_again_repeats_no_warning() {
+        let stats: Box<CoreStats> = Box::default();
+        // Each thread looks through the one observer.
+        let thread = || OBSERVER.news(CoreId(1), &stats).into_iter().flatten().count();
         stats.most_outstanding.raise(NEAR_LIMIT);
         stats.wake_all.count();
         stats.overdue_halts.count();
         stats.unexplained_retries.count();
         stats.spurious_interrupts.add(2 * MANY_EMPTY - 1);
-        observer.look(CoreId(1), &stats);
-        assert_eq!((observer.warned[1], observer.warned[0]), (true, false));
-        assert_eq!((observer.wake_alls[1], observer.overdue_halts[1]), (1, 1));
-        assert_eq!((observer.unexplained[1], observer.no_room[1], observer.empty[1]), (1, 0, 1));
+        assert_eq!([thread(), thread()], [5, 0]);
+        stats.overdue_halts.count();
+        assert_eq!([thread(), thread()], [1, 0], "what is new");
     }
 
     #[test]
