@@ -3,10 +3,10 @@
 //! The two kinds are those of Linux for memory (pressure stall information, PSI:
 //! `Documentation/accounting/psi.rst`, `kernel/sched/psi.c`), for one core:
 //!
-//! ```text
-//!   SOME = delayed tasks != 0
-//!   FULL = delayed tasks != 0 && productive tasks == 0
-//! ```
+//! | kind | time in which |
+//! |---|---|
+//! | some | at least one task is delayed |
+//! | full | besides, none does work |
 #![forbid(unsafe_code)]
 
 use core::sync::atomic::{

@@ -13,8 +13,8 @@
 //!
 //! A wait by schedule lasts until its task runs again, as in Linux, where a task that waits for a
 //! page is delayed until it has been scheduled (`folio_wait_bit_common` in `mm/filemap.c` then
-//! calls `psi_memstall_leave`). What a core halts is full: "nothing productive could run even if it
-//! were runnable" (`psi_group_change` in `kernel/sched/psi.c`).
+//! calls `psi_memstall_leave`). A halt is full, as in Linux the time is in which a core reclaims
+//! memory: no task could use the core, ready or not (`psi_group_change` in `kernel/sched/psi.c`).
 //!
 //! Each edge comes with interrupts off on its core, with a time that was read since they are.
 #![forbid(unsafe_code)]
