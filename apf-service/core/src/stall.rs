@@ -101,9 +101,6 @@ pub struct StallTime {
     pub full: u64,
 }
 
-/// A reader that takes longer was interrupted, and reads again: what was under way at first may be over.
-const LONGEST_READING: u64 = 100_000;
-
 impl Stall {
     /// Reads the time, the time under way included. `now` reads the caller's counter. Where the counters of
     /// two cores differ, a later time may be less by that difference.
@@ -113,10 +110,8 @@ impl Stall {
         let mut tries = 100;
         let ([scheduled, idle, halting], at) = loop {
             tries -= 1;
-            let before = now();
-            let (first, second) = (self.published(), self.published());
-            let at = now();
-            if tries == 0 || first == second && at.since(before) < LONGEST_READING {
+            let (first, at, second) = (self.published(), now(), self.published());
+            if tries == 0 || first == second {
                 break (second.map(|published| total(published, at)), at);
             }
         };
@@ -124,16 +119,16 @@ impl Stall {
         StallTime { at, some, full: (idle + halting).min(some) }
     }
 
-    /// Returns the states. If two readings are the same, they are of one moment:
+    /// Returns the states. If two readings are the same, the states were these at each moment between:
     ///
     /// ```text
     ///   core                                reader
     ///   scheduled: ends (Release)           reads all three (Acquire)
-    ///   halting: begins (Release)           reads all three again: the same
+    ///   halting: begins (Release)           reads the counter
+    ///                                       reads all three again: the same
     /// ```
     ///
-    /// No state returns to an earlier value except after no time. So between the two readings
-    /// there was a moment at which the three were what has been read.
+    /// No state returns to an earlier value except after no time.
     fn published(&self) -> [u64; 3] {
         [&self.scheduled, &self.idle, &self.halting].map(|time| time.published.load(Acquire))
     }
@@ -201,16 +196,13 @@ mod tests {
         let mut reads = 0;
         let time = stall.read(|| {
             reads += 1;
-            match reads {
-                1 => Tsc(110),
-                2 => {
-                    stall.scheduled.end(Tsc(120));
-                    stall.halting.begin(Tsc(120));
-                    stall.halting.end(Tsc(130));
-                    Tsc(1_000_110)
-                }
-                _ => Tsc(1_000_120),
+            if reads > 1 {
+                return Tsc(1_000_120);
             }
+            stall.scheduled.end(Tsc(120));
+            stall.halting.begin(Tsc(120));
+            stall.halting.end(Tsc(130));
+            Tsc(1_000_110)
         });
         assert_eq!(time, StallTime { at: Tsc(1_000_120), some: 30, full: 10 });
     }
@@ -220,7 +212,7 @@ mod tests {
         let stall = Stall::default();
         let mut now = 0;
         let time = stall.read(|| {
-            now += LONGEST_READING;
+            now += 100_000;
             if stall.halting.is_under_way() {
                 stall.halting.end(Tsc(now));
             } else {
@@ -249,11 +241,16 @@ mod tests {
                         stall.halting.end(Tsc(time));
                         stall.scheduled.begin(Tsc(time));
                     }
+                    // A state lasts far longer than a reading. Else the reader would give up.
+                    (0..20).for_each(|_| core::hint::spin_loop());
                 }
             });
+            let mut before = StallTime { at: Tsc(1), some: 0, full: 0 };
             while !core.is_finished() {
                 let time = stall.read(|| Tsc(clock.load(Acquire)));
                 assert!(time.full <= time.some && time.some <= time.at.0, "{time:?}");
+                assert!(time.some >= before.some && time.full >= before.full, "{before:?}, then {time:?}");
+                before = time;
             }
         });
         let time = stall.read(|| Tsc(200_000));
