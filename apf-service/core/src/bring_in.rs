@@ -2,13 +2,13 @@
 #![forbid(unsafe_code)]
 
 /// Size of a page in bytes.
-const PAGE: usize = 4096;
+pub const PAGE: usize = 4096;
 
 /// Returns one address in each page of the `length` bytes from `start`: `start`, and then the first
 /// of each further page.
 // Inlined, since the caller must not leave its own section (see the kernel side's `entries`).
 #[inline(always)]
-pub fn each_page(start: usize, length: usize) -> impl Iterator<Item = usize> {
+pub fn each_page(start: usize, length: usize) -> impl Iterator<Item = usize> + Clone {
     let end = start.saturating_add(length);
     let mut next = start;
     core::iter::from_fn(move || {

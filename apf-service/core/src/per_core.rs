@@ -81,8 +81,8 @@ pub(crate) struct Shared {
     pub(crate) events: ArrayQueue<Event>,
     /// An event found the queue full.
     overflowed: AtomicBool,
-    /// No task could run when the scheduler last looked.
-    is_idle: AtomicBool,
+    /// A task could run when the scheduler last looked.
+    has_work: AtomicBool,
 }
 
 /// State of one core, grouped by owner.
@@ -110,7 +110,7 @@ impl Core {
             early: EarlyReady::default(),
             events: ArrayQueue::new(QUEUE),
             overflowed: AtomicBool::new(false),
-            is_idle: AtomicBool::new(false),
+            has_work: AtomicBool::new(true),
         };
         Self {
             host: HostSide::default(),

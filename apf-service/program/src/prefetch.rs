@@ -14,6 +14,7 @@ use crossbeam_queue::ArrayQueue;
 
 use crate::error::StartError;
 use crate::ffi;
+use apf_core::bring_in::each_page;
 use apf_core::event::CoreId;
 
 /// Above the kernel's normal one: a touch is short, and is to come before the
@@ -23,7 +24,6 @@ const PRIORITY: u8 = 3;
 const STACK: usize = 32 * 1024;
 /// Pages that can be announced and not touched yet.
 const QUEUE: usize = 4096;
-const PAGE: usize = 4096;
 
 static PAGES: AtomicPtr<ArrayQueue<usize>> = AtomicPtr::new(core::ptr::null_mut());
 static WORK: AtomicU32 = AtomicU32::new(0);
@@ -84,10 +84,9 @@ impl Prefetcher {
     pub fn announce(&self, range: &'static [u8]) -> usize {
         let (Some(pages), false) = (pages(), range.is_empty()) else { return 0 };
         let first = range.as_ptr().expose_provenance();
-        // One byte in each page: the first that is of the range.
-        let each = first / PAGE..=(first + range.len() - 1) / PAGE;
+        let mut each = each_page(first, range.len());
         let wakes = self.tasks.len().min(each.clone().count());
-        let refused = each.map(|page| first.max(page * PAGE)).find(|&page| pages.push(page).is_err());
+        let refused = each.find(|&page| pages.push(page).is_err());
         WORK.fetch_add(1, Ordering::Release);
         (0..wakes).for_each(|_| ffi::futex_wake(&WORK));
         // Let them go ahead.
@@ -137,6 +136,7 @@ extern "C" fn run(_: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use apf_core::bring_in::PAGE;
 
     static RANGE: [u8; 3 * PAGE] = [0; 3 * PAGE];
 

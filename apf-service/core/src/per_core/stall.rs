@@ -107,7 +107,7 @@ impl Core {
         if has_work == self.has_work() {
             return;
         }
-        self.shared.is_idle.store(!has_work, Relaxed);
+        self.shared.has_work.store(has_work, Relaxed);
         let stall = &self.stats.stall;
         if has_work {
             if stall.idle.is_under_way() {
@@ -121,7 +121,7 @@ impl Core {
     /// Returns whether a task could run when the scheduler last looked. To be asked on any core.
     #[inline]
     pub fn has_work(&self) -> bool {
-        !self.shared.is_idle.load(Relaxed)
+        self.shared.has_work.load(Relaxed)
     }
 
     /// Starts a new generation, on what may be another host with another time.

@@ -157,6 +157,35 @@ fn ticket(n: NotPresent) -> Ticket {
     }
 }
 
+type Way = fn(&Cores);
+
+/// All that ends a wait by schedule for token 5 besides its ready on its own core.
+const WAYS_TO_END_A_WAIT: [(&str, Way); 7] = [
+    ("its token again, whose wait is over first", |m| {
+        let again = m.waits(5, Wait::Schedule);
+        m.first().resumed(again, Wait::Schedule, m.now());
+    }),
+    ("the end of a generation", |m| m.first().end(m)),
+    ("a new generation", |m| m.first().begin(m)),
+    ("wake-all", |m| {
+        m.deliver(u32::MAX);
+    }),
+    ("its ready on another core", |m| {
+        m.deliver_on(1, 5);
+        m.reports();
+    }),
+    ("a full queue", |m| {
+        for n in 0..=QUEUE as u32 {
+            m.deliver_on(1, 1000 + n);
+        }
+        m.reports();
+    }),
+    ("the watchdog", |m| {
+        m.now.set(m.now.get() + 20);
+        retry_overdue(m, 10);
+    }),
+];
+
 mod page_fault;
 mod ready;
 mod stall;

@@ -151,25 +151,7 @@ fn a_wait_that_ends_between_a_fault_and_its_halt_leaves_only_the_halt() {
 
 #[test]
 fn whatever_ends_a_wait_its_time_ends_when_its_task_runs() {
-    type Way = fn(&Cores);
-    let ways: [(&str, Way); 5] = [
-        ("its token again, whose wait is over first", |m| {
-            let again = m.wait_at(120, 5, Wait::Schedule);
-            m.resume_at(130, again);
-        }),
-        ("the end of a generation", |m| m.first().end(m)),
-        ("wake-all", |m| {
-            m.deliver(u32::MAX);
-        }),
-        ("its ready on another core", |m| {
-            m.deliver_on(1, 5);
-            m.reports();
-        }),
-        ("the watchdog", |m| {
-            retry_overdue(m, 10);
-        }),
-    ];
-    for (way, end) in ways {
+    for (way, end) in WAYS_TO_END_A_WAIT {
         let m = machine(2);
         let t = m.wait_at(100, 5, Wait::Schedule);
         m.now.set(150);

@@ -5,32 +5,7 @@ use super::*;
 /// Would fail if the word were set and the task that sleeps on it were not woken.
 #[test]
 fn whatever_ends_a_wait_by_schedule_wakes_its_task() {
-    type Way = fn(&Cores);
-    let ways: [(&str, Way); 7] = [
-        ("its token again", |m| {
-            m.waits(5, Wait::Halt);
-        }),
-        ("the end of a generation", |m| m.first().end(m)),
-        ("a new generation", |m| m.first().begin(m)),
-        ("wake-all", |m| {
-            m.deliver(u32::MAX);
-        }),
-        ("its ready on another core", |m| {
-            m.deliver_on(1, 5);
-            m.reports();
-        }),
-        ("a full queue", |m| {
-            for n in 0..=QUEUE as u32 {
-                m.deliver_on(1, 1000 + n);
-            }
-            m.reports();
-        }),
-        ("the watchdog", |m| {
-            m.now.set(99);
-            retry_overdue(m, 10);
-        }),
-    ];
-    for (way, end) in ways {
+    for (way, end) in WAYS_TO_END_A_WAIT {
         let m = machine(2);
         let t = m.waits(5, Wait::Schedule);
         m.sleep(t);
