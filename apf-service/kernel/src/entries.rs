@@ -92,26 +92,51 @@ fn vectors(start: usize, count: usize) {
     }
 }
 
+/// Writes piece after piece with `write`, which gets a piece's start and length. As without pieces, all
+/// is written unless there is no room for it; after an error, the length of what was written before.
+#[inline(always)]
+fn in_pieces(start: usize, length: usize, write: impl Fn(usize, usize) -> usize) -> usize {
+    let mut done = 0;
+    loop {
+        let piece = first_piece(start + done, length - done);
+        let wrote = write(start + done, piece).cast_signed();
+        if wrote < 0 && done > 0 {
+            return done;
+        }
+        if wrote < piece.cast_signed() || done + piece == length {
+            return done.wrapping_add_signed(wrote);
+        }
+        done += piece;
+    }
+}
+
+/// Defines the entry of a call. In `$body` the call's name is the kernel's function.
+macro_rules! entry {
+    ($name:ident($($argument:ident),*) $body:block) => {
+        #[unsafe(export_name = concat!("apf_entry_", stringify!($name)))]
+        #[unsafe(link_section = concat!(".apf_entry.", stringify!($name)))]
+        unsafe extern "C" fn $name($($argument: usize),*) -> usize {
+            unsafe extern "C" {
+                // Arguments and results are integers and pointers, each of which this ABI passes in a
+                // register, narrow ones too, so it does not matter that some are no `usize`.
+                fn $name($($argument: usize),*) -> usize;
+            }
+            $body
+        }
+    };
+}
+
 /// Defines the entry of each call: what it does before the kernel's function. An argument that this
 /// changes reaches the kernel changed.
 macro_rules! entries {
     ($($name:ident($($argument:ident),*) { $($before:tt)* })*) => {
-        mod kernel {
-            unsafe extern "C" {
-                $(pub fn $name($($argument: usize),*) -> usize;)*
-            }
-        }
-        $(
-            #[unsafe(export_name = concat!("apf_entry_", stringify!($name)))]
-            #[unsafe(link_section = concat!(".apf_entry.", stringify!($name)))]
-            unsafe extern "C" fn $name($($argument: usize),*) -> usize {
+        $(entry! {
+            $name($($argument),*) {
                 $($before)*
-                // SAFETY: the caller's obligation. Arguments and results are integers and pointers, each
-                // of which this ABI passes in a register, narrow ones too, so it does not matter that
-                // some are no `usize`.
-                unsafe { kernel::$name($($argument),*) }
+                // SAFETY: the caller's obligation.
+                unsafe { $name($($argument),*) }
             }
-        )*
+        })*
     };
 }
 
@@ -188,40 +213,16 @@ entries! {
     sys_secure_rand64(value) { object(value, POINTER); }
 }
 
-macro_rules! write_in_pieces {
-    ($($name:ident($($flags:ident)?))*) => {
-        mod kernel_write {
-            unsafe extern "C" {
-                $(pub fn $name(fd: usize, buffer: usize, length: usize $(, $flags: usize)?) -> isize;)*
-            }
-        }
-        $(
-            #[unsafe(export_name = concat!("apf_entry_", stringify!($name)))]
-            #[unsafe(link_section = concat!(".apf_entry.", stringify!($name)))]
-            unsafe extern "C" fn $name(
-                fd: usize, buffer: usize, length: usize $(, $flags: usize)?
-            ) -> isize {
-                let mut done = 0;
-                loop {
-                    let piece = first_piece(buffer + done, length - done);
-                    // SAFETY: the caller's obligation.
-                    let wrote = unsafe { kernel_write::$name(fd, buffer + done, piece $(, $flags)?) };
-                    if wrote < 0 && done > 0 {
-                        return done as isize;
-                    }
-                    if wrote < piece as isize || done + piece == length {
-                        return done as isize + wrote;
-                    }
-                    done += piece;
-                }
-            }
-        )*
-    };
+entry! {
+    sys_write(fd, buffer, length) {
+        // SAFETY: the caller's obligation, for a part of the buffer.
+        in_pieces(buffer, length, |at, piece| unsafe { sys_write(fd, at, piece) })
+    }
 }
 
-// As without pieces, all is written unless there is no room for it; after an error, the length of what
-// was written before.
-write_in_pieces! {
-    sys_write()
-    sys_send(flags)
+entry! {
+    sys_send(fd, buffer, length, flags) {
+        // SAFETY: the caller's obligation, for a part of the buffer.
+        in_pieces(buffer, length, |at, piece| unsafe { sys_send(fd, at, piece, flags) })
+    }
 }

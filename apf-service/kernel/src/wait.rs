@@ -31,44 +31,47 @@ pub fn argument(ticket: Ticket, kind: Wait) -> u64 {
 pub extern "C" fn wait(argument: u64) {
     let ticket = Ticket(argument as u32);
     let Some(core) = cores::this() else { return };
-    let slot = core.slots.get(ticket);
-    let (mut kind, mut halt_start) = (Wait::Schedule, None);
-    if argument & HALT != 0 {
-        kind = if argument & FIRST != 0 { Wait::HaltFirst } else { Wait::Halt };
-        disable_interrupts();
-        let parked = now();
-        slot.park(parked);
-        let start = core.start_halting(parked);
-        match halt(core, ticket, kind, parked) {
-            PastLimit::Over => halt_start = Some(start),
-            PastLimit::Schedule => {
-                kind = Wait::Schedule;
-                let now = now();
-                core.stop_halting(start, now);
-                core.start_schedule_wait(now);
-                enable_interrupts();
-                // Whoever became ready meanwhile has waited long enough.
-                switch_if_withheld();
-            }
-        }
+    if argument & HALT == 0 {
+        core.slots.get(ticket).park(now());
+        wait_by_schedule(core, ticket);
     } else {
-        slot.park(now());
+        wait_by_halt(core, ticket, if argument & FIRST == 0 { Wait::Halt } else { Wait::HaltFirst });
     }
-    if kind == Wait::Schedule {
-        schedule(slot, ticket);
-        disable_interrupts();
-    }
+}
+
+fn wait_by_schedule(core: &Core, ticket: Ticket) {
+    schedule(core.slots.get(ticket), ticket);
+    disable_interrupts();
+    resume(core, ticket, Wait::Schedule, now());
+}
+
+fn wait_by_halt(core: &Core, ticket: Ticket, kind: Wait) {
+    disable_interrupts();
+    let parked = now();
+    core.slots.get(ticket).park(parked);
+    let start = core.start_halting(parked);
+    let past_limit = halt(core, ticket, kind, parked);
     let now = now();
-    if let Some(start) = halt_start {
-        core.stop_halting(start, now);
+    core.stop_halting(start, now);
+    if past_limit == PastLimit::Schedule {
+        core.start_schedule_wait(now);
+        enable_interrupts();
+        // Whoever became ready meanwhile has waited long enough.
+        switch_if_withheld();
+        return wait_by_schedule(core, ticket);
     }
+    resume(core, ticket, kind, now);
+    if !core.is_halting() {
+        switch_if_withheld();
+    }
+}
+
+/// Ends a wait, and enables interrupts.
+fn resume(core: &Core, ticket: Ticket, kind: Wait, now: Tsc) {
     let fault = core.resumed(ticket, kind, now);
     RECORD.keep(&fault);
     LOG.keep(&fault);
     enable_interrupts();
-    if kind != Wait::Schedule && !core.is_halting() {
-        switch_if_withheld();
-    }
 }
 
 /// Blocks the task on its futex; other tasks run.
