@@ -106,10 +106,7 @@ impl Way {
                 way.hit(true);
             }),
             Attack::Flood => self.flood(),
-            Attack::Overrun => self.in_turns(|way| {
-                let invented = way.invented();
-                way.deliver(invented);
-            }),
+            Attack::Overrun => self.overrun(),
         }
     }
 
@@ -126,20 +123,6 @@ impl Way {
         while !self.is_over() {
             act(self);
             spin_loop();
-        }
-    }
-
-    /// Does `act` all the time for a [`TURN`], and nothing for the next. Without an end, interrupts that
-    /// come faster than a slow guest can take them would be all that it does: that is every host's right,
-    /// and says nothing about the guest.
-    fn in_turns(&mut self, mut act: impl FnMut(&mut Self)) {
-        while !self.is_over() {
-            let began = Instant::now();
-            while began.elapsed() < TURN && !self.is_over() {
-                act(self);
-                spin_loop();
-            }
-            thread::sleep(TURN);
         }
     }
 
@@ -242,6 +225,21 @@ impl Way {
                 way.target.interrupt();
                 way.hit(true);
                 next = Instant::now() + FLOOD;
+            }
+        });
+    }
+
+    /// Delivers invented tokens for a [`TURN`], and nothing for the next. Without an end, interrupts that
+    /// come faster than a slow guest can take them would be all that it does: that is every host's right,
+    /// and says nothing about the guest.
+    fn overrun(&mut self) {
+        let mut began = Instant::now();
+        self.watch(|way| {
+            let invented = way.invented();
+            way.deliver(invented);
+            if began.elapsed() >= TURN {
+                thread::sleep(TURN);
+                began = Instant::now();
             }
         });
     }

@@ -192,13 +192,8 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
         .args(["-r", "--whole-archive", "--gc-sections", "-e", "_start", "-u", "runtime_entry", "-T"])
         .arg(base.join("link.ld"))
         // The interface keeps everything that it uses from being collected.
-        .args(
-            exported
-                .iter()
-                .copied()
-                .chain(entries.iter().map(|entry| &*entry.1))
-                .flat_map(|name| ["-u", name]),
-        )
+        .args(exported.iter().flat_map(|symbol| ["-u", symbol]))
+        .args(entries.iter().flat_map(|(_, entry)| ["-u", entry]))
         .arg("-o")
         .arg(&merged)
         .arg(staticlib)
@@ -209,18 +204,16 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
             exported.len()
         );
     }
-    let write = |path: &Path, lines: &[String]| {
-        fs::write(path, lines.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))
+    let write = |path: &Path, text: String| {
+        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    let swap = |(call, entry): &(&str, String)| {
-        [format!("{call} {}{call}", kernel::INNER), format!("{entry} {call}")]
-    };
-    write(&names, &entries.iter().flat_map(swap).collect::<Vec<_>>())?;
+    let swap = |(call, entry): &(&str, String)| format!("{call} {}{call}\n{entry} {call}\n", kernel::INNER);
+    write(&names, entries.iter().map(swap).collect())?;
     run(&build.objcopy)
         .arg(format!("--redefine-syms={}", names.display()))
         .args([&merged, &renamed])
         .capture()?;
-    write(&keep, &exported.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())?;
+    write(&keep, exported.join("\n") + "\n")?;
     run(&build.objcopy)
         .arg(format!("--keep-global-symbols={}", keep.display()))
         .args([&renamed, &object])
@@ -237,13 +230,7 @@ fn make_archive(build: &BuildTools, staticlib: &Path, base: &Path, out: &Path) -
 /// Checks that the kernel's code uses no FPU registers: in interrupt context they hold the
 /// interrupted task's state. The target forbids them; this checks the target.
 fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
-    let text = Cmd::new(&build.objdump)
-        .args(["--disassemble", "--no-show-raw-insn"])
-        .arg(object)
-        .quiet()
-        .doing("checking the kernel's code")
-        .timeout(Duration::from_secs(120))
-        .capture()?;
+    let text = objdump(build, &["--disassemble", "--no-show-raw-insn"], object)?;
     match text.lines().find(|line| ["%xmm", "%ymm", "%zmm"].iter().any(|register| line.contains(register))) {
         Some(line) => {
             bail!(
@@ -258,12 +245,7 @@ fn check_soft_float(build: &BuildTools, object: &Path) -> Result<()> {
 /// Checks that the entries of the system calls refer to nothing but the kernel's functions of these
 /// calls: what else they called would be kernel text, or be taken for application code.
 fn check_entries(build: &BuildTools, object: &Path) -> Result<()> {
-    let relocations = Cmd::new(&build.objdump)
-        .args(["--reloc", "--section=.text.hermit_entries"])
-        .arg(object)
-        .quiet()
-        .timeout(Duration::from_secs(120))
-        .capture()?;
+    let relocations = objdump(build, &["--reloc", "--section=.text.hermit_entries"], object)?;
     let mut targets = relocations.lines().filter(|line| line.contains("R_X86_64")).peekable();
     if targets.peek().is_none() {
         bail!("the kernel archive has no entries of system calls: {relocations}");
@@ -275,6 +257,16 @@ fn check_entries(build: &BuildTools, object: &Path) -> Result<()> {
         }
         None => Ok(()),
     }
+}
+
+fn objdump(build: &BuildTools, what: &[&str], object: &Path) -> Result<String> {
+    Cmd::new(&build.objdump)
+        .args(what)
+        .arg(object)
+        .quiet()
+        .doing("checking the kernel's code")
+        .timeout(Duration::from_secs(120))
+        .capture()
 }
 
 /// Writes `text` unless the file already has it; returns whether it was written.
