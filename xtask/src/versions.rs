@@ -67,6 +67,7 @@ pub struct Debian {
     pub emulator: Packages,
     pub emulator_backports: Packages,
     pub lab: LabPackages,
+    pub clients: Packages,
     pub grub: GrubPackages,
 }
 

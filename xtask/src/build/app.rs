@@ -1,4 +1,4 @@
-//! The unikernel.
+//! The unikernel, and the server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,14 +22,28 @@ const UNIKERNEL: Program<'_> = Program {
     features: "",
 };
 
-/// Builds the unikernel with its std, and links it with the kernel archive in the folder
-/// `archive`. Returns the image, which has no symbols, and the file with symbols.
+/// The key-value server. In a folder of its own, since its kernel has a network: cargo would compile
+/// the service again at each change between two archives.
+const SERVER: Program<'_> =
+    Program { what: "the server", binary: "serve", source: "unikernel/serve", folder: "serve", ..UNIKERNEL };
+
+/// Builds the unikernel, linked with the kernel archive in the folder `archive`. Returns the image,
+/// which has no symbols, and the file with symbols.
 pub fn build(tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
-    let linked = UNIKERNEL.build(tools, &[("HERMIT_KERNEL_DIR", archive)])?;
-    let folder = dirs::apf().join(UNIKERNEL.folder);
-    let image = folder.join("unikernel");
+    link(&UNIKERNEL, tools, archive)
+}
+
+/// Builds the key-value server and returns its image.
+pub fn server(tools: &Tools, archive: &Path) -> Result<PathBuf> {
+    link(&SERVER, tools, archive).map(|(image, _)| image)
+}
+
+fn link(program: &Program<'_>, tools: &Tools, archive: &Path) -> Result<(PathBuf, PathBuf)> {
+    let linked = program.build(tools, &[("HERMIT_KERNEL_DIR", archive)])?;
+    let folder = dirs::apf().join(program.folder);
+    let image = folder.join(program.binary);
     // Moved into place: another run may be booting it.
-    let new = Scratch::guard(folder.join(format!("unikernel.{}", std::process::id())));
+    let new = Scratch::guard(folder.join(format!("{}.{}", program.binary, std::process::id())));
     without_symbols(tools, &linked, new.path())?;
     fs::rename(new.path(), &image).with_context(|| format!("cannot write {}", image.display()))?;
     Ok((image, linked))

@@ -28,6 +28,13 @@ const BUILD_FIXES: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Feature(&'static str);
 
+impl Feature {
+    /// Returns all of them.
+    pub fn all() -> Vec<Self> {
+        kernel::MORE_FEATURES.map(Self).into()
+    }
+}
+
 impl FromStr for Feature {
     type Err = String;
 

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: guest programs and the pager.
 //!
 //! - [`kernel`]: the Hermit kernel archive, from its patched source
-//! - [`app`]: the unikernel, a std program linked with that archive
+//! - [`app`]: the unikernel and the server, std programs linked with that archive
 //! - [`linux`]: the same program for Linux, with which Hermit is compared
 //! - [`loader`]: the loader, which QEMU starts and which starts the unikernel
 //! - [`guest`]: cargo, options and linker for unikernel and loader
@@ -32,6 +32,9 @@ pub struct BuildArgs {
     /// fuse, mmap, pci-ids, tcp, udp, vsock
     #[arg(long, value_name = "FEATURE,…", value_delimiter = ',')]
     kernel_features: Vec<Feature>,
+    /// Only build the key-value server `unikernel/serve`, with all of these features
+    #[arg(long, conflicts_with = "kernel_features")]
+    server: bool,
 }
 
 /// The products of a build.
@@ -56,6 +59,11 @@ pub fn run(args: &BuildArgs) -> Result<()> {
     if !args.kernel_features.is_empty() {
         let folder = kernel::build(&tools, &args.kernel_features)?;
         println!("kernel    {}\nprograms are linked with it by HERMIT_KERNEL_DIR", folder.display());
+        return Ok(());
+    }
+    if args.server {
+        let archive = kernel::build(&tools, &Feature::all())?;
+        println!("server    {}", app::server(&tools, &archive)?.display());
         return Ok(());
     }
     let built = all(&tools)?;

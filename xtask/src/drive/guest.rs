@@ -1,23 +1,19 @@
 //! The guest's console, line by line, kept in a log.
 
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, PipeWriter, Read, Write};
+use std::fs;
+use std::io::PipeWriter;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use signal_hook::consts::SIGKILL;
 
+use super::lines::{self, Lines};
 use crate::process::{Cmd, Running, command};
 
-/// A line longer than this is garbage.
-const LONGEST_LINE: u64 = 1 << 20;
 /// Time for a VMM that is about to end, and for its last lines.
 const GRACE: Duration = Duration::from_secs(1);
 /// Time for a VMM to end.
@@ -35,28 +31,12 @@ pub enum Line {
     End(ExitStatus),
 }
 
-/// A reader that counts what it reads.
-struct Counting<R> {
-    reader: R,
-    count: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.reader.read(buffer)?;
-        self.count.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
-}
-
 /// A running VMM.
 pub struct Guest {
     vmm: Running,
     /// Open only while the console may go on in another VMM.
     console: Option<PipeWriter>,
-    lines: Receiver<String>,
-    /// Bytes of the console so far: a long line takes a serial port a minute.
-    heard: Arc<AtomicU64>,
+    lines: Lines,
     /// The last line so far that says something.
     last_line: String,
     /// Processes that the kernel had ended for lack of memory before the VMM started.
@@ -84,32 +64,15 @@ impl Guest {
     }
 
     fn start_with(vmm: Cmd, console: &Path) -> Result<(Self, PipeWriter)> {
-        let mut log = File::create(console).with_context(|| format!("cannot write {}", console.display()))?;
-        let (reader, writer) = io::pipe().context("no pipe for the guest's console")?;
-        let vmm = spawn(vmm, writer.try_clone()?)?;
-        let (sender, lines) = mpsc::channel();
-        let heard = Arc::new(AtomicU64::new(0));
-        let counting = Counting { reader, count: heard.clone() };
-        thread::spawn(move || {
-            let mut reader = BufReader::new(counting);
-            let mut line = Vec::new();
-            while reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
-                // A full disk must not stop the run.
-                let _ = log.write_all(&line);
-                let text = String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r']).to_owned();
-                if sender.send(text).is_err() {
-                    return;
-                }
-                line.clear();
-            }
-        });
+        let (lines, writer) = Lines::new(console)?;
+        let vmm = lines::spawn(vmm, writer.try_clone()?)?;
         let out_of_memory = out_of_memory_kills();
-        Ok((Self { vmm, console: None, lines, heard, last_line: String::new(), out_of_memory }, writer))
+        Ok((Self { vmm, console: None, lines, last_line: String::new(), out_of_memory }, writer))
     }
 
     /// Starts the VMM in which the guest will go on.
     pub fn start_next(&self, vmm: Cmd) -> Result<Running> {
-        spawn(vmm, self.console.as_ref().context("a guest that does not move")?.try_clone()?)
+        lines::spawn(vmm, self.console.as_ref().context("a guest that does not move")?.try_clone()?)
     }
 
     /// Waits for the end of the VMM that the guest has left, and goes on with `next`.
@@ -124,9 +87,9 @@ impl Guest {
         self.vmm.id()
     }
 
-    /// Returns the bytes of the console so far.
+    /// Returns the bytes of the console so far: a long line takes a serial port a minute.
     pub fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
+        self.lines.heard()
     }
 
     /// Returns whether the VMM has ended, or is about to.
@@ -150,7 +113,7 @@ impl Guest {
     /// Adds the VMM's end to an error, if it has ended: how, and its last line.
     pub fn explain(&mut self, error: Error) -> Error {
         let Ok(Some(status)) = self.vmm.wait(Some(GRACE)) else { return error };
-        while let Ok(line) = self.lines.recv_timeout(GRACE) {
+        while let Ok(line) = self.lines.next(GRACE) {
             self.remember(&line);
         }
         anyhow!("{error:#} ({})", self.obituary(status))
@@ -161,7 +124,7 @@ impl Guest {
     /// # Errors
     /// The VMM has closed its output but does not end.
     pub fn next(&mut self, patience: Duration) -> Result<Line> {
-        match self.lines.recv_timeout(patience) {
+        match self.lines.next(patience) {
             Ok(line) => {
                 self.remember(&line);
                 Ok(Line::Text(line))
@@ -178,12 +141,6 @@ impl Guest {
             }
         }
     }
-}
-
-/// Starts `vmm` with the console as its output.
-fn spawn(mut vmm: Cmd, console: PipeWriter) -> Result<Running> {
-    vmm.std().stderr(console.try_clone()?).stdout(console);
-    vmm.quiet().spawn()
 }
 
 /// Processes that the kernel has ended for lack of memory since it started.

@@ -2,11 +2,13 @@
 //!
 //! - [`latency`]: times of page-ins, as text
 //! - [`evict`]: kinds of evictions, as text
-//! - [`forward`]: ports of a guest's network, as text
+//! - [`network`]: a guest's network, as text
 //! - [`spec`]: description and outcome of a VM, as files
 //! - [`vmm`]: the VMM's command line
-//! - [`guest`]: the guest's console, line by line
+//! - [`lines`]: a process's output, line by line
+//! - [`guest`]: the guest's console, and the VMM's end
 //! - [`app`]: a program that sends no messages, and its end
+//! - [`client`]: a command that uses the program
 //! - [`follow`]: the guest's messages, and what each makes the host do
 //! - [`memory`]: the guest's memory as the host sees it
 //! - [`moving`], [`instants`]: a guest that moves to another VMM while it works, and when
@@ -17,15 +19,17 @@
 //! - [`samples`], [`record`]: an experiment's samples while they come, and as a file
 
 mod app;
+pub mod client;
 pub mod evict;
 mod follow;
-pub mod forward;
 pub mod guest;
 mod instants;
 pub mod latency;
+mod lines;
 mod memory;
 mod monitor;
 mod moving;
+pub mod network;
 mod pager;
 pub mod record;
 mod samples;
@@ -69,7 +73,7 @@ pub fn run(args: &DriveArgs) -> Result<()> {
 
 /// Removes what an earlier run left, so that nothing old is taken for new.
 pub fn clean(out: &Path) {
-    for name in [spec::OUTCOME, spec::CONSOLE, spec::PROFILE, record::RECORD] {
+    for name in [spec::OUTCOME, spec::CONSOLE, client::LOG, spec::PROFILE, record::RECORD] {
         let _ = fs::remove_file(out.join(name));
     }
 }

@@ -11,9 +11,10 @@ use apf_vocabulary::message::Check;
 use apf_vocabulary::pager::Stats;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::client::Client;
 use super::evict::Evict;
-use super::forward::Forward;
 use super::latency::PageLatency;
+use super::network::Network;
 
 /// The outcome's file.
 pub const OUTCOME: &str = "outcome.json";
@@ -89,19 +90,30 @@ pub enum Host {
 pub struct App {
     /// Time from the VMM's start to the eviction; `None` evicts nothing.
     pub evict_after: Option<Duration>,
-    /// A network card, and its forwarded ports.
-    pub network: Option<Vec<Forward>>,
+    pub network: Option<Network>,
+    /// A command that uses it.
+    pub client: Option<Client>,
+}
+
+/// Counts of a program's page faults.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Counted {
+    /// Counts of the host's kernel; null where its tracing is not accessible.
+    pub host: Option<HostCounts>,
+    /// Counts of the pager.
+    pub pager: Stats,
 }
 
 /// End of a program.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ended {
-    pub exit_code: u8,
+    /// `None` if the end of its client ended it.
+    pub exit_code: Option<u8>,
+    /// `None` if it has no client.
+    pub client_exit_code: Option<u8>,
     pub elapsed: Duration,
-    /// Counts of the host's kernel, where its tracing is accessible.
-    pub host: Option<HostCounts>,
-    /// Counts of the pager at the last look before the end.
-    pub pager: Stats,
+    /// At the last look before the end.
+    pub counts: Counted,
 }
 
 /// One VM.

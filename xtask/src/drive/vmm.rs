@@ -2,7 +2,7 @@
 
 use std::process::ExitStatus;
 
-use super::forward::Forward;
+use super::network::Network;
 use super::sockets::Sockets;
 use super::spec::{Host, Spec, System, Vmm};
 use crate::process::Cmd;
@@ -42,7 +42,7 @@ pub fn command(spec: &Spec, sockets: &Sockets, boots: Boots) -> Cmd {
         Vmm::Qemu => cmd
             .args(["-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none", "-no-reboot"])
             .args(["-m", &format!("{}M", spec.memory_mib), "-smp", &spec.cores.to_string()])
-            .args(network(spec))
+            .args(spec.app.iter().flat_map(|app| &app.network).flat_map(Network::arguments))
             .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .args(if spec.moves.number > 0 { monitor(sockets) } else { vec![] })
             .args(if boots == Boots::Nothing { &["-incoming", "defer"][..] } else { &[] })
@@ -57,15 +57,6 @@ pub fn command(spec: &Spec, sockets: &Sockets, boots: Boots) -> Cmd {
 
 fn monitor(sockets: &Sockets) -> Vec<String> {
     vec!["-qmp".into(), format!("unix:{},server=on,wait=off", sockets.monitor.display())]
-}
-
-/// Arguments for a network card with a network of its own, and its forwarded ports.
-fn network(spec: &Spec) -> Vec<String> {
-    let Some(forwards) = spec.app.as_ref().and_then(|app| app.network.as_ref()) else { return vec![] };
-    let forward = |forward: &Forward| format!(",hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest);
-    let forwards: String = forwards.iter().map(forward).collect();
-    let card = "virtio-net-pci,netdev=net,disable-legacy=on";
-    ["-netdev", &format!("user,id=net{forwards}"), "-device", card].map(str::to_owned).into()
 }
 
 /// Joins the kernel's words and the program's, with dashes between them.

@@ -59,7 +59,7 @@ pub fn run(args: &ImageArgs) -> Result<()> {
     let boots = verdict.is_some();
     let lab = verdict.as_ref().is_some_and(Verdict::is_lab).then(|| &KERNELS.default);
     let tools =
-        setup::ensure(Needs { guest: true, grub: true, uhyve: boots, qemu: boots, lab, linux: false })?;
+        setup::ensure(Needs { guest: true, grub: true, uhyve: boots, qemu: boots, lab, ..Needs::default() })?;
     let loader = build::loader::build(&tools)?;
     let app = match &args.app {
         Some(app) => app.clone(),

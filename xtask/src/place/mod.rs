@@ -31,28 +31,28 @@ pub struct Place {
 impl Place {
     /// Sets up what is missing and builds what is not up to date, for guests under `vmms`.
     pub fn prepare(host: &HostOptions, vmms: &[Vmm], linux: bool) -> Result<Self> {
-        Self::with(host, vmms, linux, build::all)
+        Self::with(host.verdict()?, host, vmms, linux, build::all)
     }
 
-    /// The same for a program that is there already.
-    pub fn for_app(host: &HostOptions, vmm: Vmm, app: &Path) -> Result<Self> {
-        Self::with(host, &[vmm], false, |tools| build::for_app(tools, app))
+    /// The same where `verdict` says, for a program that is there already.
+    pub fn for_app(verdict: Verdict, host: &HostOptions, vmm: Vmm, app: &Path) -> Result<Self> {
+        Self::with(verdict, host, &[vmm], false, |tools| build::for_app(tools, app))
     }
 
     fn with(
+        verdict: Verdict,
         host: &HostOptions,
         vmms: &[Vmm],
         linux: bool,
         build: impl FnOnce(&Tools) -> Result<build::Built>,
     ) -> Result<Self> {
-        let verdict = host.verdict()?;
         let tools = setup::ensure(Needs {
             guest: true,
             uhyve: vmms.contains(&Vmm::Uhyve),
             qemu: vmms.contains(&Vmm::Qemu),
             lab: verdict.is_lab().then(|| host.kernel()),
             linux,
-            grub: false,
+            ..Needs::default()
         })?;
         let built = build(&tools)?;
         let linux = if linux {

@@ -1,5 +1,6 @@
 //! `cargo xtask run --app ELF`: any Hermit program, its memory evicted or not.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::report::{FILE, Report};
+use crate::drive::client::Client;
 use crate::drive::evict::Taken;
-use crate::drive::forward::Forward;
 use crate::drive::latency::PageLatency;
+use crate::drive::network::{Forward, Network};
 use crate::drive::spec::{App, Spec, Vmm};
 use crate::image;
 use crate::options::{GuestOptions, HostOptions, PagingOptions};
@@ -36,15 +38,52 @@ pub struct AppOptions {
     /// With --app: evict memory this long after the VMM has started, as --evict says [default: never]
     #[arg(long, value_name = "TIME", requires = "app", value_parser = humantime::parse_duration)]
     evict_after: Option<Duration>,
-    /// With --app, under QEMU: a network card, with a network of its own that the VMM makes
-    #[arg(long, requires = "app")]
-    net: bool,
-    /// With --net: a TCP port of this machine, and the guest's port that it leads to (may be repeated)
+    /// With --app, under QEMU: a network card, in a network of its own (`user`) or in that of a tap device. In the lab
+    /// `tap` needs no name, and the guest has the address 10.0.5.3
+    #[arg(
+        long,
+        value_name = "user|tap:NAME",
+        requires = "app",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "user"
+    )]
+    net: Option<Network>,
+    /// With --net: a TCP port of this machine, and the guest's port that it leads to (may be repeated). In the
+    /// lab, a port of the lab, for --client
     #[arg(long, value_name = "HOST:GUEST", requires = "net")]
     forward: Vec<Forward>,
+    /// With --app: a shell command to run beside the program, which ends when the command has. A line
+    /// `@evict` or `@counts` of its output makes the run evict memory, or count, and reply in one line
+    #[arg(long, value_name = "COMMAND", requires = "app")]
+    client: Option<String>,
+    /// With --client: the program's line with this text starts it [default: it starts with the VMM]
+    #[arg(long, value_name = "TEXT", requires = "client")]
+    client_at: Option<String>,
 }
 
-/// Runs the program `app` and returns its exit code.
+impl AppOptions {
+    fn network(&self) -> Result<Option<Network>> {
+        Ok(match self.net.clone() {
+            Some(Network::User(_)) => Some(Network::User(self.forward.clone())),
+            network => {
+                ensure!(
+                    self.forward.is_empty(),
+                    "--forward needs --net=user: a tap device leads to the guest itself"
+                );
+                network
+            }
+        })
+    }
+
+    fn client(&self) -> Result<Option<Client>> {
+        let Some(command) = self.client.clone() else { return Ok(None) };
+        let folder = env::current_dir().context("the current folder is gone")?;
+        Ok(Some(Client { command, at: self.client_at.clone(), folder }))
+    }
+}
+
+/// Runs the program `app` and returns its exit code, or that of its client.
 ///
 /// # Errors
 /// It is no Hermit program, cannot be run as asked, or ends without an exit code.
@@ -55,12 +94,21 @@ pub fn run(
     host: &HostOptions,
     guest: &GuestOptions,
 ) -> Result<u8> {
-    let vmm = guest.vmm.unwrap_or(if options.net { Vmm::Qemu } else { Vmm::Uhyve });
+    let network = options.network()?;
+    let vmm = guest.vmm.unwrap_or(if network.is_some() { Vmm::Qemu } else { Vmm::Uhyve });
     // A user's mistake is reported before anything is installed, built or written.
     image::app::App::read(app)?;
     let app = app.canonicalize().with_context(|| format!("cannot find {}", app.display()))?;
-    ensure!(!options.net || vmm == Vmm::Qemu, "--net needs --vmm qemu: uhyve has no network");
-    options.forward.iter().try_for_each(|forward| forward.check())?;
+    ensure!(network.is_none() || vmm == Vmm::Qemu, "--net needs --vmm qemu: uhyve has no network");
+    let verdict = host.verdict()?;
+    let in_lab = verdict.is_lab();
+    if options.client.is_none() || !in_lab {
+        options.forward.iter().try_for_each(|forward| forward.check())?;
+    }
+    ensure!(
+        options.forward.is_empty() || options.client.is_some() || !in_lab,
+        "--forward needs a --client, or this machine's KVM: the lab has no network to this machine"
+    );
     let memory_mib = guest.memory_mib(MEMORY_MIB, 32, "a Hermit program")?;
     let cores = guest.cores(1, false)?;
     let page_latency = paging.latency.page_latency.clone();
@@ -68,19 +116,12 @@ pub fn run(
     paging.evict.leaves_time_for(page_latency.mean(), Taken::Everything)?;
     let out = guest.folder("app-run", "")?;
     output::check(&out, &[FILE])?;
-    let place = Place::for_app(host, vmm, &app)?;
-    ensure!(
-        options.forward.is_empty() || !place.verdict.is_lab(),
-        "--forward needs this machine's KVM: the lab has no network to this machine"
-    );
+    let place = Place::for_app(verdict, host, vmm, &app)?;
     let spec = Spec {
         evict: paging.evict.clone(),
         work: WORK,
         show_console: true,
-        app: Some(App {
-            evict_after: options.evict_after,
-            network: options.net.then(|| options.forward.clone()),
-        }),
+        app: Some(App { evict_after: options.evict_after, network, client: options.client()? }),
         ..place.spec(vmm, guest, (memory_mib, cores), page_latency)?
     };
     let outcome = place.drive(&spec, &out.join("run"))?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use apf_vocabulary::pager::Stats;
 use serde::Serialize;
 
-use crate::drive::spec::{Ended, HostCounts, Outcome, Spec};
+use crate::drive::spec::{Counted, Ended, HostCounts, Outcome, Spec};
 use crate::output::{self, Earlier};
 use crate::probe::Verdict;
 
@@ -36,7 +36,10 @@ pub struct Report {
     /// Null if nothing was evicted.
     evict_after_ms: Option<u128>,
     seed: u64,
-    exit_code: u8,
+    /// Null if the end of its client ended it.
+    exit_code: Option<u8>,
+    /// Null if it has no client.
+    client_exit_code: Option<u8>,
     elapsed_ms: u128,
     /// The host's counts; null where its tracing is not accessible.
     host_trace: Option<HostCounts>,
@@ -55,7 +58,7 @@ fn untold(host: Option<&HostCounts>, pager: &Stats) -> Option<u64> {
 impl Report {
     /// Draws up the document; `None` if the outcome is of no program.
     pub fn new(spec: &Spec, verdict: &Verdict, outcome: Outcome) -> Option<Self> {
-        let Ended { exit_code, elapsed, host, pager } = outcome.app?;
+        let Ended { exit_code, client_exit_code, elapsed, counts: Counted { host, pager } } = outcome.app?;
         let evict_after = spec.app.as_ref().and_then(|app| app.evict_after);
         Some(Self {
             schema: SCHEMA,
@@ -71,6 +74,7 @@ impl Report {
             evict_after_ms: evict_after.map(|time| time.as_millis()),
             seed: spec.seed,
             exit_code,
+            client_exit_code,
             elapsed_ms: elapsed.as_millis(),
             host_trace: host,
             host_trace_unavailable: outcome.host_trace_unavailable,
@@ -79,9 +83,10 @@ impl Report {
         })
     }
 
-    /// The program's exit code.
-    pub const fn exit_code(&self) -> u8 {
-        self.exit_code
+    /// The client's exit code if that is a failure, or else the program's.
+    pub fn exit_code(&self) -> u8 {
+        let failure = self.client_exit_code.filter(|&code| code != 0);
+        failure.or(self.exit_code).unwrap_or(0)
     }
 
     /// Writes the document into `folder`, in one piece.
@@ -93,9 +98,14 @@ impl Report {
     /// A line for each kind of count.
     pub fn text(&self) -> String {
         let seconds = Duration::from_millis(u64::try_from(self.elapsed_ms).unwrap_or(u64::MAX)).as_secs_f64();
+        let end = match (self.exit_code, self.client_exit_code) {
+            (Some(code), None) => format!("exit code {code}"),
+            (Some(code), Some(client)) => format!("exit code {code}, its client's {client},"),
+            (None, client) => format!("ended by its client, exit code {},", client.unwrap_or_default()),
+        };
         let mut lines = vec![format!(
-            "exit code {} after {seconds:.1} s, under {}, {} host, {} core(s)",
-            self.exit_code, self.vmm, self.host, self.cores
+            "{end} after {seconds:.1} s, under {}, {} host, {} core(s)",
+            self.vmm, self.host, self.cores
         )];
         let mut add = |name: &str, text: String| lines.push(format!("  {name:<14}{text}"));
         let Stats { evictions, dropped_pages, served_pages, .. } = self.pager;

@@ -39,6 +39,9 @@ pub struct SetupArgs {
     /// Place where guests will run; decides whether the lab is set up
     #[arg(long, value_enum, default_value_t = Host::Auto)]
     host: Host,
+    /// Also install the programs with which the tests drive a server
+    #[arg(long)]
+    clients: bool,
 }
 
 /// The tools that a verb uses.
@@ -56,6 +59,8 @@ pub struct Needs {
     pub lab: Option<&'static LabKernel>,
     /// Linux as a guest: the kernel that the lab boots.
     pub linux: bool,
+    /// Programs with which the tests drive a server.
+    pub clients: bool,
 }
 
 /// The tools found.
@@ -125,7 +130,15 @@ pub fn run(args: &SetupArgs) -> Result<()> {
     let lab = verdict.is_lab();
     let kernel = lab.then(|| &KERNELS.default);
     ensure_with(
-        Needs { guest: true, uhyve: true, qemu: true, grub: true, lab: kernel, linux: lab },
+        Needs {
+            guest: true,
+            uhyve: true,
+            qemu: true,
+            grub: true,
+            lab: kernel,
+            linux: lab,
+            clients: args.clients,
+        },
         Voice::All,
     )?;
     println!("all tools are in place");
@@ -178,6 +191,9 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
     if (need.qemu || need.lab.is_some()) && Qemu::find()?.is_none() {
         let why = if need.qemu { "runs guests" } else { "has the firmware of the lab's machine" };
         wants.push(Want { packages: &debian.qemu, version: None, why: why.into() });
+    }
+    if need.clients && which::which("redis-benchmark").is_err() {
+        wants.push(Want { packages: &debian.clients, version: None, why: "drive a server in tests".into() });
     }
     let is_lab_there = |kernel| lab::is_unpacked(kernel) && emulator::is_built();
     if need.lab.is_some_and(|kernel| !is_lab_there(kernel)) && !apt::on_debian() {

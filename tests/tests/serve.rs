@@ -1,0 +1,78 @@
+//! A server whose memory is out, under clients that nobody here wrote.
+
+use serde_json::Value;
+use tests::{Xtask, number};
+
+/// Sixty-four values of 16 KiB are stored, read back after an eviction, and read by sixteen connections
+/// after another one.
+const CLIENT: &str = r#"
+    set -e
+    cd "$(mktemp -d)"
+    ask() { redis-cli -h 10.0.5.3 "$@"; }
+    for second in $(seq 60); do ask ping 2>&1 | grep -q PONG && break; sleep 1; done
+    values() {
+        awk -v form="$1" 'BEGIN {
+            for (key = 1; key <= 64; key++) {
+                value = sprintf("%08d", key)
+                while (length(value) < 16384) value = value value
+                printf form, key, value
+            }
+        }'
+    }
+    values 'SET value:%d %s\n' | ask | sort | uniq -c
+    values '%.0s%s\n' > right
+    echo @evict; read -r evicted
+    echo @counts; read -r counts; echo "before $counts"
+    ask --raw mget $(seq -f value:%g 64) > got
+    cmp right got && echo the values are right
+    redis-benchmark -h 10.0.5.3 -c 16 -n 256 -r 128 -d 16384 -t set --csv | tail -1
+    echo @evict; read -r evicted
+    redis-benchmark -h 10.0.5.3 -c 16 -n 512 -r 128 -d 16384 -t get --csv | tail -1
+    echo @counts; read -r counts; echo "after $counts"
+    ask --raw info
+    ask shutdown nosave || true
+"#;
+
+/// Returns the counts that the client was told after the word `when`.
+fn counts(text: &str, when: &str) -> Value {
+    let line = text.lines().find_map(|line| line.strip_prefix(when)?.strip_prefix(' '));
+    serde_json::from_str(line.expect("a line with counts")).expect("JSON")
+}
+
+/// Returns the service's figure `name` of core 0.
+fn figure(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix("{core=\"0\"} "));
+    line.unwrap_or_else(|| panic!("no {name}: {text}")).trim().parse().expect("a number")
+}
+
+/// Would fail if a value were wrong after it was out, if the calls of a server stopped its core at most
+/// pages, or if its connections did not wait at the same time.
+#[test]
+fn a_server_answers_foreign_clients_while_its_memory_is_out() {
+    let Some(xtask) = Xtask::find("serve") else { return };
+    assert_eq!(xtask.call(&["setup", "--clients"]).code(), 0);
+    let built = xtask.call(&["build", "--server"]);
+    assert_eq!(built.code(), 0, "{}", built.text);
+    let server = built.text.lines().find_map(|line| line.strip_prefix("server ")).expect("a path").trim();
+    let ended = xtask.run(
+        &[
+            &["--app", server, "--host", "lab", "--net=tap", "--page-latency", "5ms"][..],
+            &["--client-at", "ready to accept connections", "--client", CLIENT],
+        ]
+        .concat(),
+    );
+    let text = &ended.text;
+    assert_eq!(ended.code(), 0, "{text}");
+    assert!(text.contains("64 OK") && text.contains("the values are right"), "{text}");
+    assert!(text.contains("\"SET\",") && text.contains("\"GET\","), "redis-benchmark ran: {text}");
+    let (before, after) = (counts(text, "before"), counts(text, "after"));
+    let grown = |name: &str| number(&after, name) - number(&before, name);
+    // Pages of the device's own thread are in neither. What stops the core is the kernel's own memory.
+    let (told, stopped) = (grown("host.not_present"), grown("pager.vcpu_page_ins"));
+    assert!(told >= 64.0 * 4.0 && told > stopped, "told of {told}, stopped for {stopped}: {text}");
+    assert!(number(&after, "pager.in_flight_max") >= 4.0, "{after}");
+    let (schedule, halt) = (figure(text, "apf_schedule_waits_total"), figure(text, "apf_halt_waits_total"));
+    assert!(schedule > halt, "{schedule} waits by schedule, {halt} by halt: {text}");
+    let report = xtask.report().expect("a report");
+    assert_eq!((number(&report, "exit_code"), number(&report, "client_exit_code")), (0.0, 0.0));
+}
