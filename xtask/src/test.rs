@@ -70,7 +70,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         published(&mut count)?;
     }
     let filter = args.filter.as_slice();
-    let host_tests = [&["--release"], ALL, &["--exclude", "tests"]].concat();
+    let host_tests = [&["--profile", "host-tests"], ALL, &["--exclude", "tests"]].concat();
     tests("host tests", &host_tests, filter, &mut count)?;
     // `--cfg loom` replaces the atomics, so everything is compiled again, in its own folder.
     let loom = ["--release", "--package", "apf-core", "--test", "loom", "--target-dir", "target/apf/loom"];
