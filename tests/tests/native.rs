@@ -10,6 +10,8 @@ use tests::Xtask;
 /// is read-only in the lab. The driver alone is then run by a user who has only what the documents ask for.
 const AS_ROOT_AND_AS_A_USER: &str = r#"
 set -eu
+# A VMM that runs as another user has its sockets and files there.
+stat --format="the folder for temporary files has mode %a" /tmp
 mkdir /tmp/layer
 mount -t tmpfs layer /tmp/layer
 mkdir /tmp/layer/upper /tmp/layer/work
@@ -60,6 +62,7 @@ fn the_native_path_runs_as_root_and_as_a_user() {
     ]);
     assert_eq!(ended.code(), 0, "{}", ended.text);
     for expected in [
+        "the folder for temporary files has mode 1777",
         "host: native: this machine's KVM runs the guest",
         "on the machine's own KVM",
         "0 of 2,048 compared byte for byte",

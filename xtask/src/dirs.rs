@@ -56,7 +56,7 @@ pub fn log(name: &str) -> Result<PathBuf> {
     Ok(sub("log")?.join(format!("{name}.log")))
 }
 
-/// An empty temporary folder `tmp/<name>-<pid>` below the output folder.
+/// An empty temporary folder `tmp/<name>-<number>-<pid>` below the output folder.
 pub fn scratch(name: &str) -> Result<Scratch> {
     Scratch::dir(&sub("tmp")?, name)
 }

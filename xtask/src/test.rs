@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -46,6 +46,8 @@ struct Count {
     failures: Vec<String>,
     /// Names read so far from a harness's list of failures, inside that list.
     listed: Option<Vec<String>>,
+    /// Name and start of each stage; one lasts until the next one starts.
+    stages: Vec<(String, Instant)>,
 }
 
 /// Everything there is, with the features that no program here asks for.
@@ -68,7 +70,7 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         published(&mut count)?;
     }
     let filter = args.filter.as_slice();
-    let host_tests = [&["--release"], ALL, &["--exclude", "tests"]].concat();
+    let host_tests = [&["--profile", "host-tests"], ALL, &["--exclude", "tests"]].concat();
     tests("host tests", &host_tests, filter, &mut count)?;
     // `--cfg loom` replaces the atomics, so everything is compiled again, in its own folder.
     let loom = ["--release", "--package", "apf-core", "--test", "loom", "--target-dir", "target/apf/loom"];
@@ -82,7 +84,8 @@ pub fn run(args: &TestArgs) -> Result<u8> {
         let serial = ["--test-threads=1".to_owned(), "--nocapture".to_owned()];
         tests("whole-system tests", &options, &[filter, &serial].concat(), &mut count)?;
     }
-    println!("\n{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
+    println!("\n{}", durations(&count.stages, Instant::now()));
+    println!("{} passed, {} failed, {} skipped", count.passed, count.failed, count.skipped);
     for name in &count.failures {
         println!("failed: {name}");
     }
@@ -127,7 +130,7 @@ fn mutants() -> Result<u8> {
 
 /// Runs a stage that passes or fails as a whole.
 fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<()> {
-    println!("\n== {name}");
+    count.start(name);
     if which::which(program).is_err() {
         println!("SKIPPED: {program} is not installed (`rustup component add` installs it)");
         count.skipped += 1;
@@ -140,7 +143,7 @@ fn check(name: &str, args: &[&str], program: &str, count: &mut Count) -> Result<
 /// Packs the published crates, builds each from its archive alone and the ones before it, and
 /// makes their documentation, whose links must lead somewhere.
 fn published(count: &mut Count) -> Result<()> {
-    println!("\n== packages and documentation");
+    count.start("packages and documentation");
     let packages = PUBLISHED.into_iter().flat_map(|name| ["--package", name]);
     // Cargo makes a registry in this folder, and keeps what it has unpacked from a registry of the same
     // path, whatever is in it now: a folder used before would test the crates of then.
@@ -164,7 +167,7 @@ fn fuzz(count: &mut Count) -> Result<()> {
     const RUNS: u32 = 100_000;
     // Named although it is the host's: RUSTFLAGS then do not apply to build scripts.
     const TARGET: &str = "x86_64-unknown-linux-gnu";
-    println!("\n== fuzzing, {RUNS} runs");
+    count.start(&format!("fuzzing, {RUNS} runs"));
     let folder = dirs::sub("fuzz")?;
     let build = cargo()
         .args(["build", "--locked", "--profile", "fuzz", "--target", TARGET])
@@ -191,7 +194,7 @@ fn tests(name: &str, options: &[&str], harness: &[String], count: &mut Count) ->
 
 /// [`tests`] with a prepared cargo.
 fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], count: &mut Count) -> Result<()> {
-    println!("\n== {name}");
+    count.start(name);
     let mut seen = Count::default();
     let program = env::current_exe().context("cannot find this program's own file")?;
     let cmd = cargo
@@ -217,6 +220,12 @@ fn tests_with(name: &str, cargo: Cmd, options: &[&str], harness: &[String], coun
 impl Count {
     const fn is_failure(&self, skips_allowed: bool) -> bool {
         self.failed > 0 || (self.skipped > 0 && !skips_allowed)
+    }
+
+    /// Starts a stage, with its name as a heading.
+    fn start(&mut self, name: &str) {
+        println!("\n== {name}");
+        self.stages.push((name.to_owned(), Instant::now()));
     }
 
     /// Counts a stage as one test.
@@ -252,6 +261,18 @@ impl Count {
     }
 }
 
+/// Table of how long each stage took, and all of them, in minutes and seconds.
+fn durations(stages: &[(String, Instant)], end: Instant) -> String {
+    let line = |took: Duration, name: &str| {
+        let seconds = took.as_secs();
+        format!("{:>4}:{:02}  {name}\n", seconds / 60, seconds % 60)
+    };
+    let ends = stages.iter().skip(1).map(|(_, start)| *start).chain([end]);
+    let lines = stages.iter().zip(ends).map(|((name, start), end)| line(end - *start, name));
+    let all = stages.first().map(|(_, start)| line(end - *start, "in all"));
+    lines.chain(all).collect()
+}
+
 /// Runs `cmd`, prints its output, and passes each line to `on_line`; returns whether it
 /// succeeded.
 fn stream(mut cmd: Cmd, mut on_line: impl FnMut(&str)) -> Result<bool> {
@@ -270,6 +291,15 @@ fn stream(mut cmd: Cmd, mut on_line: impl FnMut(&str)) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_lasts_until_the_next_one_or_the_end() {
+        let begin = Instant::now();
+        let after = |seconds| begin + Duration::from_secs(seconds);
+        let stages = [("lints".to_owned(), begin), ("host tests".to_owned(), after(59))];
+        assert_eq!(durations(&stages, after(661)), "   0:59  lints\n  10:02  host tests\n  11:01  in all\n");
+        assert_eq!(durations(&[], begin), "");
+    }
 
     #[test]
     fn the_count_sums_up_the_harness_lines() {

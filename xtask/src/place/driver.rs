@@ -104,7 +104,7 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
     };
     let job = lab::Job {
         share: folder.to_path_buf(),
-        console: dirs::log("lab-console")?,
+        console: dirs::log(&console_of(spec, folder))?,
         argv,
         cwd,
         timeout: limit + LAB_LIMIT,
@@ -113,6 +113,14 @@ fn in_lab(spec: &Spec, tools: &Tools, folder: &Path, listener: &mut Listener) ->
         profile: spec.profile.then(|| folder.join(PROFILE)),
     };
     lab::run(tools.lab.get()?, &job, &mut |line| listener.line(line))
+}
+
+/// Name of the lab's log: profiled boots run beside each other, so each has its own.
+fn console_of(spec: &Spec, folder: &Path) -> String {
+    match folder.file_name().filter(|_| spec.profile) {
+        Some(name) => format!("lab-console-{}", name.display()),
+        None => "lab-console".into(),
+    }
 }
 
 /// All that the driver and the VMM open.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -176,11 +177,13 @@ impl Scratch {
         Self(path)
     }
 
-    /// Makes an empty folder `<name>-<pid>` in `parent`, and removes the folders there of
-    /// processes that no longer exist.
+    /// Makes an empty folder `<name>-<number>-<pid>` in `parent`, another one at each call, and
+    /// removes the folders there of processes that no longer exist.
     pub fn dir(parent: &Path, name: &str) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         sweep(parent);
-        let path = parent.join(format!("{name}-{}", std::process::id()));
+        let number = NEXT.fetch_add(1, Relaxed);
+        let path = parent.join(format!("{name}-{number}-{}", std::process::id()));
         remove(&path);
         let scratch = Self::guard(path);
         fs::create_dir_all(scratch.path())

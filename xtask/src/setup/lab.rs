@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use super::apt::lists::{Kind, Lists};
 use super::emulator::{self, Emulator};
-use super::{apt, initramfs};
+use super::{apt, initramfs, vmlinux};
 use crate::dirs;
 use crate::process::{Cmd, Scratch};
 use crate::versions::{LabKernel, LabKernels, VERSIONS};
@@ -111,7 +111,15 @@ pub fn ensure(kernel: &LabKernel) -> Result<LabParts> {
         fs::rename(new.path(), &initramfs)?;
         fs::write(&stamp_file, stamp)?;
     }
-    Ok(LabParts { emulator, linux: unpacked.linux(), initramfs })
+    let linux = decompressed(unpacked.linux(), kernel)?;
+    Ok(LabParts { emulator, linux, initramfs })
+}
+
+/// The kernel as an ELF file, which the emulator starts by PVH; else as it was packaged.
+fn decompressed(packaged: Linux, kernel: &LabKernel) -> Result<Linux> {
+    let file = path(&format!("vmlinux{{}}-{}", packaged.release), kernel);
+    let is_there = file.is_file() || vmlinux::extract(&packaged.kernel, &file)?;
+    Ok(if is_there { Linux { kernel: file, ..packaged } } else { packaged })
 }
 
 /// Finds or downloads the kernel of Linux guests.

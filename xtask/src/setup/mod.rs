@@ -7,6 +7,7 @@
 //! - [`program`]: programs built from their crates: the VMM uhyve, tools of `audit` and `site`
 //! - [`grub`]: the tools that make disk images
 //! - [`lab`]: the lab's kernel, userland and initramfs
+//! - [`vmlinux`]: that kernel without its compression
 //! - [`modules`]: the lab's kernel modules, in load order
 //! - [`initramfs`]: the archive that the lab boots from
 
@@ -19,6 +20,7 @@ pub mod modules;
 pub mod program;
 pub mod qemu;
 pub mod toolchain;
+mod vmlinux;
 
 use std::path::PathBuf;
 

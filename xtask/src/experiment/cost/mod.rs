@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::thread;
 
 use anyhow::{Context, Result, ensure};
 use apf_report::document::{Better, Claim, Mode, Sample};
@@ -93,8 +94,13 @@ pub fn run(place: &Place, plan: &Plan, options: &Options, folder: &Path) -> Resu
             let reading = |pages: f64| {
                 Point::from([(LATENCY.to_owned(), parameters[LATENCY]), (PAGES.to_owned(), pages)])
             };
-            let few = counted(mode, &reading(COMMON), &format!("{name}-few"))?;
-            let many = counted(mode, &reading(COMMON + pages), &format!("{name}-many"))?;
+            // Beside each other: an exact lab has one thread, and does not notice the other.
+            let (few, many) = thread::scope(|scope| {
+                let few = scope.spawn(|| counted(mode, &reading(COMMON), &format!("{name}-few")));
+                let many = counted(mode, &reading(COMMON + pages), &format!("{name}-many"));
+                (few.join().expect("it does not panic"), many)
+            });
+            let (few, many) = (few?, many?);
             let instructions = few.instructions.until(&many.instructions);
             let faults = many.faults(mode) - few.faults(mode);
             check(mode, pages * f64::from(plan.repetitions), faults, &many.record)?;
