@@ -38,7 +38,7 @@ impl StateTime {
     pub(crate) fn begin(&self, now: Tsc) {
         debug_assert!(!self.is_under_way(), "begun twice");
         let published = self.published.load(Relaxed);
-        self.published.store(published.wrapping_sub(now.0 << 1).wrapping_add(1), Release);
+        self.published.store(published.wrapping_sub(now.0 << 1) | 1, Release);
         self.since.store(now.0, Relaxed);
     }
 

@@ -4,6 +4,7 @@ use core::sync::atomic::Ordering;
 
 use apf_core::abi::{self, ArmError, Exports};
 use apf_core::classify::Waits;
+use apf_core::event::CoreId;
 use apf_core::per_core::Machine;
 use apf_core::record::Fault;
 use apf_core::report::{BATCH, Report};
@@ -88,7 +89,7 @@ impl Exports for Archive {
     fn apf_guard_exit() {
         // SAFETY: a hook in task context.
         if unsafe { hooks::apf_hook_critical(-1) } == 0 {
-            switch_if_withheld();
+            switch_if_withheld(CoreId(Self::apf_core() as u16));
         }
     }
 

@@ -136,11 +136,11 @@ fn a_halt_by_policy_has_the_shorter_limit_of_two() {
 #[test]
 fn halts_nest() {
     let core = machine(1).first();
-    let outer = core.start_halting(Tsc(1));
-    let inner = core.start_halting(Tsc(2));
-    core.stop_halting(inner, Tsc(3));
+    core.start_halting(Tsc(1));
+    core.start_halting(Tsc(2));
+    core.stop_halting(Tsc(3));
     assert!(core.is_halting());
-    core.stop_halting(outer, Tsc(4));
+    core.stop_halting(Tsc(4));
     assert!(!core.is_halting());
 }
 

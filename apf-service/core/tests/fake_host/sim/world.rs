@@ -271,12 +271,12 @@ impl World {
                 if kind != expected {
                     return Err(format!("a fault in {place:?} waits by {kind:?}"));
                 }
-                let mut wait = Waiting { token, ticket, kind, start: None, released: false, excused: false };
+                let wait = Waiting { token, ticket, kind, released: false, excused: false };
                 guest.core.slots.get(ticket).park(view.now);
                 match kind {
                     Wait::Schedule => guest.scheduled.push(wait),
                     Wait::Halt | Wait::HaltFirst => {
-                        wait.start = Some(guest.core.start_halting(view.now));
+                        guest.core.start_halting(view.now);
                         guest.halting.push(wait);
                     }
                 }
@@ -330,9 +330,9 @@ impl World {
                 let wait = guest.halting.pop().expect("seen above");
                 // A task is running.
                 guest.choose(true, view.now);
-                guest.core.stop_halting(wait.start.expect("it halts"), view.now);
+                guest.core.stop_halting(view.now);
                 guest.core.start_schedule_wait(view.now);
-                guest.scheduled.push(Waiting { kind: Wait::Schedule, start: None, ..wait });
+                guest.scheduled.push(Waiting { kind: Wait::Schedule, ..wait });
             }
             other => return Err(format!("past its limit a wait became {other:?}")),
         }
@@ -348,7 +348,7 @@ impl World {
             if !innermost.released {
                 return Ok(false);
             }
-            guest.core.stop_halting(innermost.start.expect("it halts"), now);
+            guest.core.stop_halting(now);
             guest.halting.pop();
             innermost
         } else {
