@@ -17,10 +17,7 @@
 
 /// Version of [`for_each_export`](crate::for_each_export) and of the layouts of what
 /// crosses. Raise it with every change of either; a test fails that has both.
-pub const VERSION: u32 = 7;
-
-/// Reports of one [`Exports::apf_serve`].
-pub const BATCH: usize = 64;
+pub const VERSION: u32 = 8;
 
 /// Calls `$callback! { [$extra] … }` with the functions that the archive exports to
 /// the program. `absent` is the result where there is no archive, off Hermit.
@@ -51,11 +48,10 @@ macro_rules! for_each_export {
             /// if there is none.
             fn apf_logged(core: u32, fault: &mut $crate::record::Fault) -> bool, absent false;
             /// Does the service thread's work: decides about the events of all cores, and
-            /// retries one wait by schedule that has lasted longer than `overdue` cycles
-            /// ([`u64::MAX`] is for ever). Returns the number of reports.
+            /// retries waits by schedule that are overdue. Returns the number of reports.
             fn apf_serve(
-                overdue: u64,
-                reports: &mut [$crate::report::Report; $crate::abi::BATCH]
+                retries: $crate::watchdog::Retries,
+                reports: &mut [$crate::report::Report; $crate::report::BATCH]
             ) -> usize, absent 0;
             /// Returns how often there was work for the service thread, to be given to `apf_sleep`.
             fn apf_work() -> u32, absent 0;
@@ -258,6 +254,7 @@ mod tests {
     use crate::report::Report;
     use crate::stall::{Stall, StateTime};
     use crate::stats::{CoreStats, StageHistograms};
+    use crate::watchdog::Retries;
     use core::mem::offset_of;
 
     #[test]
@@ -293,6 +290,7 @@ mod tests {
             StateTime {}
             StageHistograms { fault_to_parked, host, ready_to_service, ready_to_running, total }
             Report {}
+            Retries { most, overdue, beside_work }
         };
         let signatures = for_each_export!(signatures []);
         let names = signatures.iter().chain(&for_each_counter!(counter_names)).flat_map(|name| name.bytes());
@@ -309,7 +307,7 @@ mod tests {
     fn the_version_names_the_list_and_its_layouts() {
         assert_eq!(
             (VERSION, fingerprint()),
-            (7, 15_522_139_084_166_036_867),
+            (8, 5_817_808_309_100_798_446),
             "raise VERSION, and write down both"
         );
     }

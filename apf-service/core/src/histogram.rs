@@ -26,18 +26,13 @@ impl Default for Histogram {
     }
 }
 
-/// The bucket of `value`.
+/// Returns the bucket of `value`. Values of one length in bits share 32 buckets, by the five bits after
+/// the topmost; those below 32 have one each.
+#[inline]
 #[must_use]
-pub const fn bucket(value: u64) -> usize {
-    if value < LINEAR as u64 {
-        return value as usize;
-    }
-    let top = 63 - value.leading_zeros();
-    if top > LARGEST_BIT {
-        return BUCKETS - 1;
-    }
-    let shift = top - LINEAR_BITS;
-    LINEAR * (shift as usize + 1) + ((value >> shift) as usize & (LINEAR - 1))
+pub fn bucket(value: u64) -> usize {
+    let shift = (value | LINEAR as u64).ilog2() - LINEAR_BITS;
+    (LINEAR * shift as usize + (value >> shift) as usize).min(BUCKETS - 1)
 }
 
 /// The smallest value of a bucket.

@@ -65,3 +65,4 @@ pub mod stall;
 pub mod stats;
 pub mod sync;
 pub mod time;
+pub mod watchdog;

@@ -8,8 +8,6 @@ mod page_fault;
 mod ready;
 mod stall;
 
-pub use stall::HaltStart;
-
 use core::ops::Range;
 use core::sync::atomic::{
     AtomicBool,
@@ -186,7 +184,8 @@ impl Core {
     }
 
     /// Ends a wait: counts its stages, returns its slot, and reports the whole fault.
-    #[inline]
+    // Inlined for each kind of wait: it is on the path of every fault.
+    #[inline(always)]
     pub fn resumed(&self, ticket: Ticket, wait: Wait, now: Tsc) -> Fault {
         let (token, rip) = self.slots.get(ticket).origin();
         let stages = self.slots.finish(ticket);

@@ -5,6 +5,9 @@ use crate::event::CoreId;
 use crate::protocol::Token;
 use crate::stats::Counter;
 
+/// Most reports of one call of the service thread ([`apf_serve`](crate::abi::Exports::apf_serve)).
+pub const BATCH: usize = 64;
+
 /// One decision, for counting and for the log. It crosses to the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, u32)]

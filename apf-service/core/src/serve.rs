@@ -9,6 +9,7 @@ use crate::classify::Wait;
 use crate::per_core::{Core, Machine};
 use crate::remote_ready;
 use crate::report::Report;
+use crate::watchdog::Retries;
 
 /// Makes the next decision; `None` if there is nothing to decide.
 ///
@@ -40,23 +41,31 @@ pub fn serve(machine: &impl Machine) -> Option<Report> {
     Some(Report::Matched { core: core.id, came_on: came_on.id, token, rip })
 }
 
-/// A core on which a task could run is spared a retry for so many limits.
-pub const PATIENCE: u64 = 8;
-
-/// Retries one wait by schedule that has lasted longer than `limit` cycles; `None` if there
-/// is none, [`Report::Late`] if all of them are spared for now. If the page is there, the
-/// access goes through, and if not, it faults again, or the host stops the core: the page is
-/// under way already, and a second touch is no second async fault. So where a task could run,
-/// a wait is retried only after [`PATIENCE`] limits.
+/// Retries waits by schedule that are overdue, as many as `retries` allows. The last report is
+/// [`Report::Late`] if others are spared for now. If the page is there, the access goes through, and if
+/// not, it faults again, or the host stops the core: the page is under way already, and a second touch
+/// is no second async fault ([`Watchdog`](crate::watchdog::Watchdog)).
 /// Waits by halt have their own limit ([`Core::halt_limit`]).
-pub fn retry_overdue(machine: &impl Machine, limit: u64) -> Option<Report> {
+pub fn retry_overdue(machine: &impl Machine, retries: Retries) -> impl Iterator<Item = Report> {
+    let mut left = retries.most;
+    core::iter::from_fn(move || {
+        left = left.checked_sub(1)?;
+        let report = retry_one(machine, retries);
+        if !matches!(report, Some(Report::Overdue { .. })) {
+            left = 0;
+        }
+        report
+    })
+}
+
+fn retry_one(machine: &impl Machine, retries: Retries) -> Option<Report> {
     let now = machine.now();
     let overdue = machine.cores().find_map(|core| {
-        let limits = if machine.has_work(core.id) { PATIENCE } else { 1 };
-        Some((core, core.slots.release_overdue(now, limit.saturating_mul(limits))?))
+        let limit = if machine.has_work(core.id) { retries.beside_work } else { retries.overdue };
+        Some((core, core.slots.release_overdue(now, limit)?))
     });
     let Some((core, slot)) = overdue else {
-        let late = machine.cores().find(|core| core.slots.has_overdue(now, limit));
+        let late = machine.cores().find(|core| core.slots.has_overdue(now, retries.overdue));
         return late.map(|core| Report::Late { core: core.id });
     };
     let ((token, rip), waited) = (slot.origin(), now.since(slot.since()));

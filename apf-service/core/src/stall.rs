@@ -28,7 +28,7 @@ use crate::time::Tsc;
 #[repr(C)]
 pub(crate) struct StateTime {
     published: AtomicU64,
-    /// Start of the time under way. For the core alone.
+    /// Start of the time under way, or of the last one.
     since: AtomicU64,
 }
 
@@ -38,7 +38,7 @@ impl StateTime {
     pub(crate) fn begin(&self, now: Tsc) {
         debug_assert!(!self.is_under_way(), "begun twice");
         let published = self.published.load(Relaxed);
-        self.published.store(published.wrapping_sub(now.0 << 1).wrapping_add(1), Release);
+        self.published.store(published.wrapping_sub(now.0 << 1) | 1, Release);
         self.since.store(now.0, Relaxed);
     }
 
@@ -131,6 +131,13 @@ impl Stall {
     /// No state returns to an earlier value except after no time.
     fn published(&self) -> [u64; 3] {
         [&self.scheduled, &self.idle, &self.halting].map(|time| time.published.load(Acquire))
+    }
+
+    /// Returns when the core was last left without a task that could run while one waited for a page. Every
+    /// task that was ready before has run by then.
+    #[must_use]
+    pub fn last_idle(&self) -> Tsc {
+        Tsc(self.idle.since.load(Relaxed))
     }
 
     /// Starts the time under way anew, since the counter may be another one from now on.

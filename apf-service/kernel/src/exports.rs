@@ -2,13 +2,15 @@
 
 use core::sync::atomic::Ordering;
 
-use apf_core::abi::{self, ArmError, BATCH, Exports};
+use apf_core::abi::{self, ArmError, Exports};
 use apf_core::classify::Waits;
+use apf_core::event::CoreId;
 use apf_core::per_core::Machine;
 use apf_core::record::Fault;
-use apf_core::report::Report;
+use apf_core::report::{BATCH, Report};
 use apf_core::serve::{retry_overdue, serve};
 use apf_core::stats::CoreStats;
+use apf_core::watchdog::Retries;
 
 use crate::hold::switch_if_withheld;
 use crate::machine::{SERVICE, SERVICE_WORK, ThisMachine};
@@ -60,10 +62,9 @@ impl Exports for Archive {
         LOG.take(core, fault)
     }
 
-    fn apf_serve(overdue: u64, reports: &mut [Report; BATCH]) -> usize {
-        let retry = || (overdue != u64::MAX).then(|| retry_overdue(&ThisMachine, overdue)).flatten();
-        let retried = core::iter::once_with(retry).flatten();
-        let all = core::iter::from_fn(|| serve(&ThisMachine)).chain(retried);
+    fn apf_serve(retries: Retries, reports: &mut [Report; BATCH]) -> usize {
+        let decisions = core::iter::from_fn(|| serve(&ThisMachine));
+        let all = decisions.chain(retry_overdue(&ThisMachine, retries));
         reports.iter_mut().zip(all).map(|(place, report)| *place = report).count()
     }
 
@@ -88,7 +89,7 @@ impl Exports for Archive {
     fn apf_guard_exit() {
         // SAFETY: a hook in task context.
         if unsafe { hooks::apf_hook_critical(-1) } == 0 {
-            switch_if_withheld();
+            switch_if_withheld(CoreId(Self::apf_core() as u16));
         }
     }
 

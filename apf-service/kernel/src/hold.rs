@@ -2,6 +2,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use apf_core::event::CoreId;
+
 use crate::cores::{self, MAX_CORES};
 use crate::hooks;
 use crate::processor::now;
@@ -36,10 +38,10 @@ pub fn note_work(has_work: bool) {
     }
 }
 
-/// Does a withheld switch once nothing holds the core any more.
-pub fn switch_if_withheld() {
+/// Does a withheld switch once nothing holds `core` any more, on which this runs.
+pub fn switch_if_withheld(core: CoreId) {
     // A load first: mostly there is none, and the exchange is a locked one.
-    let withheld = &WITHHELD[cores::this_id()];
+    let withheld = &WITHHELD[usize::from(core.0)];
     if withheld.load(Ordering::Relaxed) && withheld.swap(false, Ordering::Relaxed) {
         // SAFETY: a hook, called in task context.
         unsafe { hooks::apf_hook_reschedule() };

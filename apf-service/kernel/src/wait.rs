@@ -49,24 +49,25 @@ fn wait_by_halt(core: &Core, ticket: Ticket, kind: Wait) {
     disable_interrupts();
     let parked = now();
     core.slots.get(ticket).park(parked);
-    let start = core.start_halting(parked);
+    core.start_halting(parked);
     let past_limit = halt(core, ticket, kind, parked);
     let now = now();
-    core.stop_halting(start, now);
+    core.stop_halting(now);
     if past_limit == PastLimit::Schedule {
         core.start_schedule_wait(now);
         enable_interrupts();
         // Whoever became ready meanwhile has waited long enough.
-        switch_if_withheld();
+        switch_if_withheld(core.id);
         return wait_by_schedule(core, ticket);
     }
     resume(core, ticket, kind, now);
     if !core.is_halting() {
-        switch_if_withheld();
+        switch_if_withheld(core.id);
     }
 }
 
-/// Ends a wait, and enables interrupts.
+/// Ends a wait, and enables interrupts. Inlined for each kind of wait: it is on the path of every fault.
+#[inline(always)]
 fn resume(core: &Core, ticket: Ticket, kind: Wait, now: Tsc) {
     let fault = core.resumed(ticket, kind, now);
     RECORD.keep(&fault);

@@ -20,7 +20,7 @@
 //! | `heap` | an allocator whose faults wait by schedule (feature `heap`) |
 //! | `metrics` | all figures as OpenMetrics text (feature `openmetrics`) |
 //! | `thread` | the service thread |
-//! | `watch` | the watchdog, and what counts show: a core near the host's limit, wake-alls |
+//! | `watch` | the limit of a wait, and what counts show: a core near the host's limit, wake-alls |
 //! | `log` | the task that reports by `tracing` |
 //! | `ffi` | calls into the kernel archive |
 

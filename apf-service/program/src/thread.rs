@@ -3,9 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use apf_core::abi::BATCH;
 use apf_core::event::CoreId;
-use apf_core::report::Report;
+use apf_core::report::{BATCH, Report};
 
 use crate::ask::{self, SERVICE_STATS};
 use crate::ffi;
@@ -13,7 +12,7 @@ use crate::guard::NonPreemptible;
 use crate::log::{self, News};
 use crate::restore::Checks;
 use crate::stall;
-use crate::watch::{self, OBSERVER, Watchdog};
+use crate::watch::{self, OBSERVER};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -46,18 +45,16 @@ pub fn stop() {
 extern "C" fn run(_: usize) {
     let _guard = NonPreemptible::enter();
     let mut reports = [Report::NONE; BATCH];
-    let mut watchdog = Watchdog::new(watch::limit());
+    let limit = watch::limit();
+    let mut watchdog = watch::watchdog(limit);
     let mut checks = Checks::default();
     loop {
         let seen = ffi::work();
-        let count = ffi::serve(watchdog.due(), &mut reports);
+        let retries = watchdog.due(ffi::now(), watch::last_idle);
+        let count = ffi::serve(retries, &mut reports);
+        watchdog.served(retries, &reports[..count], ffi::now());
         for report in &reports[..count] {
             SERVICE_STATS.count(report);
-            match report {
-                Report::Overdue { .. } => watchdog.retried(),
-                Report::Late { .. } => watchdog.looked(),
-                _ => {}
-            }
             checks.look(report);
             log::post(News::Decision(*report));
         }
@@ -68,11 +65,11 @@ extern "C" fn run(_: usize) {
         checks.run();
         log::announce();
         if count == 0 {
-            watchdog.looked();
             if STOP.load(Ordering::Acquire) {
                 break;
             }
-            ffi::sleep(seen, watchdog.sleep_limit());
+            // A wait alone does not wake this thread, so it cannot know beforehand if there will be a waiter.
+            ffi::sleep(seen, limit);
         }
     }
 }

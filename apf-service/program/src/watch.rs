@@ -1,5 +1,5 @@
-//! Conditions that the service thread watches: overdue waits, cores near the host's limit,
-//! wake-alls.
+//! Conditions that the service thread watches: overdue waits ([`Watchdog`]), cores near the host's
+//! limit, wake-alls.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -8,6 +8,7 @@ use apf_core::event::CoreId;
 use apf_core::per_core::{MANY_EMPTY, NEAR_LIMIT};
 use apf_core::stats::{CoreStats, Counter};
 use apf_core::time::Tsc;
+use apf_core::watchdog::Watchdog;
 
 use crate::ffi;
 use crate::log::{self, News};
@@ -22,62 +23,17 @@ pub fn limit() -> Option<Duration> {
     (micros != u64::MAX).then(|| Duration::from_micros(micros))
 }
 
-/// Longest interval between two retries, in limits.
-const LONGEST: u64 = 4;
-
-/// Says when a wait may be retried: the first after one limit at the earliest and two at the
-/// latest. Then one at a time, in intervals of two and of four limits, until none is overdue:
-/// a retry may stop the core ([`retry_overdue`](apf_core::serve::retry_overdue)).
-pub struct Watchdog {
-    limit: Option<Duration>,
-    limit_cycles: u64,
-    last_look: Tsc,
-    /// Limits until the next look.
-    interval: u64,
+/// Returns a watchdog for waits longer than `limit`.
+pub fn watchdog(limit: Option<Duration>) -> Watchdog {
+    let cycles = |limit: Duration| {
+        u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(ffi::tsc_mhz().into())
+    };
+    Watchdog::new(limit.map_or(u64::MAX, cycles), ffi::now())
 }
 
-impl Watchdog {
-    /// Makes a watchdog for waits longer than `limit`; `None` is never.
-    pub fn new(limit: Option<Duration>) -> Self {
-        let cycles = |limit: Duration| {
-            u64::try_from(limit.as_micros()).unwrap_or(u64::MAX).saturating_mul(ffi::tsc_mhz().into())
-        };
-        Self { limit, limit_cycles: limit.map_or(u64::MAX, cycles), last_look: ffi::now(), interval: 1 }
-    }
-
-    /// Returns the time that the service thread may sleep. A wait alone does not wake it, so
-    /// it cannot know beforehand if there will be a waiter.
-    pub const fn sleep_limit(&self) -> Option<Duration> {
-        self.limit
-    }
-
-    /// Returns the limit in cycles if it is time to look; else [`u64::MAX`].
-    pub fn due(&self) -> u64 {
-        self.due_at(ffi::now())
-    }
-
-    fn due_at(&self, now: Tsc) -> u64 {
-        if now.since(self.last_look) >= self.limit_cycles.saturating_mul(self.interval) {
-            self.limit_cycles
-        } else {
-            u64::MAX
-        }
-    }
-
-    /// Notes that a wait was retried.
-    pub fn retried(&mut self) {
-        self.last_look = ffi::now();
-        self.interval = (2 * self.interval).min(LONGEST);
-    }
-
-    /// Notes that nothing was overdue, if it was time to look.
-    pub fn looked(&mut self) {
-        let now = ffi::now();
-        if self.due_at(now) != u64::MAX {
-            self.last_look = now;
-            self.interval = 1;
-        }
-    }
+/// Returns when `core` was last left without a task that could run while one waited for a page.
+pub fn last_idle(core: CoreId) -> Tsc {
+    ffi::core_stats(core).map_or(Tsc(0), |stats| stats.stall.last_idle())
 }
 
 /// Cores that there can be ([`CoreId`] above it are not observed).
@@ -160,6 +116,7 @@ impl Observer {
 mod tests {
     use super::*;
     use alloc::boxed::Box;
+    use apf_core::watchdog::Retries;
 
     #[test]
     fn the_observer_warns_once_for_each_core() {
@@ -188,29 +145,12 @@ mod tests {
     }
 
     #[test]
-    fn the_thread_sleeps_no_longer_than_the_limit() {
-        let limit = Some(Duration::from_secs(10));
-        let mut watchdog = Watchdog::new(limit);
-        assert_eq!((watchdog.limit_cycles, watchdog.sleep_limit()), (10_000_000, limit));
-        assert_eq!(Watchdog::new(None).sleep_limit(), None);
-        watchdog.last_look = Tsc(0);
-        assert_eq!(
-            (watchdog.due_at(Tsc(9_999_999)), watchdog.due_at(Tsc(10_000_000))),
-            (u64::MAX, 10_000_000)
-        );
-    }
-
-    #[test]
-    fn the_watchdog_backs_off_while_it_retries() {
-        let mut watchdog = Watchdog::new(Some(Duration::from_secs(10)));
-        for interval in [2, 4, 4] {
-            watchdog.retried();
-            watchdog.last_look = Tsc(0);
-            let due = [interval * 10_000_000 - 1, interval * 10_000_000].map(|now| watchdog.due_at(Tsc(now)));
-            assert_eq!(due, [u64::MAX, 10_000_000]);
-        }
-        watchdog.looked();
-        watchdog.last_look = Tsc(0);
-        assert_eq!(watchdog.due_at(Tsc(10_000_000)), 10_000_000, "nothing was overdue");
+    fn a_limit_becomes_cycles_and_none_is_never() {
+        let after = |cycles| ffi::now().after(cycles);
+        let is_due = |limit, now| watchdog(limit).due(now, last_idle) != Retries::NONE;
+        let limit = Some(Duration::from_secs(10_000));
+        // Off Hermit one cycle is a microsecond.
+        assert!(is_due(limit, after(11_000_000_000)) && !is_due(limit, after(9_000_000_000)));
+        assert!(!is_due(None, after(u64::MAX - 1)));
     }
 }

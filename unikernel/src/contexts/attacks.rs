@@ -23,7 +23,8 @@ const PAGES_EACH: usize = 4;
 /// Time in which the guest must feel an attack: the host is not always fast enough to come between KVM
 /// and the guest.
 const MOST: Duration = Duration::from_secs(90);
-/// Bound of all waits of a round: one after the other is retried, in intervals of up to eight limits.
+/// Bound of all waits of a round: each task waits for one page after the other, and each wait ends after a few
+/// limits.
 const BOUND: Duration = Duration::from_secs(20);
 
 /// The host's [`Attack::Lose`].

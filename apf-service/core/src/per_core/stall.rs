@@ -24,14 +24,6 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::Core;
 use crate::time::Tsc;
 
-/// Start of a halt, for its end.
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct HaltStart {
-    /// Nobody waited by schedule then, and nobody halted. So nobody else does until its end.
-    is_alone: bool,
-}
-
 impl Core {
     /// Notes that a context starts to wait by schedule, or goes on so.
     #[inline]
@@ -53,26 +45,27 @@ impl Core {
     /// Notes that a context starts to halt for its page: until it [stops](Self::stop_halting), nothing
     /// but interrupts runs on this core.
     #[inline]
-    pub fn start_halting(&self, now: Tsc) -> HaltStart {
+    pub fn start_halting(&self, now: Tsc) {
         let stall = &self.stats.stall;
-        let is_alone = !self.is_halting() && !stall.scheduled.is_under_way();
-        if is_alone {
+        if !self.is_halting() {
+            if stall.scheduled.is_under_way() {
+                self.interrupt_waits(now);
+            }
             stall.halting.begin(now);
-        } else if !self.is_halting() {
-            self.interrupt_waits(now);
         }
         self.own.start_halting();
-        HaltStart { is_alone }
     }
 
     /// Notes that the innermost halting context continues. Its slot is not free yet.
     #[inline]
-    pub fn stop_halting(&self, start: HaltStart, now: Tsc) {
+    pub fn stop_halting(&self, now: Tsc) {
         self.own.stop_halting();
-        if start.is_alone {
+        if !self.is_halting() {
             self.stats.stall.halting.end(now);
-        } else if !self.is_halting() {
-            self.continue_waits(now);
+            // Nobody else waits any more if the others have resumed between this fault and its halt.
+            if self.slots.in_use() > 1 {
+                self.continue_waits(now);
+            }
         }
     }
 
@@ -84,20 +77,15 @@ impl Core {
         if stall.idle.is_under_way() {
             stall.idle.end(now);
         }
-        stall.halting.begin(now);
     }
 
-    /// Reverses it, unless nobody waits any more: a context may have resumed between the fault
-    /// that halts and its halt.
+    /// Reverses it.
     #[cold]
     fn continue_waits(&self, now: Tsc) {
         let stall = &self.stats.stall;
-        stall.halting.end(now);
-        if self.slots.in_use() > 1 {
-            stall.scheduled.begin(now);
-            if !self.has_work() {
-                stall.idle.begin(now);
-            }
+        stall.scheduled.begin(now);
+        if !self.has_work() {
+            stall.idle.begin(now);
         }
     }
 

@@ -8,6 +8,7 @@
 //! `KNOWN` below. `APF_SCHEDULES` sets how many to run, `APF_SEED` where to
 //! start.
 
+mod overdue;
 mod shrink;
 mod sim;
 

@@ -12,6 +12,7 @@ use crate::protocol::Token;
 use crate::report::Report;
 use crate::serve::{retry_overdue, serve};
 use crate::sleeper::Announced;
+use crate::watchdog::Retries;
 
 /// Cores of one machine. Handlers run on the first one unless a test says otherwise.
 struct Cores {
@@ -148,6 +149,15 @@ impl Cores {
     fn reports(&self) -> Vec<Report> {
         core::iter::from_fn(|| serve(self)).collect()
     }
+
+    /// Retries all waits that are longer than `limit`, on a core on which a task could run than eight.
+    fn retry_overdue(&self, limit: u64) -> Vec<Report> {
+        self.retry(Retries { most: u64::MAX, overdue: limit, beside_work: 8 * limit })
+    }
+
+    fn retry(&self, retries: Retries) -> Vec<Report> {
+        retry_overdue(self, retries).collect()
+    }
 }
 
 fn ticket(n: NotPresent) -> Ticket {
@@ -182,7 +192,7 @@ const WAYS_TO_END_A_WAIT: [(&str, Way); 7] = [
     }),
     ("the watchdog", |m| {
         m.now.set(m.now.get() + 20);
-        retry_overdue(m, 10);
+        m.retry_overdue(10);
     }),
 ];
 

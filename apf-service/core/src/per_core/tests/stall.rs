@@ -18,13 +18,14 @@ impl Cores {
         self.cores[0].resumed(ticket, Wait::Schedule, Tsc(now));
     }
 
-    fn halt_at(&self, now: u64, token: u32) -> (Ticket, HaltStart) {
+    fn halt_at(&self, now: u64, token: u32) -> Ticket {
         let ticket = self.wait_at(now, token, Wait::Halt);
-        (ticket, self.cores[0].start_halting(Tsc(now)))
+        self.cores[0].start_halting(Tsc(now));
+        ticket
     }
 
-    fn stop_halt_at(&self, now: u64, (ticket, start): (Ticket, HaltStart)) {
-        self.cores[0].stop_halting(start, Tsc(now));
+    fn stop_halt_at(&self, now: u64, ticket: Ticket) {
+        self.cores[0].stop_halting(Tsc(now));
         self.cores[0].resumed(ticket, Wait::Halt, Tsc(now));
     }
 
@@ -123,13 +124,25 @@ fn a_halt_in_the_idle_task_is_full_until_a_task_can_run() {
 fn a_halt_that_goes_on_by_schedule_stays_a_wait() {
     let m = machine(1);
     let t = m.wait_at(100, 5, Wait::HaltFirst);
-    let start = m.first().start_halting(Tsc(100));
+    m.first().start_halting(Tsc(100));
     assert_eq!(m.first().halt_past_limit(t, Wait::HaltFirst, &m), PastLimit::Schedule);
-    m.first().stop_halting(start, Tsc(110));
+    m.first().stop_halting(Tsc(110));
     m.first().start_schedule_wait(Tsc(110));
     m.scheduler_at(110, true);
     m.resume_at(150, t);
     assert_eq!(m.stalled_at(999), (50, 10));
+}
+
+/// The context that is to halt is preempted before it does, by one that halts.
+#[test]
+fn a_halt_between_a_fault_and_its_halt_leaves_the_other_one_waiting() {
+    let m = machine(1);
+    let outer = m.wait_at(100, 5, Wait::Halt);
+    let inner = m.halt_at(110, 6);
+    m.stop_halt_at(120, inner);
+    m.first().start_halting(Tsc(130));
+    m.stop_halt_at(150, outer);
+    assert_eq!(m.stalled_at(999), (40, 30));
 }
 
 /// The context that is to halt is preempted before it does.
@@ -139,8 +152,8 @@ fn a_wait_that_ends_between_a_fault_and_its_halt_leaves_only_the_halt() {
     let scheduled = m.wait_at(100, 5, Wait::Schedule);
     let halting = m.wait_at(110, 6, Wait::Halt);
     m.resume_at(120, scheduled);
-    let start = m.first().start_halting(Tsc(130));
-    m.stop_halt_at(150, (halting, start));
+    m.first().start_halting(Tsc(130));
+    m.stop_halt_at(150, halting);
     assert_eq!(m.stalled_at(999), (50, 20));
     m.scheduler_at(1000, false);
     m.scheduler_at(1010, true);

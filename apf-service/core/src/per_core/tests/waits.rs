@@ -1,6 +1,7 @@
 //! How waits end, and generations.
 
 use super::*;
+use alloc::vec;
 
 /// Would fail if the word were set and the task that sleeps on it were not woken.
 #[test]
@@ -46,11 +47,11 @@ fn an_overdue_wait_is_retried_once_and_reported() {
     let m = machine(2);
     let t = ticket(m.fault_on(1, 5, Wait::Schedule));
     m.now.set(11);
-    assert_eq!(retry_overdue(&m, 10), None);
+    assert_eq!(m.retry_overdue(10), []);
     m.now.set(12);
     let overdue = Report::Overdue { core: CoreId(1), token: Token(5), rip: 0xabc, waited: 11 };
-    assert_eq!(retry_overdue(&m, 10), Some(overdue));
-    assert_eq!(retry_overdue(&m, 10), None);
+    assert_eq!(m.retry_overdue(10), [overdue]);
+    assert_eq!(m.retry_overdue(10), []);
     assert!(m.is_over(1, t));
 }
 
@@ -60,11 +61,34 @@ fn a_retry_spares_a_core_on_which_a_task_could_run_for_eight_limits() {
     m.waits(5, Wait::Schedule);
     m.has_work.set(true);
     m.now.set(11);
-    assert_eq!(retry_overdue(&m, 10), None);
+    assert_eq!(m.retry_overdue(10), []);
     m.now.set(81);
-    assert_eq!(retry_overdue(&m, 10), Some(Report::Late { core: CoreId(0) }));
+    assert_eq!(m.retry_overdue(10), [Report::Late { core: CoreId(0) }]);
     m.now.set(82);
-    assert!(matches!(retry_overdue(&m, 10), Some(Report::Overdue { .. })));
+    assert!(matches!(m.retry_overdue(10)[..], [Report::Overdue { .. }]));
+}
+
+#[test]
+fn as_many_waits_are_retried_as_are_allowed_and_the_rest_is_reported_once() {
+    let m = machine(2);
+    for token in 1..=3 {
+        m.waits(token, Wait::Schedule);
+        m.fault_on(1, token + 3, Wait::Schedule);
+    }
+    m.now.set(50);
+    let tokens = |most| {
+        let reports = m.retry(Retries { most, overdue: 10, beside_work: 10 });
+        let token = |report: &Report| if let Report::Overdue { token, .. } = report { token.0 } else { 0 };
+        reports.iter().map(token).collect::<Vec<_>>()
+    };
+    assert_eq!((tokens(0), tokens(2), tokens(3)), (vec![], vec![1, 2], vec![3, 4, 5]));
+    m.waits(7, Wait::Schedule);
+    m.now.set(100);
+    assert_eq!(tokens(u64::MAX), [7, 6]);
+    m.waits(8, Wait::Schedule);
+    m.has_work.set(true);
+    m.now.set(111);
+    assert_eq!(m.retry_overdue(10), [Report::Late { core: CoreId(0) }]);
 }
 
 #[test]
@@ -112,11 +136,11 @@ fn a_halt_by_policy_has_the_shorter_limit_of_two() {
 #[test]
 fn halts_nest() {
     let core = machine(1).first();
-    let outer = core.start_halting(Tsc(1));
-    let inner = core.start_halting(Tsc(2));
-    core.stop_halting(inner, Tsc(3));
+    core.start_halting(Tsc(1));
+    core.start_halting(Tsc(2));
+    core.stop_halting(Tsc(3));
     assert!(core.is_halting());
-    core.stop_halting(outer, Tsc(4));
+    core.stop_halting(Tsc(4));
     assert!(!core.is_halting());
 }
 

@@ -72,7 +72,7 @@ impl World {
             })?;
             self.check_counters()?;
             self.advance(1000);
-            self.watchdog(0);
+            self.retry_all(0);
             self.deliver_everything()?;
             self.check_nobody_waits("wake-all or limits, and watchdog")?;
         }

@@ -8,7 +8,7 @@ use apf_core::classify::{Context, Task, Wait};
 use apf_core::early_ready::EarlyCount;
 use apf_core::event::CoreId;
 use apf_core::outcome::{NotPresent, PageFault, Work};
-use apf_core::per_core::{Core, HaltStart, Machine};
+use apf_core::per_core::{Core, Machine};
 use apf_core::protocol::Token;
 use apf_core::slot::{Slot, Ticket};
 use apf_core::time::Tsc;
@@ -26,8 +26,6 @@ pub struct Waiting {
     pub token: Token,
     pub ticket: Ticket,
     pub kind: Wait,
-    /// If it halts.
-    pub start: Option<HaltStart>,
     /// It was seen released.
     pub released: bool,
     /// Something other than its ready may release it.

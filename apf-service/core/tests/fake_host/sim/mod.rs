@@ -6,7 +6,8 @@
 //! | `step` | the things that can happen, and the kinds of world |
 //! | `host` | KVM's side |
 //! | `guest` | one core, its waits, and the machine around it |
-//! | `world` | all cores and the service thread, driven step by step |
+//! | `world` | all cores, driven step by step |
+//! | `service` | the service thread |
 //! | `lives` | arming, disarming, a VMM that restores the guest |
 //! | `remote` | ready tokens that arrive on another core |
 //! | `unusual` | page faults that are no ordinary not-presents |
@@ -18,6 +19,7 @@ mod guest;
 mod host;
 mod lives;
 mod remote;
+mod service;
 mod stall;
 pub mod step;
 mod unusual;

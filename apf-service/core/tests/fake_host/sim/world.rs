@@ -10,8 +10,7 @@ use apf_core::event::CoreId;
 use apf_core::outcome::{PageFault, PastLimit, Work};
 use apf_core::per_core::Core;
 use apf_core::protocol::{OUTSTANDING_PER_VCPU, Token};
-use apf_core::report::{Report, ServiceStats};
-use apf_core::serve::{retry_overdue, serve};
+use apf_core::report::ServiceStats;
 use apf_core::time::Tsc;
 
 use super::guest::{Guest, Waiting, retries};
@@ -124,7 +123,7 @@ impl World {
             Step::CompleteElsewhere { core, nth, to } => self.complete_elsewhere(at(core), nth, at(to))?,
             Step::Interrupt { core } => self.interrupt(at(core), false)?,
             Step::SpuriousInterrupt { core } => self.interrupt(at(core), true)?,
-            Step::Service { events } => self.service(events.into())?,
+            Step::Service { events } => drop(self.service(events.into())?),
             Step::Run { core, nth } => {
                 self.resume(at(core), nth)?;
             }
@@ -147,7 +146,7 @@ impl World {
                     self.arm(at(core));
                 }
             }
-            Step::Watchdog { limit } => self.watchdog(limit.into()),
+            Step::Watchdog { limit } => self.retry_all(limit.into()),
             Step::HaltLimit { core } => drop(self.halt_limit(at(core))?),
             Step::Schedule { core, has_work } => {
                 let now = self.tick();
@@ -272,12 +271,12 @@ impl World {
                 if kind != expected {
                     return Err(format!("a fault in {place:?} waits by {kind:?}"));
                 }
-                let mut wait = Waiting { token, ticket, kind, start: None, released: false, excused: false };
+                let wait = Waiting { token, ticket, kind, released: false, excused: false };
                 guest.core.slots.get(ticket).park(view.now);
                 match kind {
                     Wait::Schedule => guest.scheduled.push(wait),
                     Wait::Halt | Wait::HaltFirst => {
-                        wait.start = Some(guest.core.start_halting(view.now));
+                        guest.core.start_halting(view.now);
                         guest.halting.push(wait);
                     }
                 }
@@ -312,47 +311,6 @@ impl World {
         self.check_interrupted(&view)
     }
 
-    /// The service thread runs on the first core, unless a context halts there.
-    pub fn service(&mut self, budget: usize) -> Result<(), String> {
-        if self.guests[0].core.is_halting() {
-            return Ok(());
-        }
-        let view = self.view(0, Place::App);
-        for _ in 0..budget {
-            let Some(report) = serve(&view) else {
-                self.called.set(false);
-                break;
-            };
-            self.stats.count(&report);
-            match report {
-                Report::Overflow { .. } => {
-                    self.guests.iter_mut().for_each(|guest| guest.excuse(|w| w.kind == Wait::Schedule));
-                }
-                Report::Matched { core, came_on, .. } if core == came_on => {
-                    return Err(format!("{report:?}: the interrupt should have found it"));
-                }
-                _ => {}
-            }
-        }
-        self.check_interrupted(&view)
-    }
-
-    pub fn watchdog(&mut self, limit: u64) {
-        if self.guests[0].core.is_halting() {
-            return;
-        }
-        let view = self.view(0, Place::App);
-        while let Some(report) = retry_overdue(&view, limit) {
-            self.stats.count(&report);
-            if let Report::Overdue { core, token, .. } = report {
-                let guest = &mut self.guests[usize::from(core.0)];
-                guest.excuse(|w| w.kind == Wait::Schedule && w.token == token);
-                self.tally.limits += 1;
-                self.tally.delayed += u64::from(guest.host.borrow().works_on(token));
-            }
-        }
-    }
-
     /// The limit of the innermost halt of a core is over, as `halt` of `apf-kernel` finds.
     /// Returns whether any context waits there by halt.
     pub fn halt_limit(&mut self, index: usize) -> Result<bool, String> {
@@ -372,9 +330,9 @@ impl World {
                 let wait = guest.halting.pop().expect("seen above");
                 // A task is running.
                 guest.choose(true, view.now);
-                guest.core.stop_halting(wait.start.expect("it halts"), view.now);
+                guest.core.stop_halting(view.now);
                 guest.core.start_schedule_wait(view.now);
-                guest.scheduled.push(Waiting { kind: Wait::Schedule, start: None, ..wait });
+                guest.scheduled.push(Waiting { kind: Wait::Schedule, ..wait });
             }
             other => return Err(format!("past its limit a wait became {other:?}")),
         }
@@ -390,7 +348,7 @@ impl World {
             if !innermost.released {
                 return Ok(false);
             }
-            guest.core.stop_halting(innermost.start.expect("it halts"), now);
+            guest.core.stop_halting(now);
             guest.halting.pop();
             innermost
         } else {
