@@ -16,7 +16,7 @@ use crate::dirs;
 use crate::process::{Running, Step, command};
 use crate::setup::LabParts;
 
-/// Limits for booting, which takes about 5 s on an idle machine, in exact mode about 10 s.
+/// Limits for booting, which takes about 3 s on an idle machine, in exact mode about 7 s.
 const BOOT_LIMIT: Duration = Duration::from_secs(120);
 const EXACT_BOOT_LIMIT: Duration = Duration::from_secs(400);
 /// Limits from the job's end to QEMU's.
