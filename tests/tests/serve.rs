@@ -4,7 +4,8 @@ use serde_json::Value;
 use tests::{Xtask, number};
 
 /// Sixty-four values of 16 KiB are stored, read back after an eviction, and read by sixteen connections
-/// after another one.
+/// after another one. Then the server answers once after an eviction, and once more with the pages of that answer
+/// brought in ahead.
 const CLIENT: &str = r#"
     set -e
     cd "$(mktemp -d)"
@@ -25,11 +26,20 @@ const CLIENT: &str = r#"
     echo @counts; read -r counts; echo "before $counts"
     ask --raw mget $(seq -f value:%g 64) > got
     cmp right got && echo the values are right
-    redis-benchmark -h 10.0.5.3 -c 16 -n 256 -r 128 -d 16384 -t set --csv | tail -1
+    redis-benchmark -h 10.0.5.3 -c 16 -n 128 -r 128 -d 16384 -t set --csv | tail -1
     echo @evict; read -r evicted
-    redis-benchmark -h 10.0.5.3 -c 16 -n 512 -r 128 -d 16384 -t get --csv | tail -1
+    redis-benchmark -h 10.0.5.3 -c 16 -n 256 -r 128 -d 16384 -t get --csv | tail -1
     echo @counts; read -r counts; echo "after $counts"
     ask --raw info
+    first_answer() {
+        echo @evict; read -r evicted
+        echo @counts; read -r counts; echo "evicted $1 $counts"
+        ask ping
+        echo @counts; read -r counts; echo "answered $1 $counts"
+    }
+    first_answer cold
+    echo @learn; read -r pages
+    first_answer known
     ask shutdown nosave || true
 "#;
 
@@ -46,7 +56,8 @@ fn figure(text: &str, name: &str) -> f64 {
 }
 
 /// Would fail if a value were wrong after it was out, if the calls of a server stopped its core at most
-/// pages, or if its connections did not wait at the same time.
+/// pages, if its connections did not wait at the same time, or if pages known from an earlier eviction came by
+/// faults again.
 #[test]
 fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     let Some(xtask) = Xtask::find("serve") else { return };
@@ -73,6 +84,12 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     assert!(number(&after, "pager.in_flight_max") >= 4.0, "{after}");
     let (schedule, halt) = (figure(text, "apf_schedule_waits_total"), figure(text, "apf_halt_waits_total"));
     assert!(schedule > halt, "{schedule} waits by schedule, {halt} by halt: {text}");
+    let by_faults = |when: &str| {
+        let [before, after] = ["evicted", "answered"].map(|moment| counts(text, &format!("{moment} {when}")));
+        number(&after, "pager.served_pages") - number(&before, "pager.served_pages")
+    };
+    let (cold, known) = (by_faults("cold"), by_faults("known"));
+    assert!(cold >= 100.0 && 4.0 * known < cold, "{cold} pages by faults, then {known}: {text}");
     let report = xtask.report().expect("a report");
     assert_eq!((number(&report, "exit_code"), number(&report, "client_exit_code")), (0.0, 0.0));
 }

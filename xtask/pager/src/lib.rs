@@ -42,3 +42,4 @@ mod service; // requests and their answers
 mod start; // start of the pager when the library is loaded
 mod store; // the contents of evicted pages
 mod uffd; // the userfaultfd ABI
+mod working_set; // pages that come ahead of the faults

@@ -49,6 +49,7 @@ use crate::ram::GuestRam;
 use crate::recency::Recency;
 use crate::store::{self, Store};
 use crate::uffd::{Copied, Fault, Uffd};
+use crate::working_set::WorkingSet;
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Restored, Stats};
 use std::io;
@@ -78,6 +79,7 @@ pub struct Pager {
     /// Page-ins are recorded in `recency`.
     noting: bool,
     periodic: Option<Periodic>,
+    working_set: WorkingSet,
     stats: Stats,
     /// Buffer of [`Self::take_faults`], kept for its capacity.
     faults: Vec<Fault>,
@@ -98,6 +100,7 @@ impl Pager {
             recency: Recency::new(0),
             noting: false,
             periodic: None,
+            working_set: WorkingSet::default(),
             stats: Stats::default(),
             faults: Vec::with_capacity(1024),
         }
@@ -141,7 +144,7 @@ impl Pager {
     /// Returns the time at which [`Self::serve_due`] or [`Self::evict_again`] is due.
     pub fn next_due(&self) -> Option<Instant> {
         let again = self.periodic.as_ref().map(Periodic::next);
-        self.queue.next_due().into_iter().chain(again).min()
+        self.queue.next_due().into_iter().chain(again).chain(self.working_set.next_due()).min()
     }
 
     /// Reads the faults that have arrived, and sets the due time of each.
@@ -163,6 +166,7 @@ impl Pager {
             PageState::Evicted => {
                 self.stats.vcpu_page_ins += u64::from(hook::is_vcpu(fault.thread));
                 self.queue.push(arrival + latency.sample(), page);
+                self.working_set.fault(arrival, || latency.sample());
                 self.stats.in_flight_max = self.stats.in_flight_max.max(self.queue.len() as u64);
             }
             // The existing entry wakes this waiter, too.
@@ -188,13 +192,19 @@ impl Pager {
         }
     }
 
-    /// Brings back every page that is due.
+    /// Brings back every page that is due, and then some that come ahead of their faults.
     pub fn serve_due(&mut self) {
         let mut now = Instant::now();
         while let Some((due, page)) = self.queue.pop_due(now) {
+            if self.pages.state(page) == PageState::Resident {
+                // It came ahead, and its waiters woke then.
+                now = Instant::now();
+                continue;
+            }
             match self.bring_back(page, 1) {
                 Ok(_) => {
                     self.stats.served_pages += 1;
+                    self.working_set.served(page);
                     if self.noting {
                         self.recency.paged_in(page);
                     }
@@ -212,6 +222,28 @@ impl Pager {
             }
             now = Instant::now();
         }
+        // One run at a time: faults that have become due meanwhile come first.
+        if let Some(run) = self.working_set.pop_due(now) {
+            let before = self.pages.resident();
+            // A page that cannot come ahead comes by its fault.
+            let _ = self.restore_pages(run);
+            self.stats.ahead_pages += (self.pages.resident() - before) as u64;
+        }
+    }
+
+    /// Returns the guest-physical addresses of the pages that faults have brought in since the last
+    /// eviction, in the order of their return.
+    pub fn touched(&self) -> Vec<u64> {
+        self.working_set.touched().iter().map(|&page| self.ram.guest_address(page)).collect()
+    }
+
+    /// Brings the pages at these guest-physical addresses in ahead of their faults, from the next eviction on.
+    /// Returns how many of them are RAM.
+    pub fn bring_ahead(&mut self, addresses: &[u64]) -> u64 {
+        let pages: Vec<usize> = addresses.iter().filter_map(|&address| self.ram.page_at(address)).collect();
+        let count = pages.len() as u64;
+        self.working_set.bring_ahead(pages);
+        count
     }
 
     /// Puts up to `count` pages in place and wakes their waiters. Returns the number, at least 1.
@@ -239,6 +271,7 @@ impl Pager {
     pub fn restore(&mut self, ack: Option<u64>) -> Result<Restored, Error> {
         let started = Instant::now();
         self.periodic = None;
+        self.working_set.end();
         let before = self.pages.resident();
         let restored = self.restore_pages(0..self.pages.len());
         // Also after a failure: the waiters of the pages that are back are awake.

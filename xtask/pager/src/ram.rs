@@ -93,6 +93,12 @@ impl GuestRam {
         piece.start + (page - pages.start) * PAGE_BYTES
     }
 
+    /// Returns the guest-physical address of `page`.
+    pub fn guest_address(&self, page: usize) -> u64 {
+        let (piece, pages) = self.piece(page);
+        piece.guest + ((page - pages.start) * PAGE_BYTES) as u64
+    }
+
     /// Returns the page after the last one of the piece with `page`: memory has no gap before it.
     pub fn end_of_piece(&self, page: usize) -> usize {
         self.piece(page).1.end

@@ -86,6 +86,14 @@ impl Service {
                     pager.acknowledge_only(ack).map(|mailboxes| Response::Acknowledged { mailboxes })
                 })
             }
+            Request::Touched {} => {
+                self.attach()?;
+                self.page(|pager, _| Ok(Response::Touched { pages: pager.touched() }))
+            }
+            Request::BringAhead { pages } => {
+                self.attach()?;
+                self.page(|pager, _| Ok(Response::BringingAhead { pages: pager.bring_ahead(&pages) }))
+            }
             Request::Restore { ack } => {
                 self.attach()?;
                 self.page(|pager, _| pager.restore(ack).map(Response::Restored))

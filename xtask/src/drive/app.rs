@@ -75,7 +75,7 @@ impl Run<'_> {
             }
             if due.is_some_and(|due| began.elapsed() >= due) {
                 due = None;
-                self.evict()?;
+                self.unless_ended(|memory, spec| memory.evict_at_will(spec))?;
             }
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
@@ -147,7 +147,12 @@ impl Run<'_> {
                     println!("{CONSOLE_PREFIX}{line}");
                     continue;
                 }
-                Some(Request::Evict) => self.evict()?.to_string(),
+                Some(Request::Evict) => {
+                    self.unless_ended(|memory, spec| memory.evict_at_will(spec))?.to_string()
+                }
+                Some(Request::Learn) => {
+                    self.unless_ended(|memory, _| memory.learn_working_set())?.to_string()
+                }
                 Some(Request::Counts) => self.counts()?,
             };
             if let Some(client) = &mut self.client {
@@ -157,10 +162,10 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Evicts memory and returns the number of pages that are out; none of a program that has ended.
-    fn evict(&mut self) -> Result<u64> {
-        match self.memory.evict_at_will(self.spec) {
-            Ok(evicted) => Ok(evicted.evicted_pages),
+    /// Has the pager do something and returns the number of pages; none of a program that has ended.
+    fn unless_ended(&mut self, act: impl FnOnce(&mut Memory, &Spec) -> Result<u64>) -> Result<u64> {
+        match act(&mut self.memory, self.spec) {
+            Ok(pages) => Ok(pages),
             // A program may end before its time.
             Err(_) if self.guest.has_ended() => Ok(0),
             Err(error) => Err(self.guest.explain(error)),

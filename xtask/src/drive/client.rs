@@ -6,6 +6,7 @@
 //! ```sh
 //! echo @evict; read -r pages     # all that the run evicts, now
 //! echo @counts; read -r counts   # counts so far, one JSON object
+//! echo @learn; read -r pages     # pages touched since then come ahead of their faults after the next @evict
 //! ```
 
 use std::io::Write;
@@ -42,6 +43,8 @@ pub enum Request {
     Evict,
     /// The counts so far.
     Counts,
+    /// That the pages touched since the last eviction come ahead of their faults after the next one.
+    Learn,
 }
 
 impl Request {
@@ -50,6 +53,7 @@ impl Request {
         match line {
             "@evict" => Some(Self::Evict),
             "@counts" => Some(Self::Counts),
+            "@learn" => Some(Self::Learn),
             _ => None,
         }
     }
@@ -127,6 +131,7 @@ mod tests {
     fn a_line_of_a_client_is_a_request_or_text() {
         assert_eq!(Request::of("@evict"), Some(Request::Evict));
         assert_eq!(Request::of("@counts"), Some(Request::Counts));
+        assert_eq!(Request::of("@learn"), Some(Request::Learn));
         for text in ["", "@", "@evict now", " @evict", "evict"] {
             assert_eq!(Request::of(text), None, "{text}");
         }

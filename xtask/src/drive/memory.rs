@@ -1,6 +1,7 @@
 //! The guest's memory as the host sees it: evicted and brought back by the pager or by
 //! swap, and the faults that the host counts.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ pub struct Memory {
     earlier: Stats,
     /// Latency of page-ins, and its seed, since the last eviction.
     latency: Option<(Latency, u64)>,
+    /// Pages that come ahead of their faults after an eviction.
+    working_set: Vec<u64>,
     /// The attack under way.
     attack: Attack,
 }
@@ -40,7 +43,7 @@ impl Memory {
     /// Memory of the VMM whose pager listens on `socket`, or will.
     pub fn new(socket: PathBuf, swap: Option<Swap>, trace: Option<Trace>, vmm: u32) -> Self {
         let (pager, earlier) = (Pager::new(socket), Stats::default());
-        Self { pager, swap, trace, vmm, earlier, latency: None, attack: Attack::None }
+        Self { pager, swap, trace, vmm, earlier, latency: None, working_set: vec![], attack: Attack::None }
     }
 
     /// Returns true if the host's own swap takes the pager's place.
@@ -87,9 +90,21 @@ impl Memory {
         self.page_out(None, Eviction::All, &latency, seed, None).map(drop)
     }
 
-    /// Evicts memory of a program that did not ask for it, as `spec` says.
-    pub fn evict_at_will(&mut self, spec: &Spec) -> Result<Evicted> {
-        self.page_out(None, spec.evict.kind.clone(), &spec.page_latency.model, spec.seed, None)
+    /// Evicts memory of a program that did not ask for it, as `spec` says. Returns the number of pages that
+    /// are out.
+    pub fn evict_at_will(&mut self, spec: &Spec) -> Result<u64> {
+        let kind = spec.evict.kind.clone();
+        Ok(self.page_out(None, kind, &spec.page_latency.model, spec.seed, None)?.evicted_pages)
+    }
+
+    /// Adds the pages that faults have brought in since the last eviction to those that come ahead of their
+    /// faults after each further one. Returns the number of the latter.
+    pub fn learn_working_set(&mut self) -> Result<u64> {
+        self.pager.attach()?;
+        let known: BTreeSet<u64> = self.working_set.iter().copied().collect();
+        let touched = self.pager.touched()?;
+        self.working_set.extend(touched.into_iter().filter(|page| !known.contains(page)));
+        self.pager.bring_ahead(self.working_set.clone())
     }
 
     fn page_out(

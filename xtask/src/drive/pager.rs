@@ -108,6 +108,22 @@ impl Pager {
         }
     }
 
+    /// Returns the pages that faults have brought in since the last eviction, in the order of their return.
+    pub fn touched(&mut self) -> Result<Vec<u64>> {
+        match self.ask(&Request::Touched {})? {
+            Response::Touched { pages } => Ok(pages),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
+    /// Brings `pages` in ahead of their faults after each further eviction; returns how many can be.
+    pub fn bring_ahead(&mut self, pages: Vec<u64>) -> Result<u64> {
+        match self.ask(&Request::BringAhead { pages })? {
+            Response::BringingAhead { pages } => Ok(pages),
+            other => bail!("the pager answered {other:?}"),
+        }
+    }
+
     /// Returns the pager's counts so far.
     pub fn stats(&mut self) -> Result<Stats> {
         match self.ask(&Request::Stats {})? {

@@ -55,6 +55,15 @@ pub enum Request {
         /// Request number.
         ack: u64,
     },
+    /// Asks for the pages that faults have brought in since the last eviction. Answered by
+    /// [`Response::Touched`].
+    Touched {},
+    /// Brings these pages in ahead of their faults after each further eviction, once a page is asked for:
+    /// in pieces of 64, each after one latency. Answered by [`Response::BringingAhead`].
+    BringAhead {
+        /// Guest-physical addresses, the first to be needed first.
+        pages: Vec<u64>,
+    },
     /// Asks for the counts since the start of the VMM. Answered by [`Response::Stats`].
     Stats {},
     /// Starts an attack on the guest and ends the one before. Refused unless the pager was started for
@@ -167,6 +176,16 @@ pub enum Response {
         /// Number of mailboxes found.
         mailboxes: u64,
     },
+    /// To [`Request::Touched`].
+    Touched {
+        /// Guest-physical addresses, in the order of the pages' return.
+        pages: Vec<u64>,
+    },
+    /// To [`Request::BringAhead`].
+    BringingAhead {
+        /// Number of the addresses that are the guest's RAM.
+        pages: u64,
+    },
     /// To [`Request::Stats`].
     Stats(Stats),
     /// To [`Request::Attack`].
@@ -242,6 +261,8 @@ pub struct Stats {
     pub fault_messages: u64,
     /// Pages brought back because they were touched.
     pub served_pages: u64,
+    /// Pages brought back ahead of a touch ([`Request::BringAhead`]).
+    pub ahead_pages: u64,
     /// Of all page-ins begun by a touch, those that a virtual CPU's own thread began and waits for:
     /// the guest is not told of such a page. KVM lets a kernel thread touch the page of an async
     /// page fault, so none of those is here, nor a page that another thread of the VMM touched first.
@@ -274,6 +295,7 @@ impl Stats {
             restores: self.restores + earlier.restores,
             fault_messages: self.fault_messages + earlier.fault_messages,
             served_pages: self.served_pages + earlier.served_pages,
+            ahead_pages: self.ahead_pages + earlier.ahead_pages,
             vcpu_page_ins: self.vcpu_page_ins + earlier.vcpu_page_ins,
             write_protect_waits: self.write_protect_waits + earlier.write_protect_waits,
             late_write_protects: self.late_write_protects + earlier.late_write_protects,

@@ -15,6 +15,8 @@ fn requests_have_fixed_names_in_json() {
         (Request::Attack { attack: Attack::Lose }, r#"{"request":"attack","attack":"lose"}"#),
         (Request::Acknowledge { ack: 5 }, r#"{"request":"acknowledge","ack":5}"#),
         (Request::EndEvictions {}, r#"{"request":"end_evictions"}"#),
+        (Request::Touched {}, r#"{"request":"touched"}"#),
+        (Request::BringAhead { pages: vec![4096] }, r#"{"request":"bring_ahead","pages":[4096]}"#),
         (
             Request::Evict { ack: Some(7), only: None, eviction: Eviction::Lru { share: 0.5 }, seed: 3 },
             r#"{"request":"evict","ack":7,"only":null,"eviction":{"kind":"lru","share":0.5},"seed":3}"#,
@@ -76,6 +78,8 @@ fn responses_survive_json() {
         Response::Status(status),
         Response::LatencySet {},
         Response::EvictionsEnded {},
+        Response::Touched { pages: vec![8192, 4096] },
+        Response::BringingAhead { pages: 1 },
         Response::Acknowledged { mailboxes: 1 },
         Response::Evicted(evicted),
         Response::Restored(restored),

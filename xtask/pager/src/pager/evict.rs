@@ -63,6 +63,7 @@ impl Pager {
         }
         self.acknowledge(&mailboxes, ack);
         self.stats.evictions += 1;
+        self.working_set.evicted();
         Ok(Evicted {
             evicted_pages: self.evicted_pages() as u64,
             dropped_pages: self.stats.dropped_pages - before.dropped_pages,

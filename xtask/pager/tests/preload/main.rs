@@ -116,6 +116,32 @@ fn ram_that_is_added_after_the_first_eviction_is_an_error() {
     assert_eq!(vmm.stats().served_pages, 64, "evicted pages still come back");
 }
 
+/// Would fail if known pages were not there when they are touched, or came without being asked for any.
+#[test]
+fn a_known_working_set_comes_ahead_of_its_faults() {
+    const TOUCHES: usize = 20;
+    let Some(mut vmm) = Vmm::start("ahead") else { return };
+    vmm.set_latency(20_000);
+    vmm.evict(None);
+    vmm.command(&format!("touch-one-by-one {TOUCHES}"));
+    let mut pages = vmm.touched();
+    assert_eq!(pages.len(), TOUCHES);
+    assert!(pages.is_sorted(), "in the order of their return: {pages:?}");
+    // Known from a larger guest.
+    pages.insert(3, u64::MAX - PAGE);
+    assert_eq!(vmm.bring_ahead(pages), TOUCHES as u64);
+    vmm.evict(None);
+    std::thread::sleep(Duration::from_millis(50));
+    let before = vmm.stats();
+    assert_eq!(before.ahead_pages, 0, "nobody has asked for a page");
+    vmm.command(&format!("touch-one-by-one {TOUCHES}"));
+    let after = vmm.stats();
+    let [served, ahead] =
+        [after.served_pages - before.served_pages, after.ahead_pages].map(|count| count as usize);
+    assert!(served <= 2 && served + ahead == TOUCHES, "{served} by faults, {ahead} ahead");
+    assert!(vmm.touched().len() <= 2);
+}
+
 /// Would fail if all pages were copied before the first is dropped, which needs the guest's memory
 /// twice.
 #[test]

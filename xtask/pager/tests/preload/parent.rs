@@ -175,6 +175,20 @@ impl Vmm {
         }
     }
 
+    pub fn touched(&mut self) -> Vec<u64> {
+        match self.ask(&Request::Touched {}) {
+            Response::Touched { pages } => pages,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn bring_ahead(&mut self, pages: Vec<u64>) -> u64 {
+        match self.ask(&Request::BringAhead { pages }) {
+            Response::BringingAhead { pages } => pages,
+            other => panic!("{other:?}"),
+        }
+    }
+
     /// Waits until the counts satisfy `done`.
     pub fn wait_until(&mut self, done: impl Fn(&Stats) -> bool) {
         let started = Instant::now();
