@@ -55,14 +55,20 @@ fn a_program_that_cannot_be_run_is_refused_in_one_line() {
         (&["--app", linux], "no application for Hermit's loader"),
         (&["--app", UNIKERNEL, "--net", "--vmm", "uhyve"], "uhyve has no network"),
         (&["--app", UNIKERNEL, "--net", "--forward", &forward], "of this machine cannot be taken"),
+        (&["--app", UNIKERNEL, "--net=tap", "--forward", &forward], "--forward needs --net=user"),
     ] {
         let ended = xtask.run(args);
         assert_eq!((ended.code(), ended.errors().count()), (1, 1), "{args:?}: {}", ended.text);
         assert!(ended.text.contains(word), "{args:?}: {}", ended.text);
     }
-    for args in
-        [&["--forward", "8080:80"][..], &["--evict-after", "1s"], &["--app", UNIKERNEL, "--tasks", "3"]]
-    {
+    for args in [
+        &["--forward", "8080:80"][..],
+        &["--evict-after", "1s"],
+        &["--client", "true"],
+        &["--app", UNIKERNEL, "--client-at", "ready"],
+        &["--app", UNIKERNEL, "--net=bridge"],
+        &["--app", UNIKERNEL, "--tasks", "3"],
+    ] {
         assert_eq!(xtask.run(args).code(), 2, "{args:?}");
     }
 }

@@ -1,12 +1,12 @@
 //! A program that knows nothing of its host: its console is passed on, its memory evicted by the
-//! clock.
+//! clock, or when its client asks for it.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::client::{self, Client, Request, RunningClient};
 use super::guest::{Guest, Line};
@@ -93,10 +93,10 @@ impl Run<'_> {
 
     /// Waits for the end of the client, which notices that of the program.
     fn end_client(&mut self) -> Result<()> {
-        ensure!(
-            self.client.is_some() || self.app.client.is_none(),
-            "the program ended before its client could start"
-        );
+        if self.client.is_none() && self.app.client.is_some() {
+            let code = self.ended.exit_code.unwrap_or_default();
+            bail!("the program ended, with exit code {code}, before its client could start");
+        }
         let began = Instant::now();
         while self.client.is_some() && self.ended.client_exit_code.is_none() {
             ensure!(began.elapsed() < CLIENT_END_LIMIT, "the program has ended, and its client does not");

@@ -54,7 +54,7 @@ pub struct AppOptions {
     #[arg(long, value_name = "HOST:GUEST", requires = "net")]
     forward: Vec<Forward>,
     /// With --app: a shell command to run beside the program, which ends when the command has. A line
-    /// `@evict` or `@counts` of its output makes the run evict memory, or count, and reply in one line
+    /// `@evict`, `@counts` or `@learn` of its output is a request, answered by a line of its input (docs/images.md)
     #[arg(long, value_name = "COMMAND", requires = "app")]
     client: Option<String>,
     /// With --client: the program's line with this text starts it [default: it starts with the VMM]
