@@ -4,8 +4,8 @@ use serde_json::Value;
 use tests::{Xtask, number};
 
 /// Sixty-four values of 16 KiB are stored, read back after an eviction, and read by sixteen connections
-/// after another one. Then the server answers once after an eviction, and once more with the pages of that answer
-/// brought in ahead.
+/// after another one. Then the server answers once after a restore in another VMM, and once after the next restore,
+/// with the pages of the first answer brought in ahead.
 const CLIENT: &str = r#"
     set -e
     cd "$(mktemp -d)"
@@ -30,16 +30,18 @@ const CLIENT: &str = r#"
     echo @evict; read -r evicted
     redis-benchmark -h 10.0.5.3 -c 16 -n 256 -r 128 -d 16384 -t get --csv | tail -1
     echo @counts; read -r counts; echo "after $counts"
-    ask --raw info
-    first_answer() {
-        echo @evict; read -r evicted
-        echo @counts; read -r counts; echo "evicted $1 $counts"
+    restore() {
+        echo @restore; read -r pages
+        echo @counts; read -r counts; echo "restored $1 $counts"
         ask ping
         echo @counts; read -r counts; echo "answered $1 $counts"
     }
-    first_answer cold
+    restore cold
     echo @learn; read -r pages
-    first_answer known
+    restore known
+    ask --raw mget $(seq -f value:%g 64) > got
+    cmp right got && echo the restored values are right
+    ask --raw info
     ask shutdown nosave || true
 "#;
 
@@ -56,8 +58,8 @@ fn figure(text: &str, name: &str) -> f64 {
 }
 
 /// Would fail if a value were wrong after it was out, if the calls of a server stopped its core at most
-/// pages, if its connections did not wait at the same time, or if pages known from an earlier eviction came by
-/// faults again.
+/// pages, if its connections did not wait at the same time, if it did not survive a restore, or if pages known from
+/// an earlier one came by faults again.
 #[test]
 fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     let Some(xtask) = Xtask::find("serve") else { return };
@@ -65,13 +67,24 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     let built = xtask.call(&["build", "--server"]);
     assert_eq!(built.code(), 0, "{}", built.text);
     let server = built.text.lines().find_map(|line| line.strip_prefix("server ")).expect("a path").trim();
-    let ended = xtask.run(
-        &[
-            &["--app", server, "--host", "lab", "--net=tap", "--page-latency", "5ms"][..],
-            &["--client-at", "ready to accept connections", "--client", CLIENT],
-        ]
-        .concat(),
-    );
+    let ended =
+        xtask.run(
+            &[
+                &[
+                    "--app",
+                    server,
+                    "--host",
+                    "lab",
+                    "--net=tap",
+                    "--memory",
+                    "128MiB",
+                    "--page-latency",
+                    "5ms",
+                ][..],
+                &["--client-at", "ready to accept connections", "--client", CLIENT],
+            ]
+            .concat(),
+        );
     let text = &ended.text;
     assert_eq!(ended.code(), 0, "{text}");
     assert!(text.contains("64 OK") && text.contains("the values are right"), "{text}");
@@ -85,11 +98,14 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     let (schedule, halt) = (figure(text, "apf_schedule_waits_total"), figure(text, "apf_halt_waits_total"));
     assert!(schedule > halt, "{schedule} waits by schedule, {halt} by halt: {text}");
     let by_faults = |when: &str| {
-        let [before, after] = ["evicted", "answered"].map(|moment| counts(text, &format!("{moment} {when}")));
+        let [before, after] =
+            ["restored", "answered"].map(|moment| counts(text, &format!("{moment} {when}")));
         number(&after, "pager.served_pages") - number(&before, "pager.served_pages")
     };
-    let (cold, known) = (by_faults("cold"), by_faults("known"));
+    let [cold, known] = ["cold", "known"].map(by_faults);
     assert!(cold >= 100.0 && 4.0 * known < cold, "{cold} pages by faults, then {known}: {text}");
+    assert!(text.contains("the restored values are right"), "{text}");
+    assert_eq!(figure(text, "apf_restored_total"), 2.0);
     let report = xtask.report().expect("a report");
     assert_eq!((number(&report, "exit_code"), number(&report, "client_exit_code")), (0.0, 0.0));
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::client::{self, Client, Request, RunningClient};
 use super::guest::{Guest, Line};
 use super::memory::Memory;
+use super::moving::Moving;
 use super::sockets::Sockets;
 use super::spec::{App, CONSOLE, Ended, Outcome, Spec};
 use super::trace::Trace;
@@ -34,6 +35,8 @@ struct Run<'a> {
     log: PathBuf,
     guest: Guest,
     memory: Memory,
+    /// If the guest may move.
+    moving: Option<Moving>,
     client: Option<RunningClient>,
     ended: Ended,
 }
@@ -48,10 +51,14 @@ pub fn follow(spec: &Spec, app: &App, out: &Path) -> Result<Outcome> {
     let sockets = Sockets::new(scratch.path(), 0);
     let trace = Trace::start();
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
-    let guest = Guest::start_with_input(vmm::command(spec, &sockets, Boots::Image), &out.join(CONSOLE))?;
-    let memory = Memory::new(sockets.pager, None, trace.ok(), guest.id());
+    // A console that goes on in another VMM has no input.
+    let start = if spec.may_move() { Guest::start_to_move } else { Guest::start_with_input };
+    let guest = start(vmm::command(spec, &sockets, Boots::Image), &out.join(CONSOLE))?;
+    let moving = spec.may_move().then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
+    let mut memory = Memory::new(sockets.pager, None, trace.ok(), guest.id());
+    memory.set_latency(&spec.page_latency.model, spec.seed);
     let log = out.join(client::LOG);
-    let run = Run { spec, app, log, guest, memory, client: None, ended: Ended::default() };
+    let run = Run { spec, app, log, guest, memory, moving, client: None, ended: Ended::default() };
     let ended = run.follow()?;
     let outcome = Outcome { host_trace_unavailable: unavailable, app: Some(ended), ..Outcome::default() };
     Ok(outcome)
@@ -153,6 +160,7 @@ impl Run<'_> {
                 Some(Request::Learn) => {
                     self.unless_ended(|memory, _| memory.learn_working_set())?.to_string()
                 }
+                Some(Request::Restore) => self.restore()?.to_string(),
                 Some(Request::Counts) => self.counts()?,
             };
             if let Some(client) = &mut self.client {
@@ -170,6 +178,13 @@ impl Run<'_> {
             Err(_) if self.guest.has_ended() => Ok(0),
             Err(error) => Err(self.guest.explain(error)),
         }
+    }
+
+    /// Restores the guest in another VMM and returns the number of pages that are out.
+    fn restore(&mut self) -> Result<u64> {
+        let Self { moving, guest, memory, spec, .. } = self;
+        let moving = moving.as_mut().context("a client asked for @restore, which needs --vmm qemu")?;
+        moving.act(spec, guest, memory)
     }
 
     fn counts(&mut self) -> Result<String> {

@@ -6,7 +6,8 @@
 //! ```sh
 //! echo @evict; read -r pages     # all that the run evicts, now
 //! echo @counts; read -r counts   # counts so far, one JSON object
-//! echo @learn; read -r pages     # pages touched since then come ahead of their faults after the next @evict
+//! echo @learn; read -r pages     # pages touched since then come ahead of their faults after the next one
+//! echo @restore; read -r pages   # under QEMU: saved, and restored in another VMM with all memory out
 //! ```
 
 use std::io::Write;
@@ -45,6 +46,8 @@ pub enum Request {
     Counts,
     /// That the pages touched since the last eviction come ahead of their faults after the next one.
     Learn,
+    /// A restore of the guest in another VMM, from a snapshot, with all of its memory evicted.
+    Restore,
 }
 
 impl Request {
@@ -54,6 +57,7 @@ impl Request {
             "@evict" => Some(Self::Evict),
             "@counts" => Some(Self::Counts),
             "@learn" => Some(Self::Learn),
+            "@restore" => Some(Self::Restore),
             _ => None,
         }
     }
@@ -132,6 +136,7 @@ mod tests {
         assert_eq!(Request::of("@evict"), Some(Request::Evict));
         assert_eq!(Request::of("@counts"), Some(Request::Counts));
         assert_eq!(Request::of("@learn"), Some(Request::Learn));
+        assert_eq!(Request::of("@restore"), Some(Request::Restore));
         for text in ["", "@", "@evict now", " @evict", "evict"] {
             assert_eq!(Request::of(text), None, "{text}");
         }

@@ -36,11 +36,11 @@ pub fn follow(spec: &Spec, out: &Path) -> Result<Outcome> {
     let sockets = Sockets::new(scratch.path(), 0);
     let trace = Trace::start();
     let swap = spec.swap.then(|| Swap::start(spec.page_latency.mean(), spec.memory_mib * 2)).transpose()?;
-    let start = if spec.moves.number > 0 { Guest::start_to_move } else { Guest::start };
+    let start = if spec.may_move() { Guest::start_to_move } else { Guest::start };
     let start = || start(vmm::command(spec, &sockets, Boots::Image), &out.join(CONSOLE));
     let guest = swap.as_ref().map_or_else(start, |swap| swap.inside(start))?;
     let unavailable = trace.as_ref().err().map(|error| format!("{error:#}"));
-    let moving = (spec.moves.number > 0).then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
+    let moving = spec.may_move().then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
     let mut vm = Vm {
         spec,
         out,

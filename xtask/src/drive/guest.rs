@@ -75,11 +75,14 @@ impl Guest {
         lines::spawn(vmm, self.console.as_ref().context("a guest that does not move")?.try_clone()?)
     }
 
-    /// Waits for the end of the VMM that the guest has left, and goes on with `next`.
-    pub fn go_on_in(&mut self, next: Running) -> Result<()> {
-        self.vmm.wait(Some(END_LIMIT))?.context("the VMM that the guest has left does not end")?;
+    /// Waits for the end of the VMM that the guest has left.
+    pub fn leave(&mut self) -> Result<()> {
+        self.vmm.wait(Some(END_LIMIT))?.context("the VMM that the guest has left does not end").map(drop)
+    }
+
+    /// Goes on with `next`, after [`leave`](Self::leave).
+    pub fn go_on_in(&mut self, next: Running) {
         self.vmm = next;
-        Ok(())
     }
 
     /// The VMM's process.

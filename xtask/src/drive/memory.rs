@@ -46,6 +46,11 @@ impl Memory {
         Self { pager, swap, trace, vmm, earlier, latency: None, working_set: vec![], attack: Attack::None }
     }
 
+    /// Sets the time of page-ins, for a guest that moves before anything is evicted.
+    pub fn set_latency(&mut self, latency: &Latency, seed: u64) {
+        self.latency = Some((latency.clone(), seed));
+    }
+
     /// Returns true if the host's own swap takes the pager's place.
     pub const fn is_swapped(&self) -> bool {
         self.swap.is_some()
@@ -62,7 +67,6 @@ impl Memory {
         request: u64,
     ) -> Result<(u64, Counts)> {
         let evicted = self.page_out(only, eviction, latency, seed, Some(request))?;
-        self.latency = Some((latency.clone(), seed));
         if evicted.mailboxes == 0 {
             bail!(NO_MAILBOX);
         }
@@ -72,6 +76,7 @@ impl Memory {
 
     /// Brings back the memory of a guest that is about to leave its VMM.
     pub fn bring_back(&mut self) -> Result<()> {
+        self.pager.attach()?;
         self.pager.restore(None).map(drop)
     }
 
@@ -83,11 +88,13 @@ impl Memory {
     }
 
     /// Evicts all memory of a guest that has been restored in `vmm`, whose pager listens on
-    /// `socket`. Page-ins take as long as before.
-    pub fn enter(&mut self, socket: PathBuf, vmm: u32) -> Result<()> {
+    /// `socket`. Page-ins take as long as before, and the working set is the same.
+    pub fn enter(&mut self, socket: PathBuf, vmm: u32) -> Result<u64> {
         (self.pager, self.vmm) = (Pager::new(socket), vmm);
         let (latency, seed) = self.latency.clone().context("nothing was evicted before")?;
-        self.page_out(None, Eviction::All, &latency, seed, None).map(drop)
+        self.pager.attach()?;
+        self.pager.bring_ahead(self.working_set.clone())?;
+        Ok(self.page_out(None, Eviction::All, &latency, seed, None)?.evicted_pages)
     }
 
     /// Evicts memory of a program that did not ask for it, as `spec` says. Returns the number of pages that
@@ -115,6 +122,7 @@ impl Memory {
         seed: u64,
         request: Option<u64>,
     ) -> Result<Evicted> {
+        self.latency = Some((latency.clone(), seed));
         self.pager.attach()?;
         self.pager.set_latency(latency, seed)?;
         self.pager.evict(only, eviction, seed, request)

@@ -3,14 +3,15 @@
 //! ```text
 //!   old QEMU                          new QEMU
 //!   stop
-//!   the pager brings all back         starts, and waits for a guest
+//!   the pager brings all back
 //!
 //!   by a snapshot
 //!     save ──── file ───────────────► read
-//!     quit
+//!     quit                            starts, once the old one's network is free
 //!                                     the pager evicts all
 //!                                     go on: each page is a fault again
 //!   by a migration (postcopy)
+//!                                     starts, and waits for a guest
 //!     migrate, and switch over ─────► go on: each page is a fault, until it has followed
 //!     quit, once all have followed
 //!                                     the pager evicts all
@@ -77,35 +78,45 @@ impl Moving {
         self.instants.has_come(pages)
     }
 
-    /// Moves the guest. It then goes on in another VMM, with all memory evicted.
-    pub fn act(&mut self, spec: &Spec, guest: &mut Guest, memory: &mut Memory) -> Result<()> {
+    /// Moves the guest. It then goes on in another VMM, with all memory evicted. Returns the number of its
+    /// pages.
+    pub fn act(&mut self, spec: &Spec, guest: &mut Guest, memory: &mut Memory) -> Result<u64> {
         let mut old = self.monitor.take().expect("connected");
         // First: the instant is now.
         old.stop()?;
         memory.bring_back()?;
         let sockets = Sockets::new(&self.folder, self.vmms);
-        let next = guest.start_next(vmm::command(spec, &sockets, Boots::Nothing))?;
-        let mut new = Monitor::connect(&sockets.monitor)?;
-        let snapshot = self.folder.join("snapshot");
-        match spec.moves.way {
+        let next = vmm::command(spec, &sockets, Boots::Nothing);
+        let mut new = match spec.moves.way {
             Way::Snapshot => {
+                let snapshot = self.folder.join("snapshot");
                 old.save(&snapshot)?;
+                memory.leave()?;
+                old.quit()?;
+                guest.leave()?;
+                guest.go_on_in(guest.start_next(next)?);
+                let mut new = Monitor::connect(&sockets.monitor)?;
                 new.load(&snapshot)?;
                 fs::remove_file(&snapshot)?;
+                new
             }
             Way::Postcopy => {
+                let next = guest.start_next(next)?;
+                let mut new = Monitor::connect(&sockets.monitor)?;
                 new.listen(&sockets.migration)?;
                 old.migrate(&sockets.migration)?;
+                memory.leave()?;
+                old.quit()?;
+                guest.leave()?;
+                guest.go_on_in(next);
+                new
             }
-        }
-        memory.leave()?;
-        old.quit()?;
-        guest.go_on_in(next)?;
-        memory.enter(sockets.pager, guest.id())?;
+        };
+        let pages = memory.enter(sockets.pager, guest.id())?;
         // After a migration it runs already.
         new.go_on()?;
         (self.monitor, self.vmms, self.moves) = (Some(new), self.vmms + 1, self.moves + 1);
-        Ok(())
+        Ok(pages)
     }
 
     /// Checks that the guest of a sample was moved as often as it should be, and noticed: that each

@@ -159,6 +159,12 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// Returns whether the guest may move to another VMM while it runs.
+    pub fn may_move(&self) -> bool {
+        let has_client = self.app.as_ref().is_some_and(|app| app.client.is_some());
+        self.moves.number > 0 || (has_client && self.vmm == Vmm::Qemu)
+    }
+
     /// Longest time that the VM may take, with all virtual CPUs on one processor.
     pub fn limit(&self) -> Duration {
         let moves = Duration::from_secs(60) * self.moves.number;

@@ -44,7 +44,7 @@ pub fn command(spec: &Spec, sockets: &Sockets, boots: Boots) -> Cmd {
             .args(["-m", &format!("{}M", spec.memory_mib), "-smp", &spec.cores.to_string()])
             .args(spec.app.iter().flat_map(|app| &app.network).flat_map(Network::arguments))
             .args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
-            .args(if spec.moves.number > 0 { monitor(sockets) } else { vec![] })
+            .args(if spec.may_move() { monitor(sockets) } else { vec![] })
             .args(if boots == Boots::Nothing { &["-incoming", "defer"][..] } else { &[] })
             .args(&spec.vmm_args)
             .arg("-kernel")
