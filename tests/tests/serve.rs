@@ -1,5 +1,8 @@
 //! A server whose memory is out, under clients that nobody here wrote.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 use tests::{Xtask, number};
 
@@ -41,7 +44,8 @@ const CLIENT: &str = r#"
     restore known
     ask --raw mget $(seq -f value:%g 64) > got
     cmp right got && echo the restored values are right
-    ask --raw info
+    echo @evict; read -r pages
+    curl --silent --show-error --fail http://10.0.5.3:9100/metrics
     ask shutdown nosave || true
 "#;
 
@@ -49,6 +53,22 @@ const CLIENT: &str = r#"
 fn counts(text: &str, when: &str) -> Value {
     let line = text.lines().find_map(|line| line.strip_prefix(when)?.strip_prefix(' '));
     serde_json::from_str(line.expect("a line with counts")).expect("JSON")
+}
+
+/// Has a parser that nobody here wrote read the figures.
+fn parsed(text: &str) {
+    const PARSER: &str = "import sys; from prometheus_client.openmetrics.parser import *
+families = list(text_string_to_metric_families(sys.stdin.read()))
+assert any(family.name == 'apf_wait_seconds' for family in families), families";
+    let first = text.find("# HELP apf_").expect("figures");
+    let last = text.find("# EOF\n").expect("their end");
+    // The kernel prints in the midst of what its program prints.
+    let figures = text[first..last].lines().filter(|line| line.starts_with("# ") || line.starts_with("apf_"));
+    let figures = figures.chain(["# EOF", ""]).collect::<Vec<_>>().join("\n");
+    let mut parser =
+        Command::new("/usr/bin/python3").args(["-c", PARSER]).stdin(Stdio::piped()).spawn().unwrap();
+    parser.stdin.take().unwrap().write_all(figures.as_bytes()).unwrap();
+    assert!(parser.wait().unwrap().success(), "{figures}");
 }
 
 /// Returns the service's figure `name` of core 0.
@@ -81,7 +101,15 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
                     "--page-latency",
                     "5ms",
                 ][..],
-                &["--client-at", "ready to accept connections", "--client", CLIENT],
+                &[
+                    "--client-at",
+                    "ready to accept connections",
+                    "--client",
+                    CLIENT,
+                    "--",
+                    "--metrics",
+                    "9100",
+                ],
             ]
             .concat(),
         );
@@ -106,6 +134,7 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     assert!(cold >= 100.0 && 4.0 * known < cold, "{cold} pages by faults, then {known}: {text}");
     assert!(text.contains("the restored values are right"), "{text}");
     assert_eq!(figure(text, "apf_restored_total"), 2.0);
+    parsed(text);
     let report = xtask.report().expect("a report");
     assert_eq!((number(&report, "exit_code"), number(&report, "client_exit_code")), (0.0, 0.0));
 }

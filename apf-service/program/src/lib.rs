@@ -19,6 +19,7 @@
 //! | `stall` | how much of the time each core waited for pages |
 //! | `heap` | an allocator whose faults wait by schedule (feature `heap`) |
 //! | `metrics` | all figures as OpenMetrics text (feature `openmetrics`) |
+//! | `endpoint` | the same over HTTP |
 //! | `thread` | the service thread |
 //! | `watch` | the limit of a wait, and what counts show: a core near the host's limit, wake-alls |
 //! | `log` | the task that reports by `tracing` |
@@ -31,6 +32,8 @@ extern crate alloc;
 extern crate std;
 
 mod ask;
+#[cfg(feature = "openmetrics")]
+mod endpoint;
 mod error;
 mod ffi;
 mod guard;
@@ -57,6 +60,8 @@ pub use apf_core::report::ServiceStats;
 pub use apf_core::stats::{CoreStats, Counter, StageHistograms};
 pub use apf_core::time::Tsc;
 pub use ask::{has_delivered, physical_address, recorded, service_stats, stats, this_core, tsc_mhz};
+#[cfg(feature = "openmetrics")]
+pub use endpoint::serve_metrics;
 pub use error::StartError;
 pub use guard::NonPreemptible;
 #[cfg(feature = "heap")]

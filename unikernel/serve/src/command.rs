@@ -48,8 +48,6 @@ pub fn run(request: Frame, store: &Store) -> Outcome {
             store.clear();
             ok()
         }
-        // In place of Redis' own figures, those of the service.
-        (b"INFO", _) => Frame::BulkString(apf_service::metrics().into()),
         (b"SELECT", [_]) => ok(),
         // Clients ask for these first, and do without them.
         (b"COMMAND" | b"CONFIG", _) => Frame::Array(vec![]),
@@ -144,11 +142,5 @@ mod tests {
             assert!(matches!(run(no_request, &store), Outcome::Close(Frame::Error(_))));
         }
         assert_eq!(ask(&store, "SHUTDOWN NOSAVE"), Outcome::Shutdown);
-    }
-
-    #[test]
-    fn the_services_figures_are_asked_for_like_a_value() {
-        let Frame::BulkString(text) = reply(&Store::default(), "INFO") else { panic!("no text") };
-        assert!(text.starts_with(b"# ") && text.ends_with(b"# EOF\n"));
     }
 }

@@ -13,6 +13,7 @@ mod command;
 mod connection;
 mod store;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{self, ExitCode};
@@ -37,6 +38,9 @@ struct Options {
     /// TCP port
     #[arg(long, default_value_t = 6379)]
     port: u16,
+    /// TCP port at which a scraper gets the service's figures
+    #[arg(long, value_name = "PORT")]
+    metrics: Option<u16>,
     /// The way in which page faults wait
     #[arg(long, value_enum, default_value_t = Mode::Async)]
     mode: Mode,
@@ -63,13 +67,23 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(io::stdout).init();
     start_service(options.mode);
-    match serve(options.port) {
-        Ok(never) => match never {},
-        Err(error) => {
-            println!("port {} cannot be served: {error}", options.port);
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = options.metrics.map_or(Ok(()), serve_metrics).and_then(|()| serve(options.port));
+    println!("{error}");
+    ExitCode::FAILURE
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))
+        .map_err(|error| io::Error::other(format!("port {port} cannot be served: {error}")))
+}
+
+fn serve_metrics(port: u16) -> io::Result<()> {
+    let listener = listen(port)?;
+    let serve = move || {
+        let Err(error) = apf_service::serve_metrics(&listener);
+        println!("the figures are served no longer: {error}");
+    };
+    Builder::new().stack_size(STACK).spawn(serve).map(drop)
 }
 
 fn start_service(mode: Mode) {
@@ -85,10 +99,10 @@ fn start_service(mode: Mode) {
 }
 
 /// Serves clients until one of them ends the program.
-fn serve(port: u16) -> io::Result<std::convert::Infallible> {
+fn serve(port: u16) -> io::Result<Infallible> {
     // One for the program's whole life.
     let store: &'static Store = Box::leak(Box::default());
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?;
+    let listener = listen(port)?;
     println!("ready to accept connections on port {port}");
     loop {
         let (stream, _) = listener.accept()?;

@@ -32,6 +32,7 @@ pub use self::lab::{KERNELS, LabParts, Linux};
 pub use self::qemu::Qemu;
 pub use self::toolchain::{BuildTools, Toolchain};
 use crate::probe::{self, Host};
+use crate::process::Cmd;
 use crate::versions::{LabKernel, VERSIONS};
 use apt::Want;
 
@@ -176,6 +177,13 @@ fn ensure_with(need: Needs, voice: Voice) -> Result<Tools> {
     })
 }
 
+fn are_clients_there() -> bool {
+    const PARSER: [&str; 2] = ["-c", "import prometheus_client.openmetrics.parser"];
+    let parser = Cmd::new("/usr/bin/python3").args(PARSER).quiet().output();
+    ["redis-benchmark", "curl"].iter().all(|name| which::which(name).is_ok())
+        && parser.is_ok_and(|output| output.status.success())
+}
+
 /// Lists the missing packages, each with its reason.
 fn missing_packages(need: Needs) -> Result<Vec<Want>> {
     let debian = &VERSIONS.debian;
@@ -194,7 +202,7 @@ fn missing_packages(need: Needs) -> Result<Vec<Want>> {
         let why = if need.qemu { "runs guests" } else { "has the firmware of the lab's machine" };
         wants.push(Want { packages: &debian.qemu, version: None, why: why.into() });
     }
-    if need.clients && which::which("redis-benchmark").is_err() {
+    if need.clients && !are_clients_there() {
         wants.push(Want { packages: &debian.clients, version: None, why: "drive a server in tests".into() });
     }
     let is_lab_there = |kernel| lab::is_unpacked(kernel) && emulator::is_built();
