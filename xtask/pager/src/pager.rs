@@ -196,11 +196,6 @@ impl Pager {
     pub fn serve_due(&mut self) {
         let mut now = Instant::now();
         while let Some((due, page)) = self.queue.pop_due(now) {
-            if self.pages.state(page) == PageState::Resident {
-                // It came ahead, and its waiters woke then.
-                now = Instant::now();
-                continue;
-            }
             match self.bring_back(page, 1) {
                 Ok(_) => {
                     self.stats.served_pages += 1;
@@ -227,6 +222,7 @@ impl Pager {
             let before = self.pages.resident();
             // A page that cannot come ahead comes by its fault.
             let _ = self.restore_pages(run);
+            self.forget_served();
             self.stats.ahead_pages += (self.pages.resident() - before) as u64;
         }
     }

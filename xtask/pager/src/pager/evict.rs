@@ -81,6 +81,7 @@ impl Pager {
         let chosen = periodic.draw();
         self.evict_pages(&chosen, latency)?;
         self.stats.evictions += 1;
+        self.working_set.evicted();
         periodic.done(Instant::now());
         self.periodic = Some(periodic);
         Ok(())
