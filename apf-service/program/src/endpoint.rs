@@ -42,19 +42,18 @@ pub fn serve_metrics(listener: &TcpListener) -> io::Result<core::convert::Infall
 /// Reads one request and answers it.
 fn answer(mut stream: impl Read + Write) -> io::Result<()> {
     let mut request = Vec::new();
-    let (status, body) = loop {
+    let status = loop {
         let mut piece = [0; 1024];
         let read = stream.read(&mut piece)?;
         request.extend_from_slice(&piece[..read]);
         if let Some(status) = status(&request) {
-            let is_scrape = status == "200 OK";
-            break (status, if is_scrape { metrics() } else { format!("{status}: ask for /metrics\n") });
+            break status;
         }
         if read == 0 || request.len() > LONGEST {
             return Ok(());
         }
     };
-    stream.write_all(response(status, &body).as_bytes())
+    stream.write_all(response(status).as_bytes())
 }
 
 /// Returns the status of the answer to a request, if the request is complete.
@@ -76,10 +75,10 @@ fn status(request: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn response(status: &str, body: &str) -> String {
-    let media_type = match status {
-        "200 OK" => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        _ => "text/plain; charset=utf-8",
+fn response(status: &str) -> String {
+    let (media_type, body) = match status {
+        "200 OK" => ("application/openmetrics-text; version=1.0.0; charset=utf-8", metrics()),
+        _ => ("text/plain; charset=utf-8", format!("{status}: ask for /metrics\n")),
     };
     let length = body.len();
     format!(

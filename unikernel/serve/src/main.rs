@@ -42,13 +42,13 @@ struct Options {
     #[arg(long, value_name = "PORT")]
     metrics: Option<u16>,
     /// The way in which page faults wait
-    #[arg(long, value_enum, default_value_t = Mode::Async)]
-    mode: Mode,
+    #[arg(long, value_enum, default_value_t = PageFaults::Async)]
+    mode: PageFaults,
 }
 
 /// Ways in which page faults wait.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Mode {
+enum PageFaults {
     /// The service is on
     Async,
     /// The service is on, and every wait is a halt
@@ -58,13 +58,7 @@ enum Mode {
 }
 
 fn main() -> ExitCode {
-    let options = match Options::try_parse() {
-        Ok(options) => options,
-        Err(error) => {
-            print!("{error}");
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1));
-        }
-    };
+    let options = Options::parse();
     tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(io::stdout).init();
     start_service(options.mode);
     let Err(error) = options.metrics.map_or(Ok(()), serve_metrics).and_then(|()| serve(options.port));
@@ -86,11 +80,11 @@ fn serve_metrics(port: u16) -> io::Result<()> {
     Builder::new().stack_size(STACK).spawn(serve).map(drop)
 }
 
-fn start_service(mode: Mode) {
+fn start_service(mode: PageFaults) {
     let waits = match mode {
-        Mode::Async => Waits::Auto,
-        Mode::Halt => Waits::Halt,
-        Mode::Blocked => return println!("the service is off"),
+        PageFaults::Async => Waits::Auto,
+        PageFaults::Halt => Waits::Halt,
+        PageFaults::Blocked => return println!("the service is off"),
     };
     match apf_service::start(Config { waits, ..Config::default() }) {
         Ok(_) => println!("the service runs"),

@@ -91,9 +91,7 @@ impl Moving {
             Way::Snapshot => {
                 let snapshot = self.folder.join("snapshot");
                 old.save(&snapshot)?;
-                memory.leave()?;
-                old.quit()?;
-                guest.leave()?;
+                leave(old, guest, memory)?;
                 guest.go_on_in(guest.start_next(next)?);
                 let mut new = Monitor::connect(&sockets.monitor)?;
                 new.load(&snapshot)?;
@@ -105,9 +103,7 @@ impl Moving {
                 let mut new = Monitor::connect(&sockets.monitor)?;
                 new.listen(&sockets.migration)?;
                 old.migrate(&sockets.migration)?;
-                memory.leave()?;
-                old.quit()?;
-                guest.leave()?;
+                leave(old, guest, memory)?;
                 guest.go_on_in(next);
                 new
             }
@@ -139,4 +135,11 @@ impl Moving {
         );
         Ok(())
     }
+}
+
+/// Ends the VMM that the guest has left, whose counts are kept.
+fn leave(old: Monitor, guest: &mut Guest, memory: &mut Memory) -> Result<()> {
+    memory.leave()?;
+    old.quit()?;
+    guest.leave()
 }
