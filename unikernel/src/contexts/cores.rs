@@ -5,7 +5,7 @@
 //! the interrupt.
 
 use std::sync::{Condvar, Mutex};
-use std::thread::{self, Scope};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use apf_service::{CoreId, CoreStats, NonPreemptible, Service, StageHistograms, this_core};
@@ -14,7 +14,7 @@ use rand::{Rng, SeedableRng};
 
 use super::bench::{Bench, Verdict, demand};
 use super::hostile::{raise, state};
-use super::tasks::{Sign, spawn};
+use super::tasks::{Sign, on_core};
 use crate::host;
 
 /// The first core, which runs the program's first task, and another.
@@ -22,22 +22,6 @@ const HERE: CoreId = CoreId(0);
 const THERE: CoreId = CoreId(1);
 /// Page-in latency: much longer than a wake-up takes.
 const LATENCY: Duration = Duration::from_secs(1);
-
-/// Runs `body` in a task on `core`. The kernel assigns new tasks to the cores in turn, so of
-/// as many tasks as cores, the one on `core` does the work.
-fn on_core<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    core: CoreId,
-    body: impl FnOnce() + Send + Copy + 'scope,
-) {
-    for _ in 0..thread::available_parallelism().map_or(1, |n| n.get()) {
-        spawn(scope, move || {
-            if this_core() == core {
-                body();
-            }
-        });
-    }
-}
 
 /// Checks wake-ups: two tasks on two cores wake each other in turn, after a random time, so
 /// that a core is often woken just when it becomes idle. If a wake-up can arrive between the

@@ -7,6 +7,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Builder, Scope, ScopedJoinHandle};
 
+use apf_service::{CoreId, this_core};
+
 /// Bytes of a stack; small, because the kernel keeps only a tenth of its memory for stacks.
 const STACK: usize = 64 * 1024;
 
@@ -28,6 +30,22 @@ pub fn spawn_with_stack<'scope, T: Send + 'scope>(
         .stack_size(bytes)
         .spawn_scoped(scope, body)
         .expect("cannot start a task: the guest needs more memory")
+}
+
+/// Runs `body` in a task on `core`. The kernel assigns new tasks to the cores in turn, so of
+/// as many tasks as cores, the one on `core` does the work.
+pub fn on_core<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    core: CoreId,
+    body: impl FnOnce() + Send + Copy + 'scope,
+) {
+    for _ in 0..thread::available_parallelism().map_or(1, |n| n.get()) {
+        spawn(scope, move || {
+            if this_core() == core {
+                body();
+            }
+        });
+    }
 }
 
 /// A task that counts its turns, which shows whether another task ran.

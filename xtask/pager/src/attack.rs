@@ -49,11 +49,13 @@ impl Attacker {
         if attack == Attack::None {
             return Ok(None);
         }
-        let target = Target::find(ram).ok_or("the guest has not turned async page faults on")?;
+        let targets = Target::all(ram);
+        if targets.is_empty() {
+            return Err("the guest has not turned async page faults on".into());
+        }
         let (stop, hits) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
-        let mut way =
-            Way { target, hits: hits.clone(), stop: stop.clone(), random: SmallRng::seed_from_u64(1) };
-        let thread = thread::Builder::new().name("apf-attack".into()).spawn(move || way.go(attack));
+        let mut way = Way { hits: hits.clone(), stop: stop.clone(), random: SmallRng::seed_from_u64(1) };
+        let thread = thread::Builder::new().name("apf-attack".into()).spawn(move || way.go(attack, &targets));
         let thread = thread.map_err(|error| format!("no thread for the attack: {error}"))?;
         Ok(Some(Self { stop, hits, thread }))
     }
@@ -73,40 +75,36 @@ impl Attacker {
 
 /// The thread of an attack.
 struct Way {
-    target: Target,
     stop: Arc<AtomicBool>,
     hits: Arc<AtomicU64>,
     random: SmallRng,
 }
 
 impl Way {
-    fn go(&mut self, attack: Attack) {
+    fn go(&mut self, attack: Attack, targets: &[Target]) {
         hostile::place_attack();
         match attack {
             Attack::None => {}
-            Attack::Lose => self.watch(|way| {
-                way.take();
+            Attack::Lose => self.watch(targets, |way, target| {
+                way.take(target);
             }),
-            Attack::Withhold => self.watch(|way| {
+            Attack::Withhold => self.watch(targets, |way, target| {
                 let invented = way.invented();
-                way.hit(way.put(invented));
+                way.hit(put(target, invented));
             }),
-            Attack::Reorder => self.reorder(),
-            Attack::Repeat => self.repeat(),
-            Attack::Invent => self.every(PAUSE, |way| {
+            Attack::Reorder => self.reorder(targets),
+            Attack::Repeat => self.repeat(targets),
+            Attack::Invent => self.every(PAUSE, targets, |way, target| {
                 let invented = way.invented();
-                way.deliver(invented);
+                way.deliver(target, invented);
             }),
-            Attack::Flags => self.garbage(),
-            Attack::Hide => self.watch(|way| {
-                way.hit(way.target.flags.compare_exchange(NOT_PRESENT, 0, SeqCst, SeqCst).is_ok());
+            Attack::Flags => self.garbage(targets),
+            Attack::Hide => self.watch(targets, |way, target| {
+                way.hit(target.flags.compare_exchange(NOT_PRESENT, 0, SeqCst, SeqCst).is_ok());
             }),
-            Attack::Empty => self.every(PAUSE, |way| {
-                way.target.interrupt();
-                way.hit(true);
-            }),
-            Attack::Flood => self.flood(),
-            Attack::Overrun => self.overrun(),
+            Attack::Empty => self.every(PAUSE, targets, Self::interrupt),
+            Attack::Flood => self.flood(targets),
+            Attack::Overrun => self.overrun(targets),
         }
     }
 
@@ -118,63 +116,63 @@ impl Way {
         self.hits.fetch_add(u64::from(has_hit), SeqCst);
     }
 
-    /// Does `act` all the time.
-    fn watch(&mut self, mut act: impl FnMut(&mut Self)) {
+    /// Does `act` to each of `targets`, all the time.
+    fn watch<'a>(&mut self, targets: &'a [Target], mut act: impl FnMut(&mut Self, &'a Target)) {
         while !self.is_over() {
-            act(self);
+            targets.iter().for_each(|target| act(self, target));
             spin_loop();
         }
     }
 
-    fn every(&mut self, pause: Duration, mut act: impl FnMut(&mut Self)) {
-        while !self.is_over() {
-            act(self);
+    fn every(&mut self, pause: Duration, targets: &[Target], mut act: impl FnMut(&mut Self, &Target)) {
+        self.watch(targets, |way, target| {
+            act(way, target);
             thread::sleep(pause);
-        }
+        });
+    }
+
+    fn interrupt(&mut self, target: &Target) {
+        target.interrupt();
+        self.hit(true);
     }
 
     /// Takes the ready token out of the area, if there is one.
-    fn take(&self) -> Option<u32> {
-        let token = self.target.token.load(SeqCst);
+    fn take(&self, target: &Target) -> Option<u32> {
+        let token = target.token.load(SeqCst);
         let is_one = token != 0 && token != WAKE_ALL;
-        let taken = is_one && self.target.token.compare_exchange(token, 0, SeqCst, SeqCst).is_ok();
+        let taken = is_one && target.token.compare_exchange(token, 0, SeqCst, SeqCst).is_ok();
         self.hit(taken);
         taken.then_some(token)
     }
 
-    /// Puts `token` into the area if that is empty.
-    fn put(&self, token: u32) -> bool {
-        self.target.token.compare_exchange(0, token, SeqCst, SeqCst).is_ok()
-    }
-
     /// Delivers `token` as soon as the area is empty.
-    fn deliver(&self, token: u32) {
+    fn deliver(&self, target: &Target, token: u32) {
         while !self.is_over() {
-            if self.put(token) {
-                self.target.interrupt();
+            if put(target, token) {
+                target.interrupt();
                 return self.hit(true);
             }
             spin_loop();
         }
     }
 
-    /// Makes up a token. KVM's have the virtual CPU's number, here 0, in the lower 12 bits.
+    /// Makes up a token. KVM's have the virtual CPU's number in the lower 12 bits; no guest has so many.
     fn invented(&mut self) -> u32 {
         self.random.random_range(1..WAKE_ALL) | 0xfff
     }
 
-    fn reorder(&mut self) {
+    fn reorder(&mut self, targets: &[Target]) {
         let (mut held, mut since) = (Vec::new(), Instant::now());
         while !self.is_over() {
             if held.is_empty() {
                 since = Instant::now();
             }
-            held.extend(self.take());
+            held.extend(targets.iter().filter_map(|target| Some((target, self.take(target)?))));
             if since.elapsed() > HELD {
-                while let Some(token) = held.pop() {
-                    self.deliver(token);
+                while let Some((target, token)) = held.pop() {
+                    self.deliver(target, token);
                     // The guest takes it, or this thread would.
-                    while self.target.token.load(SeqCst) == token && !self.is_over() {
+                    while target.token.load(SeqCst) == token && !self.is_over() {
                         spin_loop();
                     }
                 }
@@ -183,32 +181,31 @@ impl Way {
         }
     }
 
-    fn repeat(&mut self) {
+    fn repeat(&mut self, targets: &[Target]) {
         let mut last = 0;
-        self.watch(|way| {
-            let token = way.target.token.load(SeqCst);
+        self.watch(targets, |way, target| {
+            let token = target.token.load(SeqCst);
             if token != 0 && token != WAKE_ALL && token != last {
                 last = token;
                 thread::sleep(PAUSE);
-                way.deliver(token);
+                way.deliver(target, token);
             }
         });
     }
 
     /// Looks at the reason all the time, since the guest reads it soon; now and then it writes one where
     /// there is none.
-    fn garbage(&mut self) {
+    fn garbage(&mut self, targets: &[Target]) {
         const LOOKS: u32 = 1 << 16;
         let mut looks = 0_u32;
         let mut garbage = self.reason();
-        self.watch(|way| {
-            let flags = way.target.flags;
+        self.watch(targets, |way, target| {
             looks = looks.wrapping_add(1);
-            if flags.load(SeqCst) == NOT_PRESENT {
-                way.hit(flags.compare_exchange(NOT_PRESENT, garbage, SeqCst, SeqCst).is_ok());
+            if target.flags.load(SeqCst) == NOT_PRESENT {
+                way.hit(target.flags.compare_exchange(NOT_PRESENT, garbage, SeqCst, SeqCst).is_ok());
                 garbage = way.reason();
-            } else if looks.is_multiple_of(LOOKS) {
-                flags.store(garbage, SeqCst);
+            } else if looks % LOOKS < targets.len() as u32 {
+                target.flags.store(garbage, SeqCst);
             }
         });
     }
@@ -218,29 +215,34 @@ impl Way {
         self.random.random_range(3..=u32::MAX)
     }
 
-    fn flood(&mut self) {
+    fn flood(&mut self, targets: &[Target]) {
         let mut next = Instant::now();
-        self.watch(|way| {
+        while !self.is_over() {
             if Instant::now() >= next {
-                way.target.interrupt();
-                way.hit(true);
+                targets.iter().for_each(|target| self.interrupt(target));
                 next = Instant::now() + FLOOD;
             }
-        });
+            spin_loop();
+        }
     }
 
     /// Delivers invented tokens for a [`TURN`], and nothing for the next. Without an end, interrupts that
     /// come faster than a slow guest can take them would be all that it does: that is every host's right,
     /// and says nothing about the guest.
-    fn overrun(&mut self) {
+    fn overrun(&mut self, targets: &[Target]) {
         let mut began = Instant::now();
-        self.watch(|way| {
+        self.watch(targets, |way, target| {
             let invented = way.invented();
-            way.deliver(invented);
+            way.deliver(target, invented);
             if began.elapsed() >= TURN {
                 thread::sleep(TURN);
                 began = Instant::now();
             }
         });
     }
+}
+
+/// Puts `token` into the area if that is empty.
+fn put(target: &Target, token: u32) -> bool {
+    target.token.compare_exchange(0, token, SeqCst, SeqCst).is_ok()
 }

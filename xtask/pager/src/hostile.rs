@@ -1,7 +1,7 @@
 //! The host turned hostile, for tests: what the interposed `ioctl` learns and changes, and the ways
 //! from there to the guest.
 //!
-//! Only with the variable `APF_PAGER_HOSTILE` in the VMM's environment, and for one virtual CPU.
+//! Only with the variable `APF_PAGER_HOSTILE` in the VMM's environment.
 
 use crate::ram::GuestRam;
 use apf_core::protocol::msr::{ASYNC_PF_EN, ASYNC_PF_INT};
@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
 /// KVM refuse the register that turns async page faults on.
 pub const VARIABLE: &str = "APF_PAGER_HOSTILE";
 
-/// `KVM_GET_MSRS`, `KVM_SIGNAL_MSI` and `KVM_X86_SET_MSR_FILTER` (linux/kvm.h).
+/// `KVM_GET_MSRS`, `KVM_GET_LAPIC`, `KVM_SIGNAL_MSI` and `KVM_X86_SET_MSR_FILTER` (linux/kvm.h).
 const GET_MSRS: c_ulong = 0xc008_ae88;
+const GET_LAPIC: c_ulong = 0x8400_ae8e;
 const SIGNAL_MSI: c_ulong = 0x4020_aea5;
 const SET_MSR_FILTER: c_ulong = 0x4188_aec6;
 /// Flag of a filter's range: it is for writes.
@@ -24,11 +25,18 @@ static ATTACKS: AtomicBool = AtomicBool::new(false);
 static REFUSES: AtomicBool = AtomicBool::new(false);
 /// The VM's descriptor, by which KVM was given memory.
 static VM: AtomicI32 = AtomicI32::new(-1);
-/// The two registers, as the virtual CPU had them when it last entered the guest.
-static ENABLED: AtomicU64 = AtomicU64::new(0);
-static VECTOR: AtomicU64 = AtomicU64::new(0);
+/// Virtual CPUs that are attacked: those with the lowest APIC identifiers.
+const MOST: usize = 16;
+static CPUS: [Cpu; MOST] = [const { Cpu { enabled: AtomicU64::new(0), vector: AtomicU64::new(0) } }; MOST];
 thread_local! {
-    static IS_PLACED: Cell<bool> = const { Cell::new(false) };
+    /// The APIC identifier of this thread's virtual CPU; `None` before it first enters the guest.
+    static APIC: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The two registers of a virtual CPU, as it had them when it last entered the guest.
+struct Cpu {
+    enabled: AtomicU64,
+    vector: AtomicU64,
 }
 
 /// Turns the host hostile, in the way that the variable's value says.
@@ -52,15 +60,32 @@ pub fn note_vm(vm: c_int) {
 /// Looks at the registers of the virtual CPU that is about to enter the guest. Its thread leaves the
 /// last processor to the attack.
 pub fn note_vcpu(vcpu: c_int) {
-    if attacks() && !IS_PLACED.replace(true) {
-        run_on(|processor, last| processor != last);
+    if !attacks() {
+        return;
     }
-    if attacks()
+    let apic = APIC.get().unwrap_or_else(|| {
+        run_on(|processor, last| processor != last);
+        // Without an APIC in KVM there are no async page faults.
+        let apic = apic(vcpu).unwrap_or(MOST);
+        APIC.set(Some(apic));
+        apic
+    });
+    if let Some(cpu) = CPUS.get(apic)
         && let Some([enabled, vector]) = registers(vcpu, [ASYNC_PF_EN, ASYNC_PF_INT])
     {
-        VECTOR.store(vector, Ordering::Release);
-        ENABLED.store(enabled, Ordering::Release);
+        cpu.vector.store(vector, Ordering::Release);
+        cpu.enabled.store(enabled, Ordering::Release);
     }
+}
+
+/// Returns the identifier of a virtual CPU's local APIC.
+fn apic(vcpu: c_int) -> Option<usize> {
+    /// Its register, at 0x20, whose upper byte it is (Intel SDM vol. 3, "Local APIC ID").
+    const ID: usize = 0x20 / size_of::<u32>();
+    let mut state = [0_u32; 0x400 / size_of::<u32>()];
+    // SAFETY: KVM writes `struct kvm_lapic_state`, of this size.
+    let read = unsafe { call(vcpu, GET_LAPIC, state.as_mut_ptr().cast()) };
+    (read == 0).then_some((state[ID] >> 24) as usize)
 }
 
 /// Lets the attack's thread run on the last processor.
@@ -140,19 +165,25 @@ fn refuse(vm: c_int) {
     }
 }
 
-/// The guest's area and its ready interrupt.
+/// A virtual CPU's area and its ready interrupt.
 #[derive(Debug)]
 pub struct Target {
     pub flags: &'static AtomicU32,
     pub token: &'static AtomicU32,
     vm: c_int,
+    apic: u32,
     vector: u32,
 }
 
 impl Target {
-    /// Finds it in `ram`; `None` while the guest has not turned async page faults on.
-    pub fn find(ram: &GuestRam) -> Option<Self> {
-        let enabled = ENABLED.load(Ordering::Acquire);
+    /// Finds those in `ram`: of each virtual CPU that has entered the guest since the guest has turned
+    /// its async page faults on.
+    pub fn all(ram: &GuestRam) -> Vec<Self> {
+        (0..).zip(&CPUS).filter_map(|(apic, cpu)| Self::of(ram, apic, cpu)).collect()
+    }
+
+    fn of(ram: &GuestRam, apic: u32, cpu: &Cpu) -> Option<Self> {
+        let enabled = cpu.enabled.load(Ordering::Acquire);
         if enabled & 1 == 0 {
             return None;
         }
@@ -160,15 +191,15 @@ impl Target {
         // SAFETY: in the guest's RAM, which stays mapped, and aligned to 64 bytes. The guest's accesses
         // count as those of another thread.
         let (flags, token) = unsafe { (&*flags, &*flags.add(1)) };
-        let vector = VECTOR.load(Ordering::Acquire) as u32 & 0xff;
-        Some(Self { flags, token, vm: VM.load(Ordering::Acquire), vector })
+        let vector = cpu.vector.load(Ordering::Acquire) as u32 & 0xff;
+        Some(Self { flags, token, vm: VM.load(Ordering::Acquire), apic, vector })
     }
 
-    /// Raises the ready interrupt on the first virtual CPU.
+    /// Raises the ready interrupt on its virtual CPU.
     pub fn interrupt(&self) {
-        // Physical destination 0, fixed delivery, edge (Intel SDM vol. 3, "Message Signalled Interrupts").
-        let mut msi =
-            Msi { low: 0xfee0_0000, high: 0, data: self.vector, flags: 0, device: 0, padding: [0; 12] };
+        // Physical destination, fixed delivery, edge (Intel SDM vol. 3, "Message Signalled Interrupts").
+        let low = 0xfee0_0000 | self.apic << 12;
+        let mut msi = Msi { low, high: 0, data: self.vector, flags: 0, device: 0, padding: [0; 12] };
         // SAFETY: KVM reads this structure.
         unsafe { call(self.vm, SIGNAL_MSI, (&raw mut msi).cast()) };
     }

@@ -105,10 +105,8 @@ impl CheckArgs {
                  core; check contexts without cores, and without --smp"
             );
         }
-        if self.host_behaviour() != Host::Honest && cores > 1 {
-            bail!(
-                "--smp {cores} is more than a hostile host attacks: check hostile and refused without --smp"
-            );
+        if self.asks_for("refused") && cores > 1 {
+            bail!("--smp {cores} is more than the check refused needs: check it without --smp");
         }
         if self.asks_for("cores") && cores == 1 {
             bail!("--smp 1 leaves nothing to check between cores: it needs two at least");
@@ -137,13 +135,15 @@ mod tests {
             (&["cores"], 2),
             (&["cores", "--smp", "4"], 4),
             (&["--smp", "2"], 2),
+            (&["hostile"], 1),
+            (&["hostile", "--smp", "2"], 2),
         ] {
             assert_eq!(cores(args).unwrap(), number, "{args:?}");
         }
         for (args, named) in [
             (&["contexts", "--smp", "2"][..], "--smp 2"),
             (&["contexts", "cores"], "without cores"),
-            (&["hostile", "--smp", "2"], "without --smp"),
+            (&["refused", "--smp", "2"], "without --smp"),
             (&["cores", "--smp", "1"], "two at least"),
             (&["cores", "--exact"], "one core, not 2"),
         ] {
