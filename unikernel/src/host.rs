@@ -1,6 +1,7 @@
 //! Messages to the host, and its answers.
 
 use std::io::Write;
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -50,17 +51,26 @@ pub fn evict() {
 /// has set; `seed` is for random ones.
 pub fn evict_all(latency: Option<Duration>, seed: u64) {
     let page_latency_us = latency.map(micros);
-    ask(|request| Message::Evict { request, only: None, page_latency_us, seed });
+    ask(|request| Message::Evict { request, only: None, local: None, page_latency_us, seed });
 }
 
 /// Asks the host to evict only the memory of `region`; code and stacks stay.
 pub fn evict_only(region: &Region, latency: Option<Duration>, seed: u64) {
+    evict_parts(region.physical(), None, latency, seed);
+}
+
+/// Asks the host to leave no more than the share `local` of these ranges in memory from now on.
+pub fn keep_local(ranges: Vec<Range<u64>>, local: f64, latency: Option<Duration>, seed: u64) {
+    evict_parts(ranges, Some(local), latency, seed);
+}
+
+fn evict_parts(ranges: Vec<Range<u64>>, local: Option<f64>, latency: Option<Duration>, seed: u64) {
     let page_latency_us = latency.map(micros);
     ask(|request| {
         // Not before the request is in it: a first write may move it to another page.
         let mailbox = platform::physical_address(&raw const MAILBOX).expect("it is mapped");
-        let only = Some(Parts { mailbox, ranges: region.physical() });
-        Message::Evict { request, only, page_latency_us, seed }
+        let only = Some(Parts { mailbox, ranges });
+        Message::Evict { request, only, local, page_latency_us, seed }
     });
 }
 

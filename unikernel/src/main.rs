@@ -19,6 +19,7 @@ mod experiments;
 mod host;
 mod platform;
 mod region;
+mod values;
 
 use std::process::ExitCode;
 use std::time::Duration;

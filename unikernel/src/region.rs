@@ -16,11 +16,31 @@ pub struct Region {
 
 /// Computes the word at `index` of the region. It is different for every index, so that a
 /// page in the wrong place is found as well as a damaged one (splitmix64).
-fn fingerprint(seed: u64, index: usize) -> u64 {
+pub fn fingerprint(seed: u64, index: usize) -> u64 {
     let mut z = seed ^ (index as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// Returns the ranges of pages, given by their first words, in the guest's physical memory.
+///
+/// # Panics
+/// A page is not mapped, which is impossible after writing to it.
+pub fn physical(pages: impl Iterator<Item = *const u64>) -> Vec<Range<u64>> {
+    let page = PAGE_BYTES as u64;
+    let place = |first| platform::physical_address(first).expect("a page that has been written to");
+    let mut pages: Vec<u64> = pages.map(place).collect();
+    // Linux allocates pages from high addresses down.
+    pages.sort_unstable();
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for start in pages {
+        match ranges.last_mut() {
+            Some(last) if last.end == start => last.end += page,
+            _ => ranges.push(start..start + page),
+        }
+    }
+    ranges
 }
 
 impl Region {
@@ -51,19 +71,7 @@ impl Region {
     /// # Panics
     /// A page is not mapped, which is impossible after writing to it.
     pub fn physical(&self) -> Vec<Range<u64>> {
-        let page = PAGE_BYTES as u64;
-        let place = |first: &u64| platform::physical_address(first).expect("a page that has been written to");
-        let mut pages: Vec<u64> = self.words.iter().step_by(WORDS).map(place).collect();
-        // Linux allocates pages from high addresses down.
-        pages.sort_unstable();
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        for start in pages {
-            match ranges.last_mut() {
-                Some(last) if last.end == start => last.end += page,
-                _ => ranges.push(start..start + page),
-            }
-        }
-        ranges
+        physical(self.words.iter().step_by(WORDS).map(|first| &raw const *first))
     }
 
     /// Returns the bytes of `page`.

@@ -147,7 +147,7 @@ pub struct PagingOptions {
     #[command(flatten)]
     pub latency: LatencyOption,
     /// Choice of evicted pages, and period: all, fraction:0.25, periodic:500ms,
-    /// periodic:500ms,0.25, lru:0.5
+    /// periodic:500ms,0.25, lru:0.5, resident:0.25
     #[arg(long, value_name = "KIND", default_value = "all")]
     pub evict: Evict,
     /// Save the guest N times in each sample, at random instants, and restore it each time in another

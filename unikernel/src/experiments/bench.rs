@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, Builder, JoinHandle};
@@ -127,6 +128,17 @@ impl Bench {
     pub fn evict_all(&self, point: &Point) {
         self.begin(point);
         host::evict_all(self.latency(point), self.point_seed);
+    }
+
+    /// Leaves the point's `local_percent` of `ranges` in memory and no more, until the end.
+    pub fn keep_local(&self, point: &Point, ranges: Vec<Range<u64>>) {
+        self.begin(point);
+        host::keep_local(ranges, point["local_percent"] / 100.0, self.latency(point), self.point_seed);
+    }
+
+    /// Ends [`keep_local`](Self::keep_local): all memory is back.
+    pub fn end_local(&self) {
+        host::restore();
     }
 
     fn begin(&self, point: &Point) {

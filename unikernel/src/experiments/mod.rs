@@ -9,10 +9,12 @@
 //! | `peer` | overlap, computing and requests, for guests of any system; `capacity`: the most requests they serve |
 //! | `prefetch` | announced memory compared with plain faulting |
 //! | `run` | first look: time to read pages while one task computes |
+//! | `serve` | a key-value store under an open-loop load, a share of its values local |
 //! | `storm` | many tasks, all memory evicted |
 //! | `swap` | the host's own swap in place of the pager |
 //! | `sweep` | cost of a page at any latency |
 //! | `tail` | request latencies under an open-loop load |
+//! | `open_loop` | requests that start at planned times, and the workers that serve them |
 //! | `bench` | shared parts: memory, tasks, eviction |
 //!
 //! Modes, points and repetitions are interleaved, the modes fastest (A B C A B
@@ -22,10 +24,12 @@ mod bench;
 mod compute;
 mod cost;
 mod halt;
+mod open_loop;
 mod overlap;
 mod peer;
 mod prefetch;
 mod run;
+mod serve;
 mod storm;
 mod swap;
 mod sweep;
@@ -58,6 +62,7 @@ fn find(name: &str) -> Result<Measure, String> {
         "halt" => halt::measure,
         "prefetch" => prefetch::measure,
         "run" => run::measure,
+        "serve" => serve::measure,
         "storm" => storm::measure,
         "swap" => swap::measure,
         "sweep" => sweep::measure,

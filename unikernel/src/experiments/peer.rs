@@ -54,7 +54,7 @@ fn reads(bench: &Bench, point: &Point) -> Measured {
 fn requests(bench: &Bench, point: &Point, load: f64) -> Measured {
     let pages = bench.pages(usize::MAX);
     let plan = tail::plan(bench, load, &pages);
-    let planned = plan.iter().map(|request| request.at).max().unwrap_or(Duration::ZERO);
+    let planned = plan.iter().map(|planned| planned.at).max().unwrap_or(Duration::ZERO);
     let served = tail::serve(bench, point, &pages, &plan, point["tasks"] as usize);
     let late = (served.seconds - planned.as_secs_f64()).max(0.0);
     served.measured(&pages).metric("requests_per_second", load).metric("late_seconds", late)

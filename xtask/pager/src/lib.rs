@@ -37,6 +37,7 @@ mod pages; // the state of each page
 mod periodic; // periodic evictions
 mod ram; // the guest's RAM, in pieces
 mod recency; // recency of pages, by a clock that counts page-ins
+mod resident; // a limit on the pages in memory
 mod server; // the thread's loop: faults, due times, connections
 mod service; // requests and their answers
 mod start; // start of the pager when the library is loaded

@@ -47,6 +47,7 @@ use crate::pages::{PageState, Pages};
 use crate::periodic::Periodic;
 use crate::ram::GuestRam;
 use crate::recency::Recency;
+use crate::resident::Resident;
 use crate::store::{self, Store};
 use crate::uffd::{Copied, Fault, Uffd};
 use crate::working_set::WorkingSet;
@@ -79,6 +80,7 @@ pub struct Pager {
     /// Page-ins are recorded in `recency`.
     noting: bool,
     periodic: Option<Periodic>,
+    resident: Option<Resident>,
     working_set: WorkingSet,
     stats: Stats,
     /// Buffer of [`Self::take_faults`], kept for its capacity.
@@ -100,6 +102,7 @@ impl Pager {
             recency: Recency::new(0),
             noting: false,
             periodic: None,
+            resident: None,
             working_set: WorkingSet::default(),
             stats: Stats::default(),
             faults: Vec::with_capacity(1024),
@@ -203,6 +206,9 @@ impl Pager {
                     if self.noting {
                         self.recency.paged_in(page);
                     }
+                    if let Some(resident) = &mut self.resident {
+                        resident.paged_in(page);
+                    }
                     let lateness = micros(due.elapsed());
                     self.stats.lateness_total_us += lateness;
                     self.stats.lateness_max_us = self.stats.lateness_max_us.max(lateness);
@@ -266,7 +272,7 @@ impl Pager {
     /// after the last page: a guest that sees it does not fault any more.
     pub fn restore(&mut self, ack: Option<u64>) -> Result<Restored, Error> {
         let started = Instant::now();
-        self.periodic = None;
+        self.end_evictions();
         self.working_set.end();
         let before = self.pages.resident();
         let restored = self.restore_pages(0..self.pages.len());

@@ -155,8 +155,10 @@ impl Service {
 /// # Errors
 /// A parameter is impossible; the message names it.
 fn check(eviction: &Eviction) -> Result<(), String> {
-    let (Eviction::Fraction { share } | Eviction::Periodic { share, .. } | Eviction::Lru { share }) =
-        eviction
+    let (Eviction::Fraction { share }
+    | Eviction::Periodic { share, .. }
+    | Eviction::Lru { share }
+    | Eviction::Resident { share }) = eviction
     else {
         return Ok(());
     };

@@ -90,13 +90,13 @@ impl FromStr for Evict {
 }
 
 const FORMS: &str = "write all, fraction:0.25, periodic:500ms or periodic:500ms,0.25 (from one eviction to the \
-                     next, share), or lru:0.5";
+                     next, share), lru:0.5, or resident:0.25 (the share that stays)";
 
 fn kind(text: &str) -> Result<Eviction> {
     let Some((name, parameters)) = text.split_once(':') else {
         return match text {
             "all" => Ok(Eviction::All),
-            "fraction" | "periodic" | "lru" => bail!("{text} has parameters: {FORMS}"),
+            "fraction" | "periodic" | "lru" | "resident" => bail!("{text} has parameters: {FORMS}"),
             _ => bail!("`{text}` is no kind of eviction: {FORMS}"),
         };
     };
@@ -104,11 +104,12 @@ fn kind(text: &str) -> Result<Eviction> {
     Ok(match (name, &fields[..]) {
         ("fraction", [part]) => Eviction::Fraction { share: share(part)? },
         ("lru", [part]) => Eviction::Lru { share: share(part)? },
+        ("resident", [part]) => Eviction::Resident { share: share(part)? },
         ("periodic", [each]) => Eviction::Periodic { period_micros: period(each)?, share: 1.0 },
         ("periodic", [each, part]) => {
             Eviction::Periodic { period_micros: period(each)?, share: share(part)? }
         }
-        ("all" | "fraction" | "periodic" | "lru", _) => {
+        ("all" | "fraction" | "periodic" | "lru" | "resident", _) => {
             bail!("{name} has another number of parameters: {FORMS}")
         }
         _ => bail!("`{name}` is no kind of eviction: {FORMS}"),
@@ -147,6 +148,7 @@ mod tests {
             ("periodic:500ms", Eviction::Periodic { period_micros: 500_000, share: 1.0 }),
             ("periodic:2s,0.1", Eviction::Periodic { period_micros: 2_000_000, share: 0.1 }),
             ("lru:1", Eviction::Lru { share: 1.0 }),
+            ("resident:0.25", Eviction::Resident { share: 0.25 }),
         ] {
             let evict = parsed(text).unwrap();
             assert_eq!((&evict.kind, evict.to_string().as_str()), (&kind, text));

@@ -152,8 +152,9 @@ impl Vm<'_> {
             }
             Message::ServiceOff { reason } => bail!("the guest's service stayed off: {reason}"),
             Message::Evict { request, .. } if self.memory.is_swapped() => self.push_out(request)?,
-            Message::Evict { request, only, page_latency_us, seed } => {
-                self.evict(only, page_latency_us, seed, request)?;
+            Message::Evict { request, only, local, page_latency_us, seed } => {
+                let local = local.map(|share| Eviction::Resident { share });
+                self.evict(only, local, page_latency_us, seed, request)?;
             }
             Message::Restore { request } => self.restore(request)?,
             Message::Attack { request, attack } => self.memory.attack(attack, request)?,
@@ -203,12 +204,20 @@ impl Vm<'_> {
         }
     }
 
-    fn evict(&mut self, only: Option<Parts>, micros: Option<u64>, seed: u64, request: u64) -> Result<()> {
+    fn evict(
+        &mut self,
+        only: Option<Parts>,
+        kind: Option<Eviction>,
+        micros: Option<u64>,
+        seed: u64,
+        request: u64,
+    ) -> Result<()> {
         let spec = self.spec;
-        let eviction = match &self.activity {
-            Activity::Sampling(samples) if samples.is_running() => spec.evict.kind.clone(),
+        let eviction = match (kind, &self.activity) {
+            (Some(kind), _) => kind,
+            (None, Activity::Sampling(samples)) if samples.is_running() => spec.evict.kind.clone(),
             // Beside samples the cost of a fault is measured: all goes.
-            Activity::Sampling(_) => Eviction::All,
+            (None, Activity::Sampling(_)) => Eviction::All,
             _ => {
                 let what = only.as_ref().map_or("all", |_| "some");
                 progress(&format!("evicting {what} of the guest's memory"));

@@ -4,10 +4,10 @@ use anyhow::{Context, Result};
 use apf_vocabulary::grid::Axis;
 
 use super::definition::{Definition, Effort};
-use super::{compute, cost, halt, latency, overlap, peer, prefetch, run, storm, swap, sweep, tail};
+use super::{compute, cost, halt, latency, overlap, peer, prefetch, run, serve, storm, swap, sweep, tail};
 
 /// All experiments, in the order in which they run.
-pub const ALL: [&Definition; 12] = [
+pub const ALL: [&Definition; 13] = [
     &run::DEFINITION,
     &overlap::DEFINITION,
     &compute::DEFINITION,
@@ -17,6 +17,7 @@ pub const ALL: [&Definition; 12] = [
     &sweep::DEFINITION,
     &tail::DEFINITION,
     &storm::DEFINITION,
+    &serve::DEFINITION,
     &prefetch::DEFINITION,
     &peer::DEFINITION,
     &swap::DEFINITION,

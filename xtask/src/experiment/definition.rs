@@ -24,6 +24,8 @@ pub struct Definition {
     pub metrics: &'static [Metric],
     /// Ways in which faults wait, in turn.
     pub modes: &'static [Mode],
+    /// True if the guests of both systems get the same load, a share of what the slower one serves.
+    pub loaded: bool,
     /// True if the instructions of its guests are counted one by one, which takes exact mode.
     pub profiled: bool,
     /// The values of its parameters; the last one varies fastest.
@@ -60,6 +62,7 @@ impl Definition {
         falsified_by: "",
         metrics: &[MS_PER_PAGE, PAGES, FAULT_COST],
         modes: &[Mode::Blocked, Mode::Halt, Mode::Async],
+        loaded: false,
         profiled: false,
         parameters: &[],
         region_mib: 16,

@@ -102,7 +102,7 @@ fn boot_each(
             None => eprintln!("no sample was finished yet"),
         }
     });
-    let loads = if plan.definition.has_linux() { loads(place, plan, options, &run)? } else { vec![] };
+    let loads = if plan.definition.loaded { loads(place, plan, options, &run)? } else { vec![] };
     for (number, boot) in plan.boots.iter().enumerate() {
         let work = Work { experiment: plan.definition.name, axes: &plan.axes, loads: &loads };
         let spec = plan.spec(place, options, boot, &work)?;

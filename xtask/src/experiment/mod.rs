@@ -2,7 +2,7 @@
 //!
 //! - [`definition`]: what an experiment consists of
 //! - [`catalogue`]: every experiment; one file for each: [`run`](mod@run), [`overlap`], [`compute`],
-//!   [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`], [`prefetch`], [`cost`], [`peer`], [`swap`]
+//!   [`latency`], [`halt`], [`sweep`], [`tail`], [`storm`], [`serve`], [`prefetch`], [`cost`], [`peer`], [`swap`]
 //! - [`options`]: options that change an experiment
 //! - [`plan`]: samples that one experiment is going to have, as the options say
 //! - [`measure`]: one experiment, from a plan to its document
@@ -27,6 +27,7 @@ mod peer;
 mod plan;
 mod prefetch;
 mod run;
+mod serve;
 mod statistics;
 mod storm;
 mod swap;

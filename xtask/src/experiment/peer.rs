@@ -41,6 +41,7 @@ pub const DEFINITION: Definition = Definition {
         (FAULT_COST.0, "a fault of Hermit without latency, by halt, in ms", Better::Lower),
     ],
     modes: &[Mode::Blocked, Mode::Async, Mode::LinuxBlocked, Mode::LinuxAsync],
+    loaded: true,
     // The claims are about one task and about 32.
     parameters: &[
         fixed(LATENCY, &[LATENCY_MS]),

@@ -46,6 +46,9 @@ pub enum Message {
         /// Parts to evict; all memory if absent.
         #[serde(default)]
         only: Option<Parts>,
+        /// Share of these parts that stays in memory, and no more from then on; as set for the run if absent.
+        #[serde(default)]
+        local: Option<f64>,
         /// Time that page-ins take from now on; as set for the run if absent.
         #[serde(default)]
         page_latency_us: Option<u64>,
@@ -157,8 +160,14 @@ mod tests {
     fn messages_differ_from_other_lines() {
         let line = format!(
             "{PREFIX}{}",
-            serde_json::to_string(&Message::Evict { request: 3, only: None, page_latency_us: None, seed: 0 })
-                .unwrap()
+            serde_json::to_string(&Message::Evict {
+                request: 3,
+                only: None,
+                local: None,
+                page_latency_us: None,
+                seed: 0
+            })
+            .unwrap()
         );
         assert!(matches!(Message::parse(&line), Some(Ok(Message::Evict { request: 3, .. }))));
         assert!(Message::parse("[INFO] Welcome to Hermit").is_none());

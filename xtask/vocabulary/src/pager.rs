@@ -39,7 +39,7 @@ pub enum Request {
         #[serde(default)]
         seed: u64,
     },
-    /// Ends periodic evictions, if there are any; the next eviction or restore ends them too.
+    /// Ends evictions that go on, if there are any; the next eviction or restore ends them too.
     /// Answered by [`Response::EvictionsEnded`].
     EndEvictions {},
     /// Brings everything back at once, without latency. Answered by [`Response::Restored`].
@@ -86,7 +86,7 @@ pub struct Parts {
 }
 
 /// Choice of the pages that an eviction takes, and its repetition. Shares are of the requested
-/// pages; the pages not taken are resident afterwards, since those that were out come back at once.
+/// pages, and of what is taken unless a kind says otherwise; the pages not taken are resident afterwards, since those that were out come back at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Eviction {
@@ -109,6 +109,12 @@ pub enum Eviction {
     /// evictions of this kind, and the choice is the same for the same seed.
     Lru {
         /// 0 to 1.
+        share: f64,
+    },
+    /// A random choice that leaves this share in memory, and no more from then on, until ended: a page
+    /// that comes in puts out the one that came in longest ago.
+    Resident {
+        /// 0 to 1: the share that stays.
         share: f64,
     },
 }

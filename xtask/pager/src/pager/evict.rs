@@ -7,10 +7,12 @@ use crate::latency::Sampler;
 use crate::pagemap::Pagemap;
 use crate::pages::PageState;
 use crate::periodic::Periodic;
+use crate::resident::Resident;
 use apf_vocabulary::PAGE_BYTES;
 use apf_vocabulary::pager::{Evicted, Eviction, Parts};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use std::io;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -26,7 +28,7 @@ impl Pager {
         latency: &mut Sampler,
     ) -> Result<Evicted, Error> {
         let started = Instant::now();
-        self.periodic = None;
+        self.end_evictions();
         self.noting = matches!(eviction, Eviction::Lru { .. });
         let mailboxes = self.mailboxes(ack, Pagemap::PRESENT_OR_SWAPPED)?;
         let parts = match only {
@@ -60,6 +62,14 @@ impl Pager {
                 periodic.done(Instant::now());
                 self.periodic = Some(periodic);
             }
+            Eviction::Resident { share } => {
+                let (pages, mut rng) = (choice::pages_of(&parts), SmallRng::seed_from_u64(seed));
+                let chosen = choice::at_random(&pages, 1.0 - share, &mut rng);
+                self.evict_chosen(&pages, &chosen, latency)?;
+                let mut stay = choice::others(&pages, &chosen);
+                stay.shuffle(&mut rng);
+                self.resident = Some(Resident::new(pages, stay.len(), stay));
+            }
         }
         self.acknowledge(&mailboxes, ack);
         self.stats.evictions += 1;
@@ -73,8 +83,13 @@ impl Pager {
         })
     }
 
-    /// Does the periodic eviction if it is due. After a failure there is no further one.
+    /// Evicts the pages that are more than may be in memory, and does the periodic eviction if it is due.
+    /// After a failure there is no further one.
     pub fn evict_again(&mut self, latency: &mut Sampler) -> Result<(), Error> {
+        if let Some(mut resident) = self.resident.take() {
+            self.evict_pages(&resident.leaving(), latency)?;
+            self.resident = Some(resident);
+        }
         let Some(mut periodic) = self.periodic.take_if(|periodic| periodic.next() <= Instant::now()) else {
             return Ok(());
         };
@@ -87,9 +102,9 @@ impl Pager {
         Ok(())
     }
 
-    /// Ends periodic evictions.
+    /// Ends evictions that go on.
     pub fn end_evictions(&mut self) {
-        self.periodic = None;
+        (self.periodic, self.resident) = (None, None);
     }
 
     fn evict_parts(&mut self, parts: &[Range<usize>], latency: &mut Sampler) -> Result<(), Error> {

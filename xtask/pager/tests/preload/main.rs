@@ -355,6 +355,31 @@ fn periodic_evictions_continue_until_they_are_ended() {
     assert!(error.contains("share 1.5"), "{error}");
 }
 
+/// Would fail if more than the share stayed in memory, pages that are out did not come in any more, or an
+/// end did not let all of them stay.
+#[test]
+fn a_share_stays_in_memory_while_pages_come_and_go() {
+    let Some(mut vmm) = Vmm::start("resident") else { return };
+    const PAGES: u64 = child::PAGES as u64;
+    // Pages that came in since the pager last looked.
+    const MORE: u64 = 64;
+    vmm.set_latency(0);
+    vmm.command("work");
+    let evicted = vmm.evict_as(Eviction::Resident { share: 0.25 }, 1, None, None).evicted_pages;
+    assert_eq!(evicted, PAGES - PAGES / 4);
+    for round in 2..5 {
+        vmm.wait_until(|stats| {
+            stats.served_pages > round * PAGES / 4 && stats.dropped_pages > round * PAGES / 4
+        });
+        let out = vmm.status().evicted_pages;
+        assert!(out + MORE >= PAGES - PAGES / 4, "{out} of {PAGES} are out");
+    }
+    vmm.restore(None);
+    let ended = vmm.stats();
+    println!("{}; {ended:?}", vmm.command("verify"));
+    assert_eq!((vmm.status().evicted_pages, vmm.stats().dropped_pages), (0, ended.dropped_pages));
+}
+
 #[test]
 fn the_pager_survives_a_controller_that_disconnects_sends_no_request_or_wants_an_attack() {
     let Some(mut vmm) = Vmm::start("controllers") else { return };
