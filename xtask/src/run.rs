@@ -2,9 +2,11 @@
 //!
 //! - [`app`]: any Hermit program, with `--app`
 //! - [`report`]: that run's document
+//! - [`working_set`]: the file of that program's working set
 
 mod app;
 mod report;
+mod working_set;
 
 use anyhow::{Result, ensure};
 use apf_vocabulary::grid::Axis;

@@ -57,6 +57,7 @@ pub fn follow(spec: &Spec, app: &App, out: &Path) -> Result<Outcome> {
     let moving = spec.may_move().then(|| Moving::new(scratch.path(), &sockets)).transpose()?;
     let mut memory = Memory::new(sockets.pager, None, trace.ok(), guest.id());
     memory.set_latency(&spec.page_latency.model, spec.seed);
+    memory.set_working_set(app.working_set.clone());
     let log = out.join(client::LOG);
     let run = Run { spec, app, log, guest, memory, moving, client: None, ended: Ended::default() };
     let ended = run.follow()?;
@@ -158,7 +159,9 @@ impl Run<'_> {
                     self.unless_ended(|memory, spec| memory.evict_at_will(spec))?.to_string()
                 }
                 Some(Request::Learn) => {
-                    self.unless_ended(|memory, _| memory.learn_working_set())?.to_string()
+                    let pages = self.unless_ended(|memory, _| memory.learn_working_set())?;
+                    self.ended.learnt = Some(self.memory.working_set().to_vec());
+                    pages.to_string()
                 }
                 Some(Request::Restore) => self.restore()?.to_string(),
                 Some(Request::Counts) => self.counts()?,

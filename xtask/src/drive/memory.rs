@@ -51,6 +51,16 @@ impl Memory {
         self.latency = Some((latency.clone(), seed));
     }
 
+    /// Sets the pages that come ahead of their faults after an eviction, by guest-physical address.
+    pub fn set_working_set(&mut self, pages: Vec<u64>) {
+        self.working_set = pages;
+    }
+
+    /// Returns those pages.
+    pub fn working_set(&self) -> &[u64] {
+        &self.working_set
+    }
+
     /// Returns true if the host's own swap takes the pager's place.
     pub const fn is_swapped(&self) -> bool {
         self.swap.is_some()
@@ -92,8 +102,6 @@ impl Memory {
     pub fn enter(&mut self, socket: PathBuf, vmm: u32) -> Result<u64> {
         (self.pager, self.vmm) = (Pager::new(socket), vmm);
         let (latency, seed) = self.latency.clone().context("nothing was evicted before")?;
-        self.pager.attach()?;
-        self.pager.bring_ahead(self.working_set.clone())?;
         Ok(self.page_out(None, Eviction::All, &latency, seed, None)?.evicted_pages)
     }
 
@@ -125,6 +133,9 @@ impl Memory {
         self.latency = Some((latency.clone(), seed));
         self.pager.attach()?;
         self.pager.set_latency(latency, seed)?;
+        if !self.working_set.is_empty() {
+            self.pager.bring_ahead(self.working_set.clone())?;
+        }
         self.pager.evict(only, eviction, seed, request)
     }
 

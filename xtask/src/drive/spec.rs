@@ -93,6 +93,8 @@ pub struct App {
     pub network: Option<Network>,
     /// A command that uses it.
     pub client: Option<Client>,
+    /// Pages that come in ahead of their faults after an eviction, by guest-physical address.
+    pub working_set: Vec<u64>,
 }
 
 /// Counts of a program's page faults.
@@ -114,6 +116,8 @@ pub struct Ended {
     pub elapsed: Duration,
     /// At the last look before the end.
     pub counts: Counted,
+    /// The working set, if its client has asked for one.
+    pub learnt: Option<Vec<u64>>,
 }
 
 /// One VM.

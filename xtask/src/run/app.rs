@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::report::{FILE, Report};
+use super::working_set::WorkingSetFile;
 use crate::drive::client::Client;
 use crate::drive::evict::Taken;
 use crate::drive::latency::PageLatency;
@@ -57,6 +58,10 @@ pub struct AppOptions {
     /// `@evict`, `@counts` or `@learn` of its output is a request, answered by a line of its input (docs/images.md)
     #[arg(long, value_name = "COMMAND", requires = "app")]
     client: Option<String>,
+    /// With --app: a file with the pages that an earlier run has shown to be needed; after an eviction or a restore they
+    /// come in ahead of their faults. It is made, or made anew, when the client asks for `@learn`
+    #[arg(long, value_name = "FILE", requires = "app")]
+    working_set: Option<PathBuf>,
     /// With --client: the program's line with this text starts it [default: it starts with the VMM]
     #[arg(long, value_name = "TEXT", requires = "client")]
     client_at: Option<String>,
@@ -111,6 +116,13 @@ pub fn run(
     );
     let memory_mib = guest.memory_mib(MEMORY_MIB, 32, "a Hermit program")?;
     let cores = guest.cores(1, false)?;
+    ensure!(
+        options.working_set.is_none() || vmm == Vmm::Qemu,
+        "--working-set needs --vmm qemu: uhyve puts a program at another address in each run"
+    );
+    let working_set = options.working_set.as_deref();
+    let working_set =
+        working_set.map(|file| WorkingSetFile::open(file, &app, (memory_mib, cores))).transpose()?;
     let page_latency = paging.latency.page_latency.clone();
     let page_latency = page_latency.unwrap_or_else(|| PageLatency::constant(PAGE_LATENCY));
     paging.evict.leaves_time_for(page_latency.mean(), Taken::Everything)?;
@@ -121,10 +133,19 @@ pub fn run(
         evict: paging.evict.clone(),
         work: WORK,
         show_console: true,
-        app: Some(App { evict_after: options.evict_after, network, client: options.client()? }),
+        app: Some(App {
+            evict_after: options.evict_after,
+            network,
+            client: options.client()?,
+            working_set: working_set.as_ref().map(|file| file.pages().to_vec()).unwrap_or_default(),
+        }),
         ..place.spec(vmm, guest, (memory_mib, cores), page_latency)?
     };
-    let outcome = place.drive(&spec, &out.join("run"))?;
+    let mut outcome = place.drive(&spec, &out.join("run"))?;
+    let learnt = outcome.app.as_mut().and_then(|ended| ended.learnt.take());
+    if let (Some(file), Some(pages)) = (working_set, learnt) {
+        file.write(pages)?;
+    }
     let report =
         Report::new(&spec, &place.verdict, outcome).context("the driver said nothing of the program")?;
     report.write(&out)?;

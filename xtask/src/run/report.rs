@@ -58,7 +58,8 @@ fn untold(host: Option<&HostCounts>, pager: &Stats) -> Option<u64> {
 impl Report {
     /// Draws up the document; `None` if the outcome is of no program.
     pub fn new(spec: &Spec, verdict: &Verdict, outcome: Outcome) -> Option<Self> {
-        let Ended { exit_code, client_exit_code, elapsed, counts: Counted { host, pager } } = outcome.app?;
+        let Ended { exit_code, client_exit_code, elapsed, counts: Counted { host, pager }, .. } =
+            outcome.app?;
         let evict_after = spec.app.as_ref().and_then(|app| app.evict_after);
         Some(Self {
             schema: SCHEMA,
