@@ -24,7 +24,8 @@ fn main() {
 
 /// Finds the folder that holds the archive.
 fn find_archive() -> Result<PathBuf, String> {
-    let hint = "`cargo xtask build` makes it in target/apf/kernel/lib";
+    let hint = "`cargo xtask build` makes it in target/apf/kernel/lib, and with `--for-projects` the one that \
+                projects of `cargo xtask new` name";
     let value = env::var(VARIABLE)
         .map_err(|_| format!("{VARIABLE} is not set: set it to the folder of {ARCHIVE}; {hint}"))?;
     // Cargo runs this in the package's folder, which is not where the user is.

@@ -15,7 +15,7 @@ use crate::process::lock::{self, Lock};
 pub fn root() -> PathBuf {
     let manifest_dir = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     let manifest_dir = manifest_dir
-        .filter(|dir| dir.join("src/dirs.rs").is_file())
+        .filter(|dir| dir.join("../xtask/src/dirs.rs").is_file())
         .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")));
     manifest_dir.parent().map(Path::to_path_buf).unwrap_or(manifest_dir)
 }

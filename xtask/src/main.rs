@@ -17,6 +17,7 @@
 //! - [`options`]: options that verbs share
 //! - [`place`]: the place where VMs run, with everything that is booted
 //! - [`experiment`]: experiments of many samples, and their documents
+//! - [`new`]: a project of the user's own
 //! - [`run`]: the experiment of one point, or any program
 //! - [`check`]: the guest's own checks of the service
 //! - [`submit`]: documents packed to be sent in, and the page of such files
@@ -41,6 +42,7 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod new;
 mod options;
 mod output;
 mod patches;
@@ -55,6 +57,8 @@ mod test;
 mod versions;
 mod watch;
 
+use std::env;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -76,6 +80,8 @@ enum Verb {
     Build(build::BuildArgs),
     /// Makes boot images of a Hermit application: for uhyve, for QEMU, as one file, as a disk
     Image(image::ImageArgs),
+    /// Makes a project of your own, outside this repository: a server, booted by `cargo run`
+    New(new::NewArgs),
     /// Boots the guest, evicts its memory, and reports the gain from async page faults; with --app any
     /// Hermit program
     Run(run::RunArgs),
@@ -125,6 +131,7 @@ impl Verb {
             Self::Setup(_)
                 | Self::Build(_)
                 | Self::Image(_)
+                | Self::New(_)
                 | Self::Run(_)
                 | Self::Check(_)
                 | Self::Experiment(_)
@@ -140,6 +147,7 @@ impl Verb {
             Self::Setup(args) => setup::run(&args).map(|()| 0),
             Self::Build(args) => build::run(&args).map(|()| 0),
             Self::Image(args) => image::run(&args).map(|()| 0),
+            Self::New(args) => new::run(&args).map(|()| 0),
             Self::Run(args) => run::run(&args),
             Self::Check(args) => check::run(&args).map(|()| 0),
             Self::Experiment(args) => experiment::verb(&args).map(|()| 0),
@@ -159,8 +167,22 @@ impl Verb {
     }
 }
 
+/// Returns the words of `words`, this program's arguments. cargo puts a program and its arguments behind a
+/// runner: `runner OPTIONS -- ELF ARGS` becomes `run OPTIONS --app ELF -- ARGS`.
+fn arguments(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<_> = words.into_iter().collect();
+    let end = words.iter().position(|word| word == "--");
+    if let (Some(end), true) = (end, words.get(1).is_some_and(|verb| verb == "runner")) {
+        words[1] = "run".into();
+        words[end] = "--app".into();
+        // With nothing behind it, the option's own message says that its program is missing.
+        words.insert((end + 2).min(words.len()), "--".into());
+    }
+    words
+}
+
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(arguments(env::args_os()));
     let result = process::guard::install().and_then(|()| {
         let _lock = cli.verb.writes().then(dirs::lock).transpose()?;
         cli.verb.run()
@@ -172,5 +194,21 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_takes_its_program_and_arguments_from_cargo() {
+        let read = |line: &str| {
+            let words = arguments(line.split_whitespace().map(OsString::from));
+            words.join(" ".as_ref()).into_string().unwrap()
+        };
+        assert_eq!(read("xtask runner --net -- a.elf --b -- c"), "xtask run --net --app a.elf -- --b -- c");
+        assert_eq!(read("xtask runner -- a.elf"), "xtask run --app a.elf --");
+        assert_eq!(read("xtask run --app a.elf -- runner"), "xtask run --app a.elf -- runner");
     }
 }

@@ -16,7 +16,7 @@ const UNIKERNEL: Program<'_> = Program {
     binary: "unikernel",
     source: "unikernel",
     folder: "app",
-    target: "x86_64-unknown-hermit",
+    target: super::sysroot::TARGET,
     std: "std,panic_abort",
     profile: "release",
     features: "",

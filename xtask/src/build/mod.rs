@@ -6,6 +6,7 @@
 //! - [`loader`]: the loader, which QEMU starts and which starts the unikernel
 //! - [`guest`]: cargo, options and linker for unikernel and loader
 //! - [`host`]: the pager, for the machine that the VMM runs on
+//! - [`sysroot`]: a toolchain with std for Hermit, for programs outside this repository
 
 pub mod app;
 pub mod guest;
@@ -13,6 +14,7 @@ pub mod host;
 pub mod kernel;
 pub mod linux;
 pub mod loader;
+pub mod sysroot;
 
 use std::path::{Path, PathBuf};
 
@@ -35,6 +37,10 @@ pub struct BuildArgs {
     /// Only build the key-value server `unikernel/serve`, with all of these features
     #[arg(long, conflicts_with = "kernel_features")]
     server: bool,
+    /// Only build what projects of `cargo xtask new` use: the kernel archive with all of these features, and a
+    /// toolchain with std
+    #[arg(long, conflicts_with_all = ["kernel_features", "server"])]
+    for_projects: bool,
 }
 
 /// The products of a build.
@@ -66,6 +72,11 @@ pub fn run(args: &BuildArgs) -> Result<()> {
         println!("server    {}", app::server(&tools, &archive)?.display());
         return Ok(());
     }
+    if args.for_projects {
+        let parts = parts(&tools)?;
+        println!("kernel    {}\ncompiler  {}", parts.kernel.display(), parts.rustc.display());
+        return Ok(());
+    }
     let built = all(&tools)?;
     for (name, path) in [("unikernel", &built.image), ("loader", &built.loader), ("pager", &built.pager)] {
         println!("{name:<9} {}", path.display());
@@ -81,6 +92,21 @@ pub fn all(tools: &Tools) -> Result<Built> {
     let archive = kernel::build(tools, &[])?;
     let (image, symbols) = app::build(tools, &archive)?;
     with(tools, image, symbols)
+}
+
+/// The parts of this repository that a project outside uses.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Folder of the kernel archive.
+    pub kernel: PathBuf,
+    /// The compiler of a toolchain with std for Hermit.
+    pub rustc: PathBuf,
+}
+
+/// Builds them, unless they are up to date.
+pub fn parts(tools: &Tools) -> Result<Parts> {
+    let rustc = sysroot::build(tools.toolchain.get()?)?;
+    Ok(Parts { kernel: kernel::build(tools, &Feature::all())?, rustc })
 }
 
 /// Builds what the run of a finished program needs.
