@@ -16,7 +16,8 @@ fn main() -> io::Result<()> {
         Ok(_) => println!("the page fault service runs"),
         Err(reason) => println!("the page fault service is off: {reason}"),
     }
-    let listener = TcpListener::bind("0.0.0.0:8080")?;
+    let listener = TcpListener::bind("0.0.0.0:8080")
+        .inspect_err(|_| println!("no network: is --net among the options of the runner?"))?;
     println!("ready at port 8080");
     loop {
         let (visitor, _) = listener.accept()?;
