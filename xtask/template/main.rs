@@ -1,4 +1,4 @@
-//! A server as a Hermit unikernel: tells each visitor of port 8080 how often it has waited for memory.
+//! A server as a Hermit unikernel: tells each visitor of port 8080 how often it has waited for a page.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -39,7 +39,7 @@ fn answer(mut visitor: TcpStream) -> io::Result<()> {
         }
     }
     let waits: u64 = apf_service::stats()
-        .map(|(_, core)| core.schedule_waits.get())
+        .map(|(_, core)| core.schedule_waits.get() + core.halt_waits.get())
         .sum();
     let text = format!("My threads have waited {waits} times for a page.\n");
     let length = text.len();
