@@ -22,6 +22,7 @@
 //! - [`check`]: the guest's own checks of the service
 //! - [`submit`]: documents packed to be sent in, and the page of such files
 //! - [`draw`], [`compare`]: an experiment's document drawn, or compared with another
+//! - [`load`]: a load for a key-value server, with the latencies of its replies
 //! - [`watch`]: page faults of a running VM, live
 //! - [`test`]: all tests, counted
 //! - [`audit`]: licences, dependencies, spelling and public interface
@@ -42,6 +43,7 @@ mod experiment;
 mod guest_memory;
 mod image;
 mod lab;
+mod load;
 mod new;
 mod options;
 mod output;
@@ -100,6 +102,12 @@ enum Verb {
     Machines(submit::page::MachinesArgs),
     /// Shows a running VM's page faults while they happen, for any VM of this machine
     Watch(watch::WatchArgs),
+    /// Sends planned requests to a key-value server with Redis' protocol, checks its replies, and
+    /// reports their latencies
+    ///
+    /// Requests start at random times, whether or not earlier ones have been answered, and a latency
+    /// counts from the planned start. Exit code 1: a reply was wrong, or an error.
+    Load(load::LoadArgs),
     /// Runs all tests and counts the results
     Test(test::TestArgs),
     /// Checks spelling, licences, unused dependencies and, with --since, the public interface
@@ -155,6 +163,7 @@ impl Verb {
             Self::Compare(args) => Ok(compare::run(&args)),
             Self::Machines(args) => submit::page::run(&args).map(|()| 0),
             Self::Watch(args) => watch::run(&args).map(|()| 0),
+            Self::Load(args) => load::run(&args).map(|()| 0),
             Self::Test(args) => test::run(&args),
             Self::Audit(args) => audit::run(&args),
             Self::Site(args) => site::run(&args).map(|()| 0),
