@@ -127,13 +127,18 @@ impl Sender<'_> {
         }
         let has_events = |socket: &PollFd<'_>| socket.revents() != Some(PollFlags::empty());
         let ready: Vec<bool> = sockets.iter().map(has_events).collect();
+        let mut replies = Vec::new();
         for (index, _) in busy.into_iter().zip(ready).filter(|(_, ready)| *ready) {
             let client = &mut self.clients[index];
             let Some(reply) = client.connection.go_on()? else { continue };
-            let Some(Sent { request, at: sent, late, due }) = client.sent.take() else { continue };
+            let Some(sent) = client.sent.take() else { continue };
             let at = self.started.elapsed();
             client.free = at;
             self.free.push_back(index);
+            replies.push((sent, at, reply));
+        }
+        // Only now: the times of replies that came together do not have each other's checks in them.
+        for (Sent { request, at: sent, late, due }, at, reply) in replies {
             let outcome = self.keys.check(due, reply);
             ended(Ended { request, sent: Some(sent), late, at, outcome });
         }
