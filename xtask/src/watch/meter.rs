@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use serde::Serialize;
 
+use super::guest::Guest;
 use super::vm::Vm;
 use crate::drive::trace::{Synchronous, ThreadCounts, Trace};
 
@@ -70,6 +71,9 @@ pub struct View {
     pub per_second: Figures<f64>,
     /// Its threads that have counts.
     pub cores: Vec<Core>,
+    /// The guest's own figures, if it is asked for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guest: Option<Guest>,
 }
 
 /// A thread that runs a virtual CPU.
@@ -101,7 +105,7 @@ impl View {
         let total = cores.iter().fold(Figures::default(), |sum, core| sum.map(core.total, |a, b| a + b));
         let per_second =
             cores.iter().fold(Figures::default(), |sum, core| sum.map(core.per_second, |a, b| a + b));
-        Self { seconds, ended: false, total, per_second, cores }
+        Self { seconds, ended: false, total, per_second, cores, guest: None }
     }
 
     /// Names of the columns of [`line`](Self::line).
@@ -110,12 +114,13 @@ impl View {
         format!("{:>9}{}", "seconds", names.concat())
     }
 
-    /// Counts and rates as a line.
+    /// Counts and rates as a line, and the guest's figures below it.
     pub fn line(&self) -> String {
         let pairs = self.total.each().into_iter().zip(self.per_second.each());
         let cells: String = pairs.map(|(count, rate)| format!("{count:>12}{rate:>8.0}")).collect();
         let ended = if self.ended { "  the VM has ended" } else { "" };
-        format!("{:>9.1}{cells}{ended}", self.seconds)
+        let guest = self.guest.iter().flat_map(Guest::lines).map(|line| format!("\n{:>9}  {line}", "guest"));
+        format!("{:>9.1}{cells}{ended}{}", self.seconds, guest.collect::<String>())
     }
 }
 

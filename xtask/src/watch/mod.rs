@@ -1,9 +1,14 @@
-//! `cargo xtask watch`: a running VM's page faults as the host's kernel sees them, live.
+//! `cargo xtask watch`: a running VM's page faults as the host's kernel sees them, live, and beside
+//! them the guest's own figures if it serves them.
 //!
 //! - [`vm`]: the process of a VM
-//! - [`meter`]: its counts and rates
+//! - [`figures`]: what a guest serves
+//! - [`guest`]: asks the guest for it
+//! - [`meter`]: the host's counts and rates
 //! - [`screen`]: the view on a terminal
 
+mod figures;
+mod guest;
 mod meter;
 mod screen;
 mod vm;
@@ -16,6 +21,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::drive::trace::Trace;
+use guest::Asker;
 use meter::{Meter, View};
 use vm::Vm;
 
@@ -34,6 +40,10 @@ pub struct WatchArgs {
     /// End after so many looks [default: when the VM ends]
     #[arg(long, value_name = "LOOKS", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
+    /// Show the guest's figures too; it serves them with `apf_service::serve_metrics`, at /metrics unless a URL
+    /// says otherwise
+    #[arg(long, value_name = "HOST:PORT|URL")]
+    metrics: Option<String>,
 }
 
 /// `cargo xtask watch`: ends with the VM, or when the user has seen enough.
@@ -42,21 +52,27 @@ pub fn run(args: &WatchArgs) -> Result<()> {
     let trace = Trace::with_exits()?;
     let title = format!("{} ({})", vm.process(), vm.name());
     let mut meter = Meter::new(vm, trace)?;
-    if !args.json && stdout().is_terminal() {
-        return screen::show(&title, args.interval, args.count, || meter.look());
-    }
-    for look in 1.. {
-        thread::sleep(args.interval);
+    let mut asker = args.metrics.as_deref().map(Asker::new).transpose()?;
+    let mut look = || -> Result<View> {
         let view = meter.look()?;
+        let host = [view.total.not_present, view.total.ready];
+        Ok(View { guest: asker.as_mut().map(|asker| asker.look(host)), ..view })
+    };
+    if !args.json && stdout().is_terminal() {
+        return screen::show(&title, args.interval, args.count, look);
+    }
+    for number in 1.. {
+        thread::sleep(args.interval);
+        let view = look()?;
         if args.json {
             println!("{}", serde_json::to_string(&view).context("plain data")?);
         } else {
-            if look == 1 {
+            if number == 1 {
                 println!("{}", View::heading());
             }
             println!("{}", view.line());
         }
-        if view.ended || args.count == Some(look) {
+        if view.ended || args.count == Some(number) {
             break;
         }
     }

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::layout::{Constraint, Layout};
+use ratatui::layout::{Constraint, Direction, Layout, Rect};
 use ratatui::style::{Style, Stylize};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Row, Sparkline, Table};
+use ratatui::widgets::{Bar, BarChart, BarGroup, Block, Paragraph, Row, Sparkline, Table, Wrap};
 
+use super::figures::time;
+use super::guest::Guest;
 use super::meter::{Figures, View};
 use crate::process::guard;
 
@@ -87,8 +89,25 @@ fn quits(key: KeyEvent) -> bool {
 fn draw(frame: &mut Frame, title: &str, view: Option<&View>, rates: &[u64]) {
     let cores = view.map_or(0, |view| view.cores.len());
     let height = u16::try_from(cores).unwrap_or(u16::MAX).saturating_add(4);
-    let parts = [Constraint::Length(height), Constraint::Min(3), Constraint::Length(1)];
-    let [table, picture, keys] = Layout::vertical(parts).areas(frame.area());
+    let guest = view.and_then(|view| view.guest.as_ref());
+    // Words may need a line more than their letters.
+    let inside = usize::from(frame.area().width.saturating_sub(2)).max(1);
+    let folded = |line: &String| line.chars().count().div_ceil(inside);
+    let guest_height = guest.map_or(0, |guest| 2 + guest.lines().iter().map(folded).sum::<usize>());
+    let guest_height = u16::try_from(guest_height).unwrap_or(u16::MAX);
+    let parts = [
+        Constraint::Length(height),
+        Constraint::Length(guest_height),
+        Constraint::Min(3),
+        Constraint::Length(1),
+    ];
+    let [table, below, mut picture, keys] = Layout::vertical(parts).areas(frame.area());
+    if let Some(guest) = guest {
+        let [left, right] =
+            Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)]).areas(picture);
+        picture = left;
+        draw_guest(frame, guest, below, right);
+    }
 
     let cells = |name: String, total: &Figures<u64>, rate: &Figures<f64>| {
         let pairs = total.each().into_iter().zip(rate.each());
@@ -117,11 +136,39 @@ fn draw(frame: &mut Frame, title: &str, view: Option<&View>, rates: &[u64]) {
     frame.render_widget(Line::from(" q quits").dim(), keys);
 }
 
+/// Draws the guest's figures and how long its waits took.
+fn draw_guest(frame: &mut Frame, guest: &Guest, area: Rect, picture: Rect) {
+    let lines: Vec<_> = guest.lines().into_iter().map(Line::from).collect();
+    let block = Block::bordered().title(" the guest's figures, since its start ");
+    frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: true }).block(block), area);
+    let halves = Layout::horizontal([Constraint::Percentage(50); 2]).areas::<2>(picture);
+    let waits = guest.figures.iter().flat_map(super::figures::Figures::waits);
+    for ((name, waits), half) in waits.zip(halves) {
+        let bars: Vec<_> = waits
+            .buckets
+            .iter()
+            .map(|bucket| {
+                let label = bucket.at_most.map_or("more".into(), |bound| time(Some(bound)));
+                Bar::default().value(bucket.count).label(Line::from(format!("{label:>6}")))
+            })
+            .collect();
+        let chart = BarChart::default()
+            .direction(Direction::Horizontal)
+            .bar_width(1)
+            .bar_gap(0)
+            .data(BarGroup::default().bars(&bars))
+            .block(Block::bordered().title(format!(" waits by {name}, at most ")));
+        frame.render_widget(chart, half);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
+    use super::super::figures::{Figures as GuestFigures, tests::TEXT};
+    use super::super::guest::Ahead;
     use super::super::meter::tests::view;
     use super::*;
 
@@ -149,6 +196,33 @@ mod tests {
         // However small the terminal is.
         for (width, height) in [(1, 1), (20, 3), (60, 5)] {
             drawn(width, height, Some(&view()));
+        }
+    }
+
+    #[test]
+    fn the_guests_figures_stand_beside_the_hosts() {
+        let guest = Guest {
+            age_seconds: Some(7.0),
+            error: Some("it does not answer in time".into()),
+            host_ahead: Some(Ahead { not_present: 3, ready: 0 }),
+            figures: GuestFigures::parse(TEXT),
+        };
+        let text = drawn(140, 24, Some(&View { guest: Some(guest.clone()), ..view() }));
+        for part in [
+            "running, 7 s ago; it does not answer in time; not present 34 (host +3), ready 32 (host +0)",
+            "schedule 32, halt 2 (guard 2)",
+            "some 50.0 0.0 0.0 % (10, 60, 300 s), 1.5 s",
+            "schedule p50 5 ms, p99 -",
+            "waits by schedule",
+            "  5 ms",
+            "more",
+        ] {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        let silent = Guest { error: Some("no answer yet".into()), ..Guest::default() };
+        assert!(drawn(140, 24, Some(&View { guest: Some(silent), ..view() })).contains("no answer yet"));
+        for (width, height) in [(1, 1), (20, 3), (60, 9)] {
+            drawn(width, height, Some(&View { guest: Some(guest.clone()), ..view() }));
         }
     }
 
