@@ -7,6 +7,8 @@ pub const HOOKS: &str = include_str!("../kernel/apf.rs");
 pub const LINKER_SCRIPT: &str = include_str!("../kernel/link.ld");
 /// Features of the kernel that every archive has.
 pub const FEATURES: [&str; 4] = ["acpi", "fsgsbase", "pci", "smp"];
+/// The kernel's feature that is the service; the last patch adds it.
+pub const SERVICE: &str = "kvm-apf";
 /// Features that an archive can have as well: the others of the kernel's default set, and network and memory
 /// calls of std that are not in it.
 pub const MORE_FEATURES: [&str; 8] = ["dhcpv4", "dns", "fuse", "mmap", "pci-ids", "tcp", "udp", "vsock"];

@@ -56,7 +56,8 @@ pub fn build(tools: &Tools, more: &[Feature]) -> Result<PathBuf> {
     let tree = base.join("source");
     lay_out(&pristine_source()?, &series()?, &tree)?;
     let more: BTreeSet<_> = more.iter().map(|feature| feature.0).collect();
-    let staticlib = compile(tools, &tree, &base.join("build"), &more)?;
+    let features = more.iter().copied().chain([kernel::SERVICE]);
+    let staticlib = compile(tools, &tree, &base.join("build"), features)?;
     let out = base.join(["lib"].into_iter().chain(more).collect::<Vec<_>>().join("-"));
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     write_if_changed(&base.join("link.ld"), kernel::LINKER_SCRIPT)?;
@@ -105,9 +106,14 @@ pub fn check_prefixes(tools: &Tools) -> Result<()> {
     for count in BUILD_FIXES..=series.len() {
         let last = patches::name(&series[count - 1]);
         lay_out(&source, &series[..count], &base.join("source"))?;
-        compile(tools, &base.join("source"), &base.join("build"), &BTreeSet::new())
-            .with_context(|| format!("the series up to {last} does not compile"))?;
-        println!("compiles up to {last}");
+        // The last patch adds the service as a feature that is off by default.
+        for feature in [None, Some(kernel::SERVICE)].into_iter().take(1 + usize::from(count == series.len()))
+        {
+            let with = feature.map_or(String::new(), |name| format!(" with {name}"));
+            compile(tools, &base.join("source"), &base.join("build"), feature)
+                .with_context(|| format!("the series up to {last} does not compile{with}"))?;
+            println!("compiles up to {last}{with}");
+        }
     }
     Ok(())
 }
@@ -166,8 +172,13 @@ fn mirror(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-fn compile(tools: &Tools, tree: &Path, target_dir: &Path, more: &BTreeSet<&str>) -> Result<PathBuf> {
-    let features: Vec<_> = kernel::FEATURES.iter().chain(more).copied().collect();
+fn compile<'a>(
+    tools: &Tools,
+    tree: &Path,
+    target_dir: &Path,
+    more: impl IntoIterator<Item = &'a str>,
+) -> Result<PathBuf> {
+    let features: Vec<_> = kernel::FEATURES.into_iter().chain(more).collect();
     guest::cargo(tools.toolchain.get()?)
         .args(["rustc", "--release", "--lib", "--crate-type", "staticlib", "--target", TARGET])
         .args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"])
@@ -303,6 +314,18 @@ mod tests {
         let read = |name: &str| fs::read_to_string(tree.path().join(name)).unwrap();
         assert!(read("src/lib.rs").contains("mod apf;"));
         assert_eq!(read("src/apf.rs"), kernel::HOOKS);
+    }
+
+    #[test]
+    fn the_service_is_a_documented_feature_of_the_kernel_that_is_off_by_default() {
+        let tree = dirs::scratch("feature").unwrap();
+        lay_out(&pristine_source().unwrap(), &series().unwrap(), tree.path()).unwrap();
+        let text = fs::read_to_string(tree.path().join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        let default = manifest["features"]["default"].as_array().unwrap();
+        assert!(default.iter().all(|name| name.as_str() != Some(kernel::SERVICE)));
+        let feature = text.find(&format!("\n{} = [\"dep:apf-kernel\"]", kernel::SERVICE)).expect("a feature");
+        assert!(text[..feature].lines().next_back().unwrap().starts_with("## "));
     }
 
     #[test]
