@@ -144,5 +144,8 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     assert!(ended.code() == 0 && ended.text.lines().any(|line| line == "value"), "{}", ended.text);
     let again = counts(&ended.text, "again");
     let [ahead, by_faults] = ["pager.ahead_pages", "pager.served_pages"].map(|name| number(&again, name));
-    assert!(2.0 * ahead >= known && by_faults < cold, "{ahead} of {known} ahead, {by_faults} and {cold} by faults");
+    assert!(
+        2.0 * ahead >= known && by_faults < cold,
+        "{ahead} of {known} ahead, {by_faults} and {cold} by faults"
+    );
 }
