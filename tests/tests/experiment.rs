@@ -64,6 +64,26 @@ fn an_overlap_experiment_documents_waits_that_overlap() {
     assert_eq!(document["references"].as_array().map(Vec::len), Some(2));
 }
 
+/// Would fail if a value were wrong, requests were not served, or values that are not local came in without a
+/// fault.
+#[test]
+fn a_key_value_store_is_served_while_a_quarter_of_its_values_is_local() {
+    let Some(xtask) = Xtask::find("experiment-serve") else { return };
+    let point = ["--modes", "blocked,async", "--at", "requests_per_second=50", "--at", "scan_percent=1"];
+    let ended = xtask.experiment(&[&["serve", "--quick", "--repetitions", "1"], &point[..]].concat());
+    assert_eq!(ended.code(), 0, "{}", ended.text);
+    let document = xtask.document("serve").expect("a document");
+    assert_eq!(samples(&document).len(), 2);
+    for sample in samples(&document) {
+        assert_eq!(number(sample, "counts.wrong_pages"), 0.0, "{sample}");
+        assert!(number(sample, "metrics.served_per_second") > 10.0, "{sample}");
+        let page_ins = number(sample, "counts.host_served_pages");
+        assert!(page_ins > 20.0, "{sample}");
+        let told = number(sample, "counts.not_present");
+        assert!(if sample["mode"] == "async" { told > page_ins / 2.0 } else { told == 0.0 }, "{sample}");
+    }
+}
+
 /// Checks the file that is to be sent in: of the lab it describes no machine, and it names no
 /// folder, although the command line has some.
 fn is_packed(xtask: &Xtask, file: &Path) {

@@ -42,7 +42,11 @@ pub const DEFINITION: Definition = Definition {
         fixed(LATENCY, &[LATENCY_MS]),
         fixed(SCANS, &[0.0]),
         varied(LOCAL, &[QUARTER], &[100.0, 75.0, 50.0, QUARTER, 12.0]),
-        varied(RATE, &[100.0, 400.0, 2000.0], &[50.0, 100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0]),
+        varied(
+            RATE,
+            &[100.0, 1000.0, 10_000.0],
+            &[100.0, 200.0, 400.0, 800.0, 1600.0, 3200.0, 6400.0, 12_800.0, 25_600.0],
+        ),
     ],
     // The values are memory of their own, of 16 MiB.
     region_mib: 1,
