@@ -117,8 +117,13 @@ fn a_server_answers_foreign_clients_while_its_memory_is_out() {
     let (told, stopped) = (grown("host.not_present"), grown("pager.vcpu_page_ins"));
     assert!(told >= 64.0 * 4.0 && told > stopped, "told of {told}, stopped for {stopped}: {text}");
     assert!(number(&after, "pager.in_flight_max") >= 4.0, "{after}");
-    let (schedule, halt) = (figure(text, "apf_schedule_waits_total"), figure(text, "apf_halt_waits_total"));
-    assert!(schedule > halt, "{schedule} waits by schedule, {halt} by halt: {text}");
+    // A task that is alone on its core halts by choice: the slower the machine, the more often.
+    let [schedule, halt, chosen] = ["schedule_waits", "halt_waits", "halt_cheaper"]
+        .map(|name| figure(text, &format!("apf_{name}_total")));
+    assert!(
+        schedule > halt - chosen,
+        "{schedule} waits by schedule, {halt} by halt, {chosen} by choice: {text}"
+    );
     let by_faults = |when: &str| {
         let [before, after] =
             ["restored", "answered"].map(|moment| counts(text, &format!("{moment} {when}")));
