@@ -23,6 +23,11 @@ pub fn fingerprint(seed: u64, index: usize) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Reads all `words`, and returns whether they are the fingerprints from `index` on.
+pub fn are_fingerprints(words: &[u64], seed: u64, index: usize) -> bool {
+    words.iter().zip(index..).all(|(&word, index)| word == fingerprint(seed, index))
+}
+
 /// Returns the ranges of pages, given by their first words, in the guest's physical memory.
 ///
 /// # Panics
@@ -90,10 +95,7 @@ impl Region {
     /// Reads every byte of a page and returns whether the data is right.
     pub fn is_right(&self, seed: u64, page: usize) -> bool {
         let first = page * WORDS;
-        self.words[first..first + WORDS]
-            .iter()
-            .zip(first..)
-            .all(|(&word, index)| word == fingerprint(seed, index))
+        are_fingerprints(&self.words[first..first + WORDS], seed, first)
     }
 }
 

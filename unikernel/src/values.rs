@@ -6,7 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use apf_vocabulary::PAGE_BYTES;
 
-use crate::region::{fingerprint, physical};
+use crate::region::{are_fingerprints, fingerprint, physical};
 
 const WORDS: usize = PAGE_BYTES / 8;
 
@@ -19,10 +19,8 @@ const _: () = assert!(size_of::<Value>() == PAGE_BYTES);
 /// Values in memory of their own; their index and their locks are elsewhere, and small.
 #[derive(Debug)]
 pub struct Values {
-    /// Places of values, by their keys in order.
-    index: BTreeMap<usize, usize>,
-    /// By place, each with the version that was written last.
-    values: Vec<RwLock<(u64, &'static mut Value)>>,
+    /// By their keys in order, each with the version that was written last.
+    index: BTreeMap<usize, RwLock<(u64, &'static mut Value)>>,
     physical: Vec<Range<u64>>,
 }
 
@@ -35,7 +33,7 @@ impl Value {
     }
 
     fn is_right(&self, key: usize, version: u64) -> bool {
-        self.0.iter().enumerate().all(|(index, &word)| word == fingerprint(version, key * WORDS + index))
+        are_fingerprints(&self.0, version, key * WORDS)
     }
 }
 
@@ -47,8 +45,8 @@ impl Values {
             value.write(key, 0);
         }
         let physical = physical(memory.iter().map(|value| &raw const value.0[0]));
-        let values = memory.iter_mut().map(|value| RwLock::new((0, value))).collect();
-        Self { index: (0..count).map(|key| (key, key)).collect(), values, physical }
+        let index = memory.iter_mut().map(|value| RwLock::new((0, value))).enumerate().collect();
+        Self { index, physical }
     }
 
     /// Returns the ranges of their memory in the guest's physical memory.
@@ -58,13 +56,13 @@ impl Values {
 
     /// Reads the value of `key` and returns whether every byte of it is right.
     pub fn get(&self, key: usize) -> bool {
-        self.index.get(&key).is_some_and(|&place| self.is_right(key, place))
+        self.index.get(&key).is_some_and(|value| is_right(key, value))
     }
 
     /// Gives `key` its next version.
     pub fn set(&self, key: usize) {
-        let Some(&place) = self.index.get(&key) else { return };
-        let mut value = self.values[place].write().unwrap_or_else(PoisonError::into_inner);
+        let Some(value) = self.index.get(&key) else { return };
+        let mut value = value.write().unwrap_or_else(PoisonError::into_inner);
         let (version, value) = &mut *value;
         *version += 1;
         value.write(key, *version);
@@ -72,18 +70,18 @@ impl Values {
 
     /// Reads the values of the first `count` keys from `key` on, and returns whether all of them are right.
     pub fn scan(&self, key: usize, count: usize) -> bool {
-        self.index.range(key..).take(count).all(|(&key, &place)| self.is_right(key, place))
+        self.index.range(key..).take(count).all(|(&key, value)| is_right(key, value))
     }
 
     /// Returns the number of values that are wrong.
     pub fn wrong(&self) -> u64 {
-        self.index.iter().filter(|&(&key, &place)| !self.is_right(key, place)).count() as u64
+        self.index.iter().filter(|&(&key, value)| !is_right(key, value)).count() as u64
     }
+}
 
-    fn is_right(&self, key: usize, place: usize) -> bool {
-        let value = self.values[place].read().unwrap_or_else(PoisonError::into_inner);
-        value.1.is_right(key, value.0)
-    }
+fn is_right(key: usize, value: &RwLock<(u64, &'static mut Value)>) -> bool {
+    let value = value.read().unwrap_or_else(PoisonError::into_inner);
+    value.1.is_right(key, value.0)
 }
 
 #[cfg(test)]
@@ -94,10 +92,10 @@ mod tests {
     fn a_value_is_right_in_its_latest_version_and_under_its_own_key_only() {
         let values = Values::new(8);
         assert!(values.get(3) && !values.get(8));
-        let first = values.values[3].read().unwrap().1.clone();
+        let first = values.index[&3].read().unwrap().1.clone();
         values.set(3);
         assert!(values.get(3) && values.scan(0, 100) && values.wrong() == 0);
-        *values.values[3].write().unwrap().1 = first.clone();
+        *values.index[&3].write().unwrap().1 = first.clone();
         assert!(!values.get(3) && !values.scan(1, 3) && values.scan(4, 3), "an old version");
         assert!(first.is_right(3, 0) && !first.is_right(4, 0));
         assert_eq!(values.wrong(), 1);

@@ -79,6 +79,41 @@ pub fn write(folder: &Path, files: &[File], earlier: Earlier) -> Result<Vec<Path
     Ok(written)
 }
 
+/// Treatment of a single file that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and writing is an error.
+    Stays,
+    /// It is replaced: the caller knows it for its own.
+    IsReplaced,
+}
+
+/// Writes a single file of the user's choice by `put`: complete, or not at all.
+///
+/// # Errors
+/// A file is there that stays, or it cannot be written; nothing was changed then.
+pub fn write_file(
+    file: &Path,
+    existing: Existing,
+    put: impl FnOnce(&fs::File) -> io::Result<()>,
+) -> Result<()> {
+    let write = || -> io::Result<()> {
+        let new = tempfile::Builder::new().prefix(".apf-").tempfile_in(folder_of(file))?;
+        put(new.as_file())?;
+        let placed = match existing {
+            Existing::Stays => new.persist_noclobber(file),
+            Existing::IsReplaced => new.persist(file),
+        };
+        placed.map(drop).map_err(|error| error.error)
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Returns the folder that `file` is in.
+pub fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Finds out early whether [`write`] would replace a file of the user's.
 pub fn check(folder: &Path, names: &[&str]) -> Result<()> {
     let list = List::read(folder);

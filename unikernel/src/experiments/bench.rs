@@ -130,15 +130,10 @@ impl Bench {
         host::evict_all(self.latency(point), self.point_seed);
     }
 
-    /// Leaves the point's `local_percent` of `ranges` in memory and no more, until the end.
+    /// Leaves the point's `local_percent` of `ranges` in memory and no more, until all memory is restored.
     pub fn keep_local(&self, point: &Point, ranges: Vec<Range<u64>>) {
         self.begin(point);
         host::keep_local(ranges, point["local_percent"] / 100.0, self.latency(point), self.point_seed);
-    }
-
-    /// Ends [`keep_local`](Self::keep_local): all memory is back.
-    pub fn end_local(&self) {
-        host::restore();
     }
 
     fn begin(&self, point: &Point) {

@@ -116,12 +116,17 @@ impl Way {
         self.hits.fetch_add(u64::from(has_hit), SeqCst);
     }
 
-    /// Does `act` to each of `targets`, all the time.
-    fn watch<'a>(&mut self, targets: &'a [Target], mut act: impl FnMut(&mut Self, &'a Target)) {
+    /// Does `act` all the time.
+    fn repeatedly(&mut self, mut act: impl FnMut(&mut Self)) {
         while !self.is_over() {
-            targets.iter().for_each(|target| act(self, target));
+            act(self);
             spin_loop();
         }
+    }
+
+    /// Does `act` to each of `targets`, all the time.
+    fn watch(&mut self, targets: &[Target], mut act: impl FnMut(&mut Self, &Target)) {
+        self.repeatedly(|way| targets.iter().for_each(|target| act(way, target)));
     }
 
     fn every(&mut self, pause: Duration, targets: &[Target], mut act: impl FnMut(&mut Self, &Target)) {
@@ -163,22 +168,21 @@ impl Way {
 
     fn reorder(&mut self, targets: &[Target]) {
         let (mut held, mut since) = (Vec::new(), Instant::now());
-        while !self.is_over() {
+        self.repeatedly(|way| {
             if held.is_empty() {
                 since = Instant::now();
             }
-            held.extend(targets.iter().filter_map(|target| Some((target, self.take(target)?))));
+            held.extend(targets.iter().filter_map(|target| Some((target, way.take(target)?))));
             if since.elapsed() > HELD {
                 while let Some((target, token)) = held.pop() {
-                    self.deliver(target, token);
+                    way.deliver(target, token);
                     // The guest takes it, or this thread would.
-                    while target.token.load(SeqCst) == token && !self.is_over() {
+                    while target.token.load(SeqCst) == token && !way.is_over() {
                         spin_loop();
                     }
                 }
             }
-            spin_loop();
-        }
+        });
     }
 
     fn repeat(&mut self, targets: &[Target]) {
@@ -217,13 +221,12 @@ impl Way {
 
     fn flood(&mut self, targets: &[Target]) {
         let mut next = Instant::now();
-        while !self.is_over() {
+        self.repeatedly(|way| {
             if Instant::now() >= next {
-                targets.iter().for_each(|target| self.interrupt(target));
+                targets.iter().for_each(|target| way.interrupt(target));
                 next = Instant::now() + FLOOD;
             }
-            spin_loop();
-        }
+        });
     }
 
     /// Delivers invented tokens for a [`TURN`], and nothing for the next. Without an end, interrupts that

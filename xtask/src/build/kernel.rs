@@ -107,8 +107,8 @@ pub fn check_prefixes(tools: &Tools) -> Result<()> {
         let last = patches::name(&series[count - 1]);
         lay_out(&source, &series[..count], &base.join("source"))?;
         // The last patch adds the service as a feature that is off by default.
-        for feature in [None, Some(kernel::SERVICE)].into_iter().take(1 + usize::from(count == series.len()))
-        {
+        let features = if count == series.len() { vec![None, Some(kernel::SERVICE)] } else { vec![None] };
+        for feature in features {
             let with = feature.map_or(String::new(), |name| format!(" with {name}"));
             compile(tools, &base.join("source"), &base.join("build"), feature)
                 .with_context(|| format!("the series up to {last} does not compile{with}"))?;

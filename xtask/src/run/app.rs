@@ -102,7 +102,7 @@ pub fn run(
     let network = options.network()?;
     let vmm = guest.vmm.unwrap_or(if network.is_some() { Vmm::Qemu } else { Vmm::Uhyve });
     // A user's mistake is reported before anything is installed, built or written.
-    image::app::App::read(app)?;
+    let program = image::app::App::read(app)?.bytes;
     let app = app.canonicalize().with_context(|| format!("cannot find {}", app.display()))?;
     ensure!(network.is_none() || vmm == Vmm::Qemu, "--net needs --vmm qemu: uhyve has no network");
     let verdict = host.verdict()?;
@@ -123,7 +123,7 @@ pub fn run(
     );
     let working_set = options.working_set.as_deref();
     let working_set =
-        working_set.map(|file| WorkingSetFile::open(file, &app, (memory_mib, cores))).transpose()?;
+        working_set.map(|file| WorkingSetFile::open(file, &program, (memory_mib, cores))).transpose()?;
     let page_latency = paging.latency.page_latency.clone();
     let page_latency = page_latency.unwrap_or_else(|| PageLatency::constant(PAGE_LATENCY));
     paging.evict.leaves_time_for(page_latency.mean(), Taken::Everything)?;

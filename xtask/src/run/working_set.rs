@@ -1,14 +1,13 @@
 //! The file of a program's working set: pages that an earlier run has shown to be needed after an eviction.
 
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
-use crate::output::sha256;
+use crate::output::{self, Existing};
 
 /// Version of the file's layout.
 const FORMAT: u32 = 1;
@@ -30,33 +29,35 @@ struct Record {
 #[derive(Debug)]
 pub struct WorkingSetFile {
     file: PathBuf,
-    exists: bool,
+    existing: Existing,
     record: Record,
 }
 
 impl WorkingSetFile {
-    /// Opens the `file` of the guest that runs the program `app`, or prepares a new one.
+    /// Opens the `file` of the guest that runs the program with these bytes, or prepares a new one.
     ///
     /// # Errors
     /// It is something else, was made for another guest, or cannot be made in its folder.
-    pub fn open(file: &Path, app: &Path, (memory_mib, cores): (u32, u32)) -> Result<Self> {
-        let program = fs::read(app).with_context(|| format!("cannot read {}", app.display()))?;
-        let own = Record { format: FORMAT, program: sha256(&program), memory_mib, cores, pages: vec![] };
-        let (exists, record) = match fs::read(file) {
-            Ok(bytes) => (true, own.with_pages_of(&bytes).with_context(|| file.display().to_string())?),
+    pub fn open(file: &Path, program: &[u8], (memory_mib, cores): (u32, u32)) -> Result<Self> {
+        let program = output::sha256(program);
+        let own = Record { format: FORMAT, program, memory_mib, cores, pages: vec![] };
+        let (existing, record) = match fs::read(file) {
+            Ok(bytes) => {
+                (Existing::IsReplaced, own.with_pages_of(&bytes).with_context(|| file.display().to_string())?)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let folder = folder(file);
+                let folder = output::folder_of(file);
                 ensure!(
                     folder.is_dir(),
                     "--working-set {}: there is no folder {}",
                     file.display(),
                     folder.display()
                 );
-                (false, own)
+                (Existing::Stays, own)
             }
             Err(error) => bail!("cannot read {}: {error}", file.display()),
         };
-        Ok(Self { file: file.to_owned(), exists, record })
+        Ok(Self { file: file.to_owned(), existing, record })
     }
 
     /// Returns its pages, the first to be needed first.
@@ -70,17 +71,11 @@ impl WorkingSetFile {
     /// The file cannot be written, or has been made by someone else meanwhile. It is then as it was.
     pub fn write(mut self, pages: Vec<u64>) -> Result<()> {
         self.record.pages = pages;
-        let cannot = || format!("cannot write {}", self.file.display());
-        let mut new = NamedTempFile::new_in(folder(&self.file)).with_context(cannot)?;
-        serde_json::to_writer(&mut new, &self.record).map_err(anyhow::Error::from).with_context(cannot)?;
-        new.write_all(b"\n").with_context(cannot)?;
-        let placed = if self.exists { new.persist(&self.file) } else { new.persist_noclobber(&self.file) };
-        placed.map_err(|error| error.error).with_context(cannot).map(drop)
+        output::write_file(&self.file, self.existing, |mut to| {
+            serde_json::to_writer(to, &self.record)?;
+            to.write_all(b"\n")
+        })
     }
-}
-
-fn folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Record {
@@ -117,8 +112,7 @@ mod tests {
     use crate::dirs;
 
     fn open(folder: &Path, app: &str, machine: (u32, u32)) -> Result<WorkingSetFile> {
-        fs::write(folder.join("app"), app)?;
-        WorkingSetFile::open(&folder.join("set"), &folder.join("app"), machine)
+        WorkingSetFile::open(&folder.join("set"), app.as_bytes(), machine)
     }
 
     #[test]
@@ -130,7 +124,7 @@ mod tests {
         assert_eq!(open().pages(), [8192, 4096]);
         open().write(vec![4096]).unwrap();
         assert_eq!(open().pages(), [4096]);
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 2, "nothing is left over");
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1, "nothing is left over");
     }
 
     #[test]
@@ -164,8 +158,7 @@ mod tests {
         fs::write(&file, "someone else's").unwrap();
         assert!(first.write(vec![]).is_err());
         assert_eq!(fs::read(&file).unwrap(), b"someone else's");
-        let app = scratch.path().join("app");
-        let error = WorkingSetFile::open(Path::new("/no/such/set"), &app, (128, 1)).unwrap_err();
+        let error = WorkingSetFile::open(Path::new("/no/such/set"), b"program", (128, 1)).unwrap_err();
         assert!(error.to_string().contains("there is no folder /no/such"), "{error}");
     }
 }

@@ -1,8 +1,8 @@
 //! The file that is sent in: JSON, or JSON in gzip if its name ends in `.gz`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use apf_report::Report;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::Machine;
+use crate::output::{self, Existing};
 
 /// Version of the layout.
 const LAYOUT: u64 = 1;
@@ -57,7 +58,7 @@ impl Submission<Document> {
     /// The file exists, or cannot be written.
     pub fn write(&self, file: &Path) -> Result<()> {
         check(file)?;
-        let put = |mut to: &File| -> std::io::Result<()> {
+        output::write_file(file, Existing::Stays, |mut to| {
             let text = serde_json::to_vec(self)?;
             if file.extension().is_some_and(|extension| extension == "gz") {
                 let mut packed = GzEncoder::new(to, Compression::best());
@@ -66,14 +67,7 @@ impl Submission<Document> {
             } else {
                 to.write_all(&text)
             }
-        };
-        let new = tempfile::Builder::new().prefix(".apf-").tempfile_in(folder(file));
-        let new = new.with_context(|| format!("cannot write {}", file.display()))?;
-        put(new.as_file()).with_context(|| format!("cannot write {}", file.display()))?;
-        new.persist_noclobber(file)
-            .map(|_| ())
-            .map_err(|error| error.error)
-            .with_context(|| format!("cannot write {}", file.display()))
+        })
     }
 }
 
@@ -87,13 +81,8 @@ pub fn check(file: &Path) -> Result<()> {
         "{} exists, and nothing is overwritten: choose another --submit",
         file.display()
     );
-    ensure!(folder(file).is_dir(), "{} has no folder to be written into", file.display());
+    ensure!(output::folder_of(file).is_dir(), "{} has no folder to be written into", file.display());
     Ok(())
-}
-
-fn folder(file: &Path) -> PathBuf {
-    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-    parent.unwrap_or(Path::new(".")).to_path_buf()
 }
 
 impl Submission<Report> {
